@@ -1,0 +1,36 @@
+"""Arbitrary-scale super-resolution models, exported once and run anywhere.
+
+`export_checkpoint` turns a checkpoint into a `.plan` file (needs the `export` extra),
+`load` opens a plan on a runtime. Nothing here imports torch or onnx until it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from clit_deploy.errors import ClitDeployError
+
+if TYPE_CHECKING:
+    from clit_deploy import models as models
+    from clit_deploy.export.core import export_checkpoint as export_checkpoint
+    from clit_deploy.upscaler import Upscaler as Upscaler
+    from clit_deploy.upscaler import load as load
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Upscaler": "clit_deploy.upscaler",
+    "load": "clit_deploy.upscaler",
+    "export_checkpoint": "clit_deploy.export.core",
+}
+
+__all__ = ["ClitDeployError", "Upscaler", "__version__", "export_checkpoint", "load", "models"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "models":
+        return importlib.import_module("clit_deploy.models")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'clit_deploy' has no attribute {name!r}")

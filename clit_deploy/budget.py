@@ -1,0 +1,121 @@
+"""Memory: predict the peak of a job before it runs, and cut the work so that it fits."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clit_deploy import memory
+from clit_deploy.cascade import Size, grids
+from clit_deploy.config import show_bytes
+from clit_deploy.errors import MemoryBudgetError
+from clit_deploy.scheduler import Layout
+from clit_deploy.stage import LARGEST_CHUNK
+from clit_deploy.tiling import smallest, tiles
+
+if TYPE_CHECKING:
+    from clit_deploy.manifest import Manifest
+    from clit_deploy.scheduler import Job, Scheduler
+
+log = logging.getLogger(__name__)
+
+TILES = (512, 384, 320, 256, 192, 160, 128, 96, 64, 48, 32, 24, 16)
+BLOCKS = (256, 128, 64)
+LARGEST_CELL = 64
+"""Queries of a cell along one axis, at most: smaller blocks keep a cell from growing past it."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A way to cut the work, and the most memory the process is expected to hold."""
+
+    layout: Layout
+    peak: int
+
+
+def choose(
+    scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: int, held: int = 0
+) -> Forecast:
+    """The largest tile and block whose predicted peak fits.
+
+    Args:
+        scheduler: with the job's graphs loaded, so that the process already holds them.
+        job: what is to be rendered.
+        allowed: bytes that the process may hold; None takes what the machine has available.
+        held_per_pixel: bytes of output that stay in memory until the end, per output pixel.
+        held: other bytes that the caller is going to hold.
+
+    Raises:
+        MemoryBudgetError: not even the smallest cut fits; the message has the number needed.
+    """
+    now = memory.resident()
+    free = memory.available()
+    limits = [limit for limit in (allowed, free and now + free) if limit]
+    limit = min(limits) if limits else None
+    held += job.output[0] * job.output[1] * held_per_pixel + now
+    forecasts = []
+    for layout in layouts(scheduler, job):
+        need = held + working_memory(scheduler, job, layout)
+        forecasts.append(Forecast(layout, need))
+        if limit is None or need <= limit:
+            log.info("tile %d, block %d, peak %s", layout.tile, layout.block, show_bytes(need))
+            return forecasts[-1]
+    least = min(forecast.peak for forecast in forecasts)
+    raise MemoryBudgetError(
+        f"An output of {job.output[1]}x{job.output[0]} pixels needs about {show_bytes(least)} "
+        f"with the smallest tiles; {show_bytes(limit or 0)} is "
+        f"{'allowed' if limit == allowed else 'available'}. Allow more, ask for a smaller output"
+        f"{', or write a PNG, which is streamed' if held_per_pixel else ''}."
+    )
+
+
+def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
+    """Ways to cut the job, from the fastest to the smallest."""
+    least = smallest(scheduler.encoder.info.halo, scheduler.margin)
+    longest = max(job.size)
+    sides = [side for side in TILES if side >= least] or [least]
+    sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
+    ratio = max(out / side for out, side in zip(job.output, job.size, strict=True))
+    blocks = BLOCKS if ratio < LARGEST_CELL else (LARGEST_CELL,)
+    return [Layout(tile, block) for block, tile in itertools.product(blocks, sides)]
+
+
+def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
+    """Bytes that rendering with `layout` takes beside what the process holds already."""
+    manifest = scheduler.manifest
+    height, width = job.size
+    rows = tiles(height, layout.tile, scheduler.encoder.info.halo, scheduler.margin)
+    tile_pixels = len(rows[0].seen) * min(layout.tile, width)
+    band = max(len(row.valid) for row in rows) * width * manifest.encoder.channels * 4
+    encoding = tile_pixels * manifest.encoder.bytes_per_pixel
+    strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
+    decoding = max(_stages(manifest, job, layout, scheduler.runtime.workers))
+    # Freed memory stays with the decoders' allocators, so the parts add up.
+    return band + encoding + strip + decoding
+
+
+def _stages(manifest: Manifest, job: Job, layout: Layout, workers: int) -> list[int]:
+    found = []
+    for info, grid in zip(
+        manifest.stages, grids(job.size, job.output, job.scale, len(manifest.stages)), strict=False
+    ):
+        sides = [_cells(layout.block, g, o) for g, o in zip(grid, job.output, strict=True)]
+        n = _slots(grid, job.output, layout.block)
+        cells = min(max(info.chunk_queries // n, 4), info.chunk_cells, sides[0] * sides[1])
+        queries = min(cells * n, max(LARGEST_CHUNK, n))
+        chunk = cells * info.cell_bytes + queries * info.query_bytes
+        reach = info.before + info.after
+        maps = (sides[0] + reach) * (sides[1] + reach) * info.project_bytes
+        found.append(maps + workers * chunk)
+    return found
+
+
+def _cells(block: int, grid: int, out: int) -> int:
+    return min(-(-block * grid // out) + 1, grid + 1)
+
+
+def _slots(grid: Size, output: Size, block: int) -> int:
+    rows, cols = (min(-(-o // g), block) for g, o in zip(grid, output, strict=True))
+    return rows * cols

@@ -1,0 +1,146 @@
+"""The `.plan` file: one uncompressed zip of a manifest and graphs. Imports no runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.errors import MissingFileError, PlanError
+from clit_deploy.files import replacing
+from clit_deploy.manifest import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+MANIFEST = "manifest.json"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+_KINDS = {
+    b"ftrt": "a bare TensorRT engine; run needs the .plan that holds it beside its graphs",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"RIFF": "a WebP image or another RIFF file",
+    b"\x80\x02": "a PyTorch checkpoint of the old format; turn it into a plan with "
+    "'clit-deploy export'",
+}
+
+
+class Plan:
+    """A manifest and its members; a member's digest is checked whenever it is read."""
+
+    def __init__(self, manifest: Manifest, members: Mapping[str, bytes], path: Path | None = None):
+        self.manifest = manifest
+        self.path = path
+        self._members = members
+
+    @classmethod
+    def open(cls, path: str | Path) -> Plan:
+        """Open a plan file; graphs are read later, one at a time, never unpacked to disk.
+
+        Raises:
+            MissingFileError: no such file.
+            PlanError: any other file, a damaged plan, or one of another format version.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MissingFileError(f"There is no plan file {path}.")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+                if MANIFEST not in names:
+                    raise PlanError(f"{path.name} is {_zip_kind(names)}.")
+                manifest = Manifest.from_json(archive.read(MANIFEST))
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+            raise PlanError(f"{path.name} is {_kind(path)}.") from error
+        missing = sorted(set(manifest.digests) - set(names))
+        if missing:
+            raise PlanError(f"{path.name} lacks {', '.join(missing)}; export it again.")
+        return cls(manifest, _ZipMembers(path), path)
+
+    @property
+    def name(self) -> str:
+        """The file's name, or a word for a plan that is not on disk."""
+        return self.path.name if self.path else "the plan in memory"
+
+    def read(self, member: str) -> bytes:
+        """The bytes of a member.
+
+        Raises:
+            PlanError: it is missing, cut off, or not what the manifest's digest says.
+        """
+        try:
+            content = self._members[member]
+        except (KeyError, zipfile.BadZipFile, EOFError, OSError) as error:
+            raise PlanError(f"{self.name} is damaged: {member} cannot be read.") from error
+        if hashlib.sha256(content).hexdigest() != self.manifest.digests.get(member):
+            raise PlanError(
+                f"{self.name} is damaged: {member} does not match its digest. Export it again."
+            )
+        return content
+
+    def arrays(self, member: str) -> dict[str, NDArray[np.float64]]:
+        """The arrays of an `.npz` member."""
+        with np.load(io.BytesIO(self.read(member)), allow_pickle=False) as content:
+            return dict(content)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the plan; the file appears under its name only when it is whole."""
+        path = Path(path)
+        with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), self.manifest.to_json())
+            for member in self.manifest.digests:
+                archive.writestr(zipfile.ZipInfo(member, EPOCH), self.read(member))
+        return path
+
+
+def make_plan(manifest: Manifest, members: Mapping[str, bytes]) -> Plan:
+    """A plan in memory, its manifest completed with the members' digests."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    return Plan(dataclasses.replace(manifest, digests=digests), members)
+
+
+def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """Arrays as the bytes of an `.npz` member."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+class _ZipMembers(dict[str, bytes]):
+    """Members read from the zip on demand and not kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __missing__(self, member: str) -> bytes:
+        with zipfile.ZipFile(self._path) as archive:
+            return archive.read(member)
+
+
+def _zip_kind(names: list[str]) -> str:
+    if any(name.endswith("data.pkl") for name in names):
+        return "a PyTorch checkpoint; turn it into a plan with 'clit-deploy export'"
+    return "a zip file without a manifest, so no plan"
+
+
+def _kind(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        return "an empty file"
+    if head.startswith(b"PK\x03\x04"):
+        return "a plan or zip file that is cut off or damaged; copy or export it again"
+    for magic, kind in _KINDS.items():
+        if head.startswith(magic):
+            return f"{kind}, not a plan"
+    if head[0] == 0x08 and head[1] < 0x20:  # field 1 of an ONNX ModelProto: its IR version
+        return "a bare ONNX graph, not a plan; export the checkpoint it came from"
+    return "no plan: its content is not recognised. Make one with 'clit-deploy export'"

@@ -1,0 +1,42 @@
+"""Closed sets of names and the reading of sizes: the options that people type."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from clit_deploy.errors import MemoryBudgetError
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+class Precision(str, Enum):
+    """The type of the numbers in the graphs."""
+
+    FP32 = "fp32"
+
+
+class RuntimeName(str, Enum):
+    """Runtimes that can be asked for; `auto` takes the best one present and says which."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def parse_bytes(text: str | int) -> int:
+    """`2GB`, `1.5GiB`, `800MB` or a number of bytes -> bytes.
+
+    Raises:
+        MemoryBudgetError: not a positive size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(text).lower())
+    value = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
+    if value <= 0:
+        raise MemoryBudgetError(f"{text!r} is no memory size; write it like 2GB or 800MB.")
+    return value
+
+
+def show_bytes(count: float) -> str:
+    """Bytes for people: `1.24 GB`, `310 MB`."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,82 @@
+"""Encoding an image: fixed-shape tiles, stitched into features of full width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.tiling import Tile, tiles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from clit_deploy.bundle import Plan
+    from clit_deploy.cascade import Size
+    from clit_deploy.geometry import Span
+    from clit_deploy.runtimes.base import Runner, Runtime
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features `[channels, rows, w]` of the rows `rows` of an image of size `image`."""
+
+    array: NDArray[np.float32]
+    rows: Span
+    image: Size
+
+    def patch(self, rows: Span, cols: Span) -> NDArray[np.float32]:
+        """Features at `rows` and `cols`, `[1, channels, r, c]`; zero outside the image."""
+        r, c = rows.clip(self.image[0]), cols.clip(self.image[1])
+        if r.start < self.rows.start or r.stop > self.rows.stop:
+            raise AssertionError(f"rows {r} were asked for, but {self.rows} are encoded")
+        top = self.rows.start
+        inner = self.array[None, :, r.start - top : r.stop - top, c.start : c.stop]
+        if r == rows and c == cols:
+            return np.ascontiguousarray(inner)
+        patch = np.zeros((1, len(self.array), len(rows), len(cols)), np.float32)
+        y, x = r.start - rows.start, c.start - cols.start
+        patch[:, :, y : y + len(r), x : x + len(c)] = inner
+        return patch
+
+
+class Encoder:
+    """The encoder graph of a plan, specialised to the tile shapes that turn up."""
+
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
+        self.info = plan.manifest.encoder
+        self._plan = plan
+        self._runtime = runtime
+        self._runners: dict[Size, Runner] = {}
+
+    def encode(self, image: NDArray[np.float32], rows: Tile, tile: int) -> Features:
+        """Features of the valid rows of one row of tiles, over the whole width.
+
+        Args:
+            image: `[h, w, 3]`, 0 to 1.
+            rows: the tiles' place along the height.
+            tile: the tile's width, at most.
+        """
+        height, width, _ = image.shape
+        parts = tiles(width, tile, self.info.halo)
+        runner = self._runner((len(rows.seen), len(parts[0].seen)))
+        top = rows.valid.start - rows.seen.start
+        band = np.empty((self.info.channels, len(rows.valid), width), np.float32)
+        for part in parts:
+            seen = image[rows.seen.start : rows.seen.stop, part.seen.start : part.seen.stop]
+            patch = np.ascontiguousarray(seen.transpose(2, 0, 1)[None])
+            features = runner.run({"image": patch})[0]
+            left = part.core.start - part.seen.start
+            band[:, :, part.core.start : part.core.stop] = features[
+                :, top : top + len(rows.valid), left : left + len(part.core)
+            ]
+        return Features(band, rows.valid, (height, width))
+
+    def _runner(self, shape: Size) -> Runner:
+        if shape not in self._runners:
+            self._runners.clear()  # one shape at a time: a session holds its own weights
+            dims = {"height": shape[0], "width": shape[1]}
+            graph = self._plan.read(self.info.graph)
+            self._runners[shape] = self._runtime.runner(graph, wide=True, dims=dims)
+        return self._runners[shape]

@@ -1,0 +1,57 @@
+"""Every error that this package raises on purpose.
+
+Each one is a `ClitDeployError` and also the matching builtin, so a caller may catch either.
+The message is one sentence or two: what was found, and what to do about it.
+"""
+
+
+class ClitDeployError(Exception):
+    """Base of all errors of this package."""
+
+
+class MissingDependencyError(ClitDeployError, ImportError):
+    """An optional library that the command needs is not installed."""
+
+
+class MissingFileError(ClitDeployError, FileNotFoundError):
+    """A named input file does not exist or is no regular file."""
+
+
+class CheckpointError(ClitDeployError, ValueError):
+    """A checkpoint cannot be read, or its tensors do not fit its own description."""
+
+
+class UnsupportedModelError(ClitDeployError, ValueError):
+    """A model family, encoder or option that this version does not know."""
+
+
+class PlanError(ClitDeployError, ValueError):
+    """A file is not a plan of this version, or is damaged."""
+
+
+class ProofError(ClitDeployError, ArithmeticError):
+    """The deployed graphs disagree with the model that they were made from."""
+
+
+class ImageError(ClitDeployError, ValueError):
+    """An image cannot be read or has a form that cannot be upscaled."""
+
+
+class SizeError(ClitDeployError, ValueError):
+    """A scale or an output size that makes no sense or that a format cannot hold."""
+
+
+class MemoryBudgetError(ClitDeployError, MemoryError):
+    """The work does not fit into the memory that was allowed."""
+
+
+class RuntimeUnavailableError(ClitDeployError, RuntimeError):
+    """The runtime that was asked for is not present on this machine."""
+
+
+class OutputExistsError(ClitDeployError, FileExistsError):
+    """The output file exists and may not be overwritten."""
+
+
+class OutputError(ClitDeployError, OSError):
+    """The output file cannot be written."""

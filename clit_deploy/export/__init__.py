@@ -1,0 +1,1 @@
+"""Checkpoint -> ONNX graphs -> plan. Needs the `export` extra (torch, onnx, onnx-graphsurgeon)."""

@@ -1,0 +1,120 @@
+"""CLIT's direct form: one window gathered for every coordinate. The oracle, and the peer in
+benchmarks; grids go through the grouped form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.export.builder import Builder, Tensor, ints
+from clit_deploy.export.layers import bias, flat_index, gather, grid_position, tail, weight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from clit_deploy.models.clit import CLIT
+
+
+def point_graph(
+    model: CLIT, stage: int, tables: Mapping[str, NDArray[np.float64]]
+) -> onnx.ModelProto:
+    """`maps`, `coords`, `cell`, `grid`, `origin` -> `rgb [1, q, 3]`; see `FamilyExport.point`."""
+    dim, heads, r = model.dim, model.head, model.r
+    b = Builder(f"stage{stage}.point")
+    maps = b.input("maps", ["map_rows", "map_cols", 3 * dim])
+    coords = b.input("coords", [1, "queries", 2])
+    cell = b.input("cell", [1, 2])
+    grid, origin = b.input("grid", [1, 2]), b.input("origin", [1, 2])
+    with b.scope("window"):
+        pixel, position = grid_position(b, coords, grid, "Round")
+        around = gather(b, maps, flat_index(b, maps, pixel, origin, _steps(1)), 3 * dim)
+        q = b("Mul", b.slice(around, 0, dim, 2), b.unsqueeze(_weights(b, position), 2))
+        q = b("ReduceSum", q, ints(1), keepdims=0)
+        window = gather(b, maps, flat_index(b, maps, pixel, origin, _steps(r)), 3 * dim)
+        shape = ints(0, 0, heads, dim // heads)
+        keys = b("Reshape", b.slice(window, dim, 2 * dim, 2), shape)
+        values = b("Reshape", b.slice(window, 2 * dim, 3 * dim, 2), shape)
+    with b.scope("attention"):
+        q = b("Reshape", q, ints(0, heads, dim // heads, 1))
+        logits = b("Squeeze", b("MatMul", b.transpose(keys, 0, 2, 1, 3), q), ints(3))
+        logits = b("Add", logits, _bias(b, position, r, tables))
+        attention = b("Softmax", logits, axis=-1)
+        weighted = b("Mul", values, b.unsqueeze(b.transpose(attention, 0, 2, 1), 3))
+    with b.scope("layer0"):
+        linear = model.imnets[stage].linears[0]  # type: ignore[union-attr, index]
+        w, split = weight(linear), dim * (2 * r + 1) ** 2
+        z = b("MatMul", b.reshape(weighted, -1, split), w[:, :split].T)
+        z = b("Add", z, bias(linear))
+        if model.is_cell:
+            z = b("Add", z, b("MatMul", cell, w[:, split:].T))
+    rgb = tail(b, z, model.imnets[stage])  # type: ignore[arg-type]
+    b.output("rgb", b.unsqueeze(rgb, 0), [1, "queries", 3])
+    return b.model()
+
+
+def _steps(reach: int) -> NDArray[np.int64]:
+    """Rows and columns of a window, row first, `[(2 reach + 1)^2, 2]`."""
+    side = np.arange(-reach, reach + 1)
+    return np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _weights(b: Builder, position: Tensor) -> Tensor:
+    """Bilinear weights `[q, 9]` of the 3x3 pixels around, for a position from the centre."""
+    distance = b("Abs", b("Sub", b.unsqueeze(position, 1), _steps(1)[None].astype(np.float32)))
+    hat = b("Relu", b("Sub", np.float32(1.0), distance))
+    rows, cols = b.many("Split", 2, hat, axis=2, num_outputs=2)
+    return b("Squeeze", b("Mul", rows, cols), ints(2))
+
+
+def _bias(b: Builder, position: Tensor, r: int, tables: Mapping[str, NDArray[np.float64]]) -> Tensor:
+    """The sinusoidal bias `[q, heads, window]`, rows and columns evaluated apart.
+
+    Angles are in turns, whose whole part drops out without a rounding error, so a frequency of
+    1023 costs no more accuracy than one of 1; the sine itself is a polynomial. Runtimes' own
+    sines of arguments in the thousands are not to be relied on.
+    """
+    k, heads = 2 * r + 1, len(tables["bias"])
+    steps = np.arange(-r, r + 1, dtype=np.float64)
+    pieces: list[Tensor] = []
+    for axis, side in enumerate(("row", "col")):
+        with b.scope(side):
+            turns = tables["frequencies"] / np.pi  # an offset counts half pixels
+            phase = np.mod(-steps[:, None] * turns, 1)
+            angle = b("Mul", b.slice(position, axis, axis + 1, 1), turns[None])
+            angle = b("Add", b.unsqueeze(_fraction(b, angle), 1), phase[None])
+            both = b("Concat", angle, b("Add", angle, 0.25), axis=2)
+            waves = _sine(b, _fraction(b, both))
+            bias_table = b("MatMul", waves, tables[f"bias_{side}"].T)
+            pieces.append(b.unsqueeze(b.transpose(bias_table, 0, 2, 1), 3 - axis))
+    total = b("Add", b("Add", *pieces), tables["bias"].reshape(1, heads, 1, 1))
+    return b.reshape(total, -1, heads, k * k)
+
+
+def _fraction(b: Builder, turns: Tensor) -> Tensor:
+    """Turns without their whole part, in -1/2..1/2."""
+    return b("Sub", turns, b("Round", turns))
+
+
+def _sine(b: Builder, turns: Tensor) -> Tensor:
+    """sin(2 pi t) for -1/2 <= t <= 1/2, an odd polynomial accurate to float32."""
+    square = b("Mul", turns, turns)
+    coefficients = sine_coefficients()
+    result: Tensor | None = None
+    for value in coefficients[::-1]:
+        c = np.float32(value)
+        result = b("Add", b("Mul", square, result), c) if result is not None else c
+    return b("Mul", turns, result)
+
+
+def sine_coefficients(terms: int = 8) -> NDArray[np.float64]:
+    """Coefficients of sin(2 pi t) / t in powers of t^2, fitted on Chebyshev nodes."""
+    t = np.cos(np.pi * (np.arange(64) + 0.5) / 128) / 2
+    powers = (t**2)[:, None] ** np.arange(terms)
+    solution: NDArray[np.float64] = np.linalg.lstsq(
+        powers * t[:, None], np.sin(2 * np.pi * t), rcond=None
+    )[0]
+    return solution

@@ -1,0 +1,122 @@
+"""Checkpoint -> plan: load, build the graphs, prove them, write."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clit_deploy import __version__
+from clit_deploy.bundle import make_plan, pack_arrays
+from clit_deploy.config import Precision
+from clit_deploy.errors import MissingDependencyError, UnsupportedModelError
+from clit_deploy.manifest import EncoderInfo, Manifest, Source
+
+try:
+    import onnx
+    import torch
+
+    from clit_deploy.export.builder import OPSET
+    from clit_deploy.export.clit import ClitExport
+    from clit_deploy.export.encoder import encoder_graph
+    from clit_deploy.export.liif import LiifExport
+    from clit_deploy.export.passes import clean
+    from clit_deploy.export.proof import prove
+    from clit_deploy.models import Checkpoint, load_checkpoint
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        f"Export needs {error.name}, which is not installed; "
+        "install it with pip install 'clit-deploy[export]'."
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clit_deploy.bundle import Plan
+
+log = logging.getLogger(__name__)
+
+FAMILIES: dict[str, Callable[[Any], Any]] = {"clit": ClitExport, "liif": LiifExport}
+
+
+def export_checkpoint(
+    checkpoint: str | Path,
+    plan: str | Path | None = None,
+    *,
+    precision: str = "fp32",
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Turn a published checkpoint into a plan, and prove that the plan computes the same.
+
+    Args:
+        checkpoint: a file with `{'model': {'name', 'args', 'sd'}, ...}`.
+        plan: where to write; by default the checkpoint's name with `.plan`.
+        precision: `fp32`.
+        progress: is told what is being done.
+
+    Returns: the plan's path.
+
+    Raises:
+        CheckpointError, UnsupportedModelError: the checkpoint cannot be used.
+        ProofError: the graphs disagree with the model; nothing is written.
+    """
+    checkpoint = Path(checkpoint)
+    target = Path(plan) if plan is not None else checkpoint.with_suffix(".plan")
+    tell = progress or (lambda step: log.info("%s", step))
+    try:
+        kind = Precision(precision)
+    except ValueError:
+        known = ", ".join(member.value for member in Precision)
+        raise UnsupportedModelError(f"Unknown precision {precision!r}; there is {known}.") from None
+    tell(f"reading {checkpoint.name}")
+    loaded = load_checkpoint(checkpoint)
+    made = build_plan(loaded, kind, tell)
+    tell("proving the graphs against the PyTorch model")
+    made = prove(made, loaded.model)
+    tell(f"writing {target.name}")
+    return made.save(target)
+
+
+def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], None]) -> Plan:
+    """All graphs and tables of a model, as a plan in memory without its proof."""
+    model = source.model
+    family = FAMILIES[source.spec["name"]](model)
+    stages = tuple(family.describe(stage) for stage in range(model.stages))
+    tell("exporting the encoder")
+    members = {"encoder.onnx": _bytes(encoder_graph(model.encoder))}
+    for index, stage in enumerate(stages):
+        tell(f"exporting stage {index + 1} of {len(stages)}")
+        members[stage.project] = _bytes(family.project(index))
+        members[stage.decode] = _bytes(family.decode(index))
+        members[stage.point] = _bytes(family.point(index))
+    members["tables.npz"] = pack_arrays(family.arrays())
+    channels = int(model.encoder.out_dim)  # type: ignore[arg-type]
+    manifest = Manifest(
+        family=source.spec["name"],
+        hyperparameters=source.spec["args"],
+        encoder=EncoderInfo(
+            graph="encoder.onnx",
+            channels=channels,
+            halo=int(model.encoder.halo),  # type: ignore[arg-type]
+            bytes_per_pixel=5 * 4 * channels,
+        ),
+        stages=stages,
+        decay=model.decay,
+        bilinear_base=model.bilinear_base,
+        tables="tables.npz",
+        precision=precision.value,
+        opset=OPSET,
+        source=Source(source.name, source.sha256),
+        versions={
+            "clit-deploy": __version__,
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+        },
+    )
+    return make_plan(replace(manifest), members)
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
+    serialised: bytes = clean(model).SerializeToString(deterministic=True)
+    return serialised

@@ -1,0 +1,50 @@
+"""What a family gives to the export: graphs, a description, and the arrays of its tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+    from clit_deploy.manifest import StageInfo
+    from clit_deploy.models.base import ImplicitModel
+
+M = TypeVar("M", bound="ImplicitModel")
+
+
+class FamilyExport(Protocol, Generic[M]):
+    """The graph forms of one family. All graphs are float32, opset 18, with one output."""
+
+    def __init__(self, model: M) -> None: ...
+
+    def describe(self, stage: int) -> StageInfo:
+        """The stage's entry in the manifest."""
+        ...
+
+    def project(self, stage: int) -> onnx.ModelProto:
+        """`features [1, C, r, c]` and the family's tables -> `maps [rows, cols, channels]`."""
+        ...
+
+    def decode(self, stage: int) -> onnx.ModelProto:
+        """Maps of a chunk of cells, `cell [1, 2]` and tables -> `rgb [rows, ny, cols, nx, 3]`.
+
+        `maps` is `[window, rows, cols + window - 1, channels]`; rgb is in 0..1, a residual where
+        the family has a bilinear base.
+        """
+        ...
+
+    def point(self, stage: int) -> onnx.ModelProto:
+        """Maps of a whole grid and `coords [1, q, 2]`, `cell [1, 2]` -> `rgb [1, q, 3]`.
+
+        `grid [1, 2]` is the size of the stage's grid, `origin [1, 2]` the grid pixel at
+        `maps[0, 0]`: maps need as much margin as decode's. Coordinates are float32, row and
+        column in -1..1, pixel centres inside; the cell is 2 grid / output, as decode's.
+        """
+        ...
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """What the family's host tables are made from."""
+        ...

@@ -1,0 +1,109 @@
+"""Pieces that several families' graphs share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from clit_deploy.export.builder import ints
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from clit_deploy.export.builder import Builder, Tensor
+    from clit_deploy.models.mlp import MLP
+
+F32 = "NDArray[np.float32]"
+
+
+def weight(layer: nn.Module) -> NDArray[np.float64]:
+    """A layer's weight, float64 so that folding costs nothing."""
+    array: NDArray[np.float64] = layer.weight.detach().double().numpy()  # type: ignore[operator, union-attr]
+    return array
+
+
+def bias(layer: nn.Module) -> NDArray[np.float64]:
+    """A layer's bias, float64."""
+    array: NDArray[np.float64] = layer.bias.detach().double().numpy()  # type: ignore[operator, union-attr]
+    return array
+
+
+def activation(b: Builder, x: Tensor, kind: str) -> Tensor:
+    """ReLU, or GELU in its exact form; opset 18 has no Gelu, runtimes fuse these five nodes."""
+    if kind == "relu":
+        return b("Relu", x)
+    curve = b("Add", b("Erf", b("Div", x, float(np.sqrt(2)))), 1.0)
+    return b("Mul", b("Mul", x, curve), 0.5)
+
+
+def tail(b: Builder, x: Tensor, mlp: MLP, shift: float = 0.0) -> Tensor:
+    """The MLP after its first layer's sum: `[queries, hidden]` -> RGB `[queries, 3]`.
+
+    The network answers in -1..1; the last layer is halved (and moved by `shift`) so that the
+    graph answers in the image's 0..1.
+    """
+    linears = mlp.linears
+    for k, layer in enumerate(linears[1:], start=1):
+        with b.scope(f"layer{k}"):
+            x = activation(b, x, mlp.act)
+            w, c = weight(layer).T, bias(layer)
+            if layer is linears[-1]:
+                w, c = w / 2, c / 2 + shift
+            x = b("Add", b("MatMul", x, w), c)
+    return x
+
+
+def convolution(b: Builder, x: Tensor, layer_weight: F32, layer_bias: F32, pad: int = 0) -> Tensor:
+    """A square convolution of `[1, c, h, w]`; without padding the edges are cut off."""
+    side = layer_weight.shape[-1]
+    return b(
+        "Conv", x, layer_weight, layer_bias, kernel_shape=[side, side], pads=[pad] * 4
+    )
+
+
+def channels_last(b: Builder, x: Tensor) -> Tensor:
+    """`[1, c, h, w]` -> `[h, w, c]`."""
+    return b("Squeeze", b.transpose(x, 0, 2, 3, 1), ints(0))
+
+
+def windows(b: Builder, x: Tensor, starts: Sequence[int], length: Tensor, axis: int, join: int) -> Tensor:
+    """Slices of `length` along `axis`, one for each start, joined along another axis."""
+    parts = []
+    for start in starts:
+        stop = b("Add", length, ints(start)) if start else length
+        parts.append(b.slice(x, start, stop, axis))
+    return b("Concat", *parts, axis=join) if len(parts) > 1 else parts[0]
+
+
+def grid_position(
+    b: Builder, coords: Tensor, grid: Tensor, snap: Literal["Round", "Floor"]
+) -> tuple[Tensor, Tensor]:
+    """Coordinates `[1, q, 2]` in -1..1 -> grid pixel and position from its centre, `[q, 2]`.
+
+    Both count in grid pixels. `Round` takes the nearest pixel (ties to even, as the published
+    code), `Floor` the one before the centre.
+    """
+    half = b("Mul", b("Add", b("Squeeze", coords, ints(0)), 1.0), b("Mul", grid, 0.5))
+    u = b("Sub", half, 0.5)
+    pixel = b(snap, u)
+    return pixel, b("Sub", u, pixel)
+
+
+def flat_index(b: Builder, maps: Tensor, pixel: Tensor, origin: Tensor, steps: NDArray[np.int64]) -> Tensor:
+    """Rows of `maps [h, w, c]` seen as `[h * w, c]`, for `pixel [q, 2]` moved by `steps [s, 2]`.
+
+    Returns: int64 `[q, s]`.
+    """
+    local = b("Cast", b("Sub", pixel, origin), to=7)
+    moved = b("Add", b.unsqueeze(local, 1), steps[None])
+    pitch = b("Concat", b.shape(maps, 1), ints(1), axis=0)
+    return b("ReduceSum", b("Mul", moved, pitch), ints(2), keepdims=0)
+
+
+def gather(b: Builder, maps: Tensor, index: Tensor, channels: int) -> Tensor:
+    """Read `maps [h, w, c]` at flat indices `[q, s]`: `[q, s, c]`."""
+    return b("Gather", b.reshape(maps, -1, channels), index, axis=0)

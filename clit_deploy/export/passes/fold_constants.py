@@ -1,0 +1,19 @@
+"""Evaluate what depends on constants only, and drop what nothing reads."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import onnx_graphsurgeon as gs
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold constants with onnx-graphsurgeon; shapes that stay symbolic are left alone."""
+    logging.getLogger("onnx_graphsurgeon").setLevel(logging.ERROR)
+    graph = gs.import_onnx(model)
+    graph.fold_constants(fold_shapes=False)
+    return gs.export_onnx(graph.cleanup(remove_unused_graph_inputs=False).toposort())

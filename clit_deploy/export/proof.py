@@ -1,0 +1,48 @@
+"""An export's proof: its graphs on ONNX Runtime against the PyTorch model in float64."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from clit_deploy.bundle import Plan, make_plan, pack_arrays
+from clit_deploy.cascade import output_size
+from clit_deploy.manifest import Proof
+from clit_deploy.verify import ProofSample, compare
+
+if TYPE_CHECKING:
+    from clit_deploy.models.base import ImplicitModel
+
+SAMPLES = "proof.npz"
+TOLERANCE = 1e-4
+"""Largest difference over the standard deviation of the output that an export may show."""
+
+CASES = (((15, 11), 2.6), ((9, 12), 5.3), ((6, 5), 17.7))
+"""Image sizes and scales: no ties (where nearest is a matter of rounding), all three stages."""
+
+
+def prove(plan: Plan, model: ImplicitModel) -> Plan:
+    """Render the cases with both; the plan returned carries the figures and the samples.
+
+    Raises:
+        ProofError: an error above the tolerance.
+    """
+    exact = copy.deepcopy(model).double()
+    samples = []
+    for seed, (shape, scale) in enumerate(CASES):
+        pixels = np.random.RandomState(seed).randint(0, 256, (*shape, 3), np.uint8)
+        size, _ = output_size(shape, scale, None)
+        image = torch.from_numpy(pixels / 255.0)
+        expected = exact.render(image, size, scale, batch=2000).numpy().astype(np.float32)
+        samples.append(ProofSample(scale, pixels, expected))
+    runtime, cases = compare(plan, samples, TOLERANCE)
+    proof = Proof(runtime, TOLERANCE, cases, SAMPLES)
+    members = {name: plan.read(name) for name in plan.manifest.digests}
+    members[SAMPLES] = pack_arrays(
+        {f"{field}{k}": value for k, s in enumerate(samples) for field, value in s.arrays().items()}
+    )
+    return make_plan(dataclasses.replace(plan.manifest, proof=proof), members)

@@ -1,0 +1,59 @@
+"""Files that appear under their name only when they are whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from clit_deploy.errors import OutputError, OutputExistsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it on success, remove it on any failure.
+
+    Raises:
+        OutputError: the folder is missing or not writable, or the disk is full.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(error.errno, f"{path} cannot be written: {_reason(error, path)}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_writable(path: Path, *, force: bool) -> None:
+    """Refuse early what could only fail late.
+
+    Raises:
+        OutputExistsError: the file exists and `force` is not given.
+        OutputError: the path is a folder, or its folder is missing or not writable.
+    """
+    if path.is_dir():
+        raise OutputError(errno.EISDIR, f"{path} is a folder; name a file.")
+    if path.exists() and not force:
+        raise OutputExistsError(f"{path} exists; use --force to overwrite it, or -o for another.")
+    if not path.parent.is_dir():
+        raise OutputError(errno.ENOENT, f"The folder {path.parent} does not exist.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(errno.EACCES, f"The folder {path.parent} is not writable.")
+
+
+def _reason(error: OSError, path: Path) -> str:
+    if error.errno == errno.ENOSPC:
+        return "the disk is full. Nothing was left behind."
+    if error.errno == errno.ENOENT:
+        return f"the folder {path.parent} does not exist."
+    return f"{error.strerror or error}."

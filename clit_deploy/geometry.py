@@ -1,0 +1,139 @@
+"""Where output pixels fall on a feature grid: exact integer arithmetic, one axis at a time.
+
+Output pixel `i` of `out` has its centre at `u = (2i + 1) * grid / (2 * out)` in grid pixels, where
+grid pixel `p` spans `[p, p + 1]`. Everything is computed on `(2i + 1) * grid` and `2 * out` as
+integers; only offsets, which lie in a few units around zero, become float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Anchor = Literal["pixel", "corner"]
+"""What the queries of one cell share: their nearest grid pixel, or the pair of pixels they lie
+between (cell `p` is the gap from the centre of pixel `p` to that of pixel `p + 1`)."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A half-open range of rows or columns, `start <= i < stop`."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def grow(self, before: int, after: int) -> Span:
+        """The span with `before` more at its start and `after` more at its end."""
+        return Span(self.start - before, self.stop + after)
+
+    def clip(self, length: int) -> Span:
+        """The part of the span that lies in `0 <= i < length`."""
+        return Span(max(self.start, 0), min(self.stop, length))
+
+    def split(self, size: int) -> list[Span]:
+        """Consecutive spans of nearly equal length, none longer than `size`."""
+        count = -(-len(self) // size)
+        cuts = [self.start + len(self) * k // count for k in range(count + 1)]
+        return [Span(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """`out` output pixels laid evenly over `grid` feature pixels."""
+
+    grid: int
+    out: int
+
+    def outputs(self, pixels: Span) -> Span:
+        """The output pixels whose centre lies on the grid pixels `pixels`: a partition of all."""
+
+        def first(pixel: int) -> int:
+            return max(-((self.grid - 2 * self.out * pixel) // (2 * self.grid)), 0)
+
+        return Span(first(pixels.start), first(pixels.stop))
+
+    def cells(self, outputs: Span, anchor: Anchor) -> NDArray[np.int64]:
+        """The cell of each output pixel, int64 `[len(outputs)]`, never decreasing.
+
+        For `pixel` a centre half-way between two grid pixels goes to the even one, as `nearest`
+        does in the published code; values lie in `[0, grid)`. For `corner` in `[-1, grid)`.
+        """
+        numerator, denominator = self._position(outputs)
+        if anchor == "corner":
+            return (numerator - self.out) // denominator
+        cell = numerator // denominator
+        tied = numerator % denominator == 0
+        return np.where(tied, cell - (cell & 1), cell)
+
+    def offset(self, outputs: NDArray[np.int64], pixel: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Distance of output centres from grid pixels, in half grid pixels (float64).
+
+        Inside a pixel the offset is in [-1, 1]: the relative coordinate of the papers.
+        """
+        numerator = (2 * outputs + 1) * self.grid
+        denominator = 2 * self.out
+        return (2 * (numerator - pixel * denominator) - denominator) / denominator
+
+    def bilinear(self, outputs: Span) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Lower grid pixel of each output (it may be -1) and the weight of its upper neighbour."""
+        numerator, denominator = self._position(outputs)
+        lower = (numerator - self.out) // denominator
+        return lower, (numerator - self.out - lower * denominator) / denominator
+
+    def _position(self, outputs: Span) -> tuple[NDArray[np.int64], int]:
+        index = np.arange(outputs.start, outputs.stop, dtype=np.int64)
+        return (2 * index + 1) * self.grid, 2 * self.out
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Output pixels of one axis sorted into the cells they share, `n` slots a cell.
+
+    `index[cell, k]` is the output pixel in slot `k`; cells with fewer outputs repeat their last.
+    `keep` lists, for the outputs in order, their place in the flattened `[cells * n]` slots.
+    """
+
+    axis: Axis
+    cells: Span
+    index: NDArray[np.int64]
+    keep: NDArray[np.int64]
+
+    @classmethod
+    def sort(cls, axis: Axis, outputs: Span, anchor: Anchor) -> Slots:
+        """Sort the output pixels `outputs` of `axis` into cells."""
+        cell = axis.cells(outputs, anchor)
+        first = int(cell[0])
+        counts = np.bincount(cell - first)
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        n = int(counts.max())
+        slot = np.minimum(np.arange(n)[None, :], np.maximum(counts - 1, 0)[:, None])
+        index = np.minimum(starts[:, None] + slot, len(cell) - 1) + outputs.start
+        rank = np.arange(len(cell)) - starts[cell - first]
+        return cls(axis, Span(first, first + len(counts)), index, (cell - first) * n + rank)
+
+    @property
+    def n(self) -> int:
+        """Slots a cell."""
+        return int(self.index.shape[1])
+
+    def take(self, part: Span) -> Slots:
+        """The cells `part` (counted from the first one) with only the slots that they need."""
+        inside = (self.keep >= part.start * self.n) & (self.keep < part.stop * self.n)
+        keep = self.keep[inside] - part.start * self.n
+        used = int((keep % self.n).max(initial=0)) + 1
+        cells = Span(self.cells.start + part.start, self.cells.start + part.stop)
+        index = self.index[part.start : part.stop, :used]
+        return Slots(self.axis, cells, index, keep // self.n * used + keep % self.n)
+
+    def pixels(self) -> NDArray[np.int64]:
+        """The cell number in every slot, int64 `[cells, n]`."""
+        cells = np.arange(self.cells.start, self.cells.stop, dtype=np.int64)
+        return np.broadcast_to(cells[:, None], self.index.shape)

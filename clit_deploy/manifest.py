@@ -1,0 +1,159 @@
+"""What a plan says about itself: `manifest.json` as frozen dataclasses. No runtime, no arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+
+from clit_deploy.errors import PlanError
+from clit_deploy.geometry import Anchor  # noqa: TC001  (resolved at run time by get_type_hints)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = 1
+"""Version of the plan format that this package writes and reads."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """The encoder graph: `image [1, 3, h, w]` (0 to 1) -> `features [1, channels, h, w]`."""
+
+    graph: str
+    channels: int
+    halo: int
+    """Pixels from a tile's edge in which its features differ from the whole image's."""
+    bytes_per_pixel: int
+    """Working memory of a tile, estimated."""
+
+
+@dataclass(frozen=True)
+class StageInfo:
+    """One stage: *project* makes maps of its grid, *decode* answers cells, *point* coordinates."""
+
+    project: str
+    decode: str
+    point: str
+    anchor: Anchor
+    before: int
+    """Map pixels that a cell needs before its own."""
+    after: int
+    """Map pixels that a cell needs after its own."""
+    border: str
+    """What maps are outside the image: `zero` or `edge`."""
+    channels: int
+    """Channels of the maps."""
+    margin: int
+    """Feature pixels (low resolution) that the outputs of a pixel can need around it, at most."""
+    project_bytes: int
+    """Working memory of project and its maps, bytes a map pixel, estimated."""
+    cell_bytes: int
+    """Working memory of decode, bytes a cell, estimated."""
+    query_bytes: int
+    """Working memory of decode, bytes a query, estimated."""
+    chunk_queries: int
+    """Queries that decode at once best on a CPU."""
+    chunk_cells: int
+    """Most cells that decode at once best on a CPU."""
+
+
+@dataclass(frozen=True)
+class ProofCase:
+    """One image, rendered by the graphs and by the PyTorch model in float64."""
+
+    scale: float
+    image: tuple[int, int]
+    size: tuple[int, int]
+    max_error: float
+    relative_error: float
+    """Largest difference over the standard deviation of the model's output."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the export measured, and the tolerance that it had to meet."""
+
+    runtime: str
+    tolerance: float
+    cases: tuple[ProofCase, ...]
+    samples: str
+    """The member with the images and the model's outputs, so that `verify` can repeat it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The checkpoint that a plan was made from."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a plan but the graphs themselves."""
+
+    family: str
+    hyperparameters: dict[str, Any]
+    encoder: EncoderInfo
+    stages: tuple[StageInfo, ...]
+    decay: float
+    """What a stage keeps of the residual before it."""
+    bilinear_base: bool
+    """Whether the bilinear upsampling of the input is added at the end."""
+    tables: str
+    """The member with the arrays that the host's tables are made from."""
+    precision: str
+    opset: int
+    source: Source
+    versions: dict[str, str]
+    proof: Proof | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of every other member."""
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """The manifest as indented JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            PlanError: another format version, or not a manifest at all.
+        """
+        try:
+            content = json.loads(text)
+            version = content["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise PlanError(f"The plan's manifest cannot be read ({error!r:.80}).") from error
+        if version != FORMAT:
+            raise PlanError(
+                f"The plan has format version {version}; this clit-deploy reads version {FORMAT}. "
+                "Export the checkpoint again, or install the version that made it "
+                f"({content.get('versions', {}).get('clit-deploy', 'not stated')})."
+            )
+        try:
+            return _build(cls, content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PlanError(f"The plan's manifest is incomplete: {error!r:.80}.") from error
+
+
+def _build(kind: type[T], content: Mapping[str, Any]) -> T:
+    hints = get_type_hints(kind)
+    return kind(**{name: _value(hints[name], content[name]) for name in hints if name in content})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value)
+    inner = [h for h in get_args(hint) if dataclasses.is_dataclass(h)]
+    if isinstance(value, list):
+        return tuple(_value(inner[0], v) if inner else v for v in value)
+    if inner and value is not None:
+        return _value(inner[0], value)
+    return value

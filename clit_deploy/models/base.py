@@ -1,0 +1,81 @@
+"""What every implicit model shares: an encoder, per-query decoding, rendering of a whole image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from clit_deploy.cascade import Size, grids
+
+
+def pixel_centres(size: Size, like: Tensor) -> Tensor:
+    """Centres of the pixels of a grid in [-1, 1], row and column, `[h, w, 2]`."""
+    axes = [
+        (torch.arange(side, dtype=like.dtype, device=like.device) * 2 + 1) / side - 1
+        for side in size
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+
+
+class ImplicitModel(nn.Module, ABC):
+    """An encoder and a decoder that answers coordinates, in the form of the papers.
+
+    This is the plain definition, one query at a time: slow, and the truth that the exported
+    graphs are held against.
+    """
+
+    encoder: nn.Module
+    stages: int = 1
+    bilinear_base: ClassVar[bool] = False
+    decay: ClassVar[float] = 0.0
+
+    @abstractmethod
+    def stage_maps(self, features: Tensor, grid: Size, stage: int) -> dict[str, Tensor]:
+        """What the queries of a stage read: maps `[1, C, gh, gw]` from the encoder's features."""
+
+    @abstractmethod
+    def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:
+        """RGB of one stage at `coords [q, 2]` (row, column in [-1, 1]) for pixels of `cell [2]`.
+
+        Returns `[q, 3]` in the network's own domain, -1 to 1; where the model has a bilinear
+        base, the residual to it.
+        """
+
+    @torch.no_grad()
+    def render(
+        self, image: Tensor, size: Size, scale: float | None = None, *, batch: int = 30_000
+    ) -> Tensor:
+        """Upscale a whole image, `batch` queries at a time.
+
+        Args:
+            image: `[h, w, 3]`, 0 to 1, in the model's dtype.
+            size: height and width of the output.
+            scale: decides how many stages run; by default the larger ratio of the sides.
+            batch: queries at a time (the published code uses 30,000).
+
+        Returns: `[H, W, 3]`, not clipped.
+        """
+        height, width, _ = image.shape
+        ratio = scale or max(size[0] / height, size[1] / width)
+        inp = ((image - 0.5) / 0.5).permute(2, 0, 1)[None]
+        features = self.encoder(inp)
+        coords = pixel_centres(size, image).reshape(-1, 2)
+        cell = torch.tensor([2 / size[0], 2 / size[1]], dtype=image.dtype, device=image.device)
+        rgb = torch.zeros(len(coords), 3, dtype=image.dtype, device=image.device)
+        for stage, grid in enumerate(grids((height, width), size, ratio, self.stages)):
+            maps = self.stage_maps(features, grid, stage)
+            answers = [self.query(maps, part, cell, stage) for part in coords.split(batch)]
+            rgb = torch.cat(answers) + self.decay * rgb
+        if self.bilinear_base:
+            rgb = rgb + sample(inp, coords, "bilinear", "border")
+        return (rgb * 0.5 + 0.5).reshape(*size, 3)
+
+
+def sample(maps: Tensor, coords: Tensor, mode: str, padding: str = "zeros") -> Tensor:
+    """Read `maps [1, C, h, w]` at `coords [..., 2]` (row, column): `[..., C]`."""
+    flat = coords.reshape(1, 1, -1, 2).flip(-1)
+    out = nn.functional.grid_sample(maps, flat, mode, padding, align_corners=False)
+    return out[0, :, 0].T.reshape(*coords.shape[:-1], -1)

@@ -1,0 +1,96 @@
+"""CLIT, the Cascaded Local Implicit Transformer (Chen et al., CVPR 2023), query by query."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from clit_deploy.errors import UnsupportedModelError
+from clit_deploy.models.base import ImplicitModel, pixel_centres, sample
+from clit_deploy.models.edsr import conv3
+from clit_deploy.models.mlp import MLP
+from clit_deploy.models.posenc import position_bias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clit_deploy.cascade import Size
+
+
+class CLIT(ImplicitModel):
+    """Local attention around the nearest grid pixel, then an MLP; once for every stage.
+
+    The residual of a stage is its MLP's output plus 0.75 times the residual before it; the
+    image is the last residual plus the bilinear upsampling of the input.
+    """
+
+    bilinear_base: ClassVar[bool] = True
+    decay: ClassVar[float] = 0.75
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        imnet_spec: Mapping[str, Any],
+        pb_spec: Mapping[str, Any] | None = None,
+        base_dim: int = 192,
+        head: int = 8,
+        r: int = 3,
+        imnet_num: int = 1,
+        conv_num: int = 1,
+        is_cell: bool = True,
+        local_attn: bool = True,
+    ) -> None:
+        super().__init__()
+        if not local_attn:
+            raise UnsupportedModelError("A CLIT without local attention is not supported.")
+        if base_dim % head:
+            raise UnsupportedModelError(f"base_dim {base_dim} is no multiple of {head} heads.")
+        if imnet_num != conv_num:
+            raise UnsupportedModelError(
+                f"The cascade has {conv_num} attention stages but {imnet_num} MLPs."
+            )
+        self.dim, self.head, self.r, self.stages, self.is_cell = base_dim, head, r, conv_num, is_cell
+        self.encoder = encoder
+        self.conv_ch = conv3(encoder.out_dim, base_dim)  # type: ignore[arg-type]
+        self.conv_vs = nn.ModuleList(conv3(base_dim, base_dim) for _ in range(conv_num))
+        self.conv_qs = nn.ModuleList(conv3(base_dim, base_dim) for _ in range(conv_num))
+        self.conv_ks = nn.ModuleList(conv3(base_dim, base_dim) for _ in range(conv_num))
+        self.pb_encoder = position_bias(head, **pb_spec["args"]) if pb_spec else None
+        width = base_dim * (2 * r + 1) ** 2 + (2 if is_cell else 0)
+        self.imnets = nn.ModuleList(MLP.from_spec(imnet_spec, width) for _ in range(conv_num))
+
+    def stage_maps(self, features: Tensor, grid: Size, stage: int) -> dict[str, Tensor]:
+        """Queries, keys and values of the features resampled to the stage's grid."""
+        wide = self.conv_ch(features)
+        if stage > 0:
+            wide = sample(wide, pixel_centres(grid, wide), "bilinear").permute(2, 0, 1)[None]
+        return {
+            "q": self.conv_qs[stage](wide),
+            "k": self.conv_ks[stage](wide),
+            "v": self.conv_vs[stage](wide),
+        }
+
+    def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:
+        """Attention over the window of the nearest grid pixel, then the stage's MLP."""
+        grid = maps["k"].shape[-2:]
+        sides = torch.tensor(grid, dtype=coords.dtype, device=coords.device)
+        centres = pixel_centres((grid[0], grid[1]), coords).permute(2, 0, 1)[None]
+        steps = torch.arange(-self.r, self.r + 1, dtype=coords.dtype, device=coords.device)
+        window = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+        keys_at = sample(centres, coords, "nearest")[:, None] + window * (2 / sides)
+        offset = (coords[:, None] - keys_at) * sides
+
+        q = sample(maps["q"], coords, "bilinear").unflatten(-1, (self.head, -1))
+        k = sample(maps["k"], keys_at, "nearest").unflatten(-1, (self.head, -1))
+        v = sample(maps["v"], keys_at, "nearest").unflatten(-1, (self.head, -1))
+        logits = torch.einsum("qhc,qjhc->qjh", q, k) / math.sqrt(self.dim // self.head)
+        if self.pb_encoder is not None:
+            logits = logits + self.pb_encoder(offset)
+        z = (logits.softmax(dim=1)[..., None] * v).flatten(1)
+        if self.is_cell:
+            z = torch.cat([z, (cell * sides).expand(len(z), 2)], dim=-1)
+        rgb: Tensor = self.imnets[stage](z)
+        return rgb

@@ -1,0 +1,72 @@
+"""Names of published specs -> our networks. The one place where a family is registered."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from clit_deploy.errors import UnsupportedModelError
+from clit_deploy.models.clit import CLIT
+from clit_deploy.models.edsr import EDSR
+from clit_deploy.models.liif import LIIF
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import nn
+
+    from clit_deploy.models.base import ImplicitModel
+
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "edsr-baseline": EDSR.baseline,
+    "edsr": EDSR,
+}
+
+FAMILIES: dict[str, type[ImplicitModel]] = {"clit": CLIT, "liif": LIIF}
+
+
+def build_model(spec: Mapping[str, Any]) -> ImplicitModel:
+    """Build the network of a published spec, with its initial weights, in evaluation mode.
+
+    Args:
+        spec: `{'name': family, 'args': {...}}`, the model part of a checkpoint; `args` holds
+            `encoder_spec` in the same form.
+
+    Raises:
+        UnsupportedModelError: an unknown family, encoder, or option of one.
+    """
+    args = dict(_args(spec, "model"))
+    encoder_spec = args.pop("encoder_spec", None)
+    if encoder_spec is None:
+        raise UnsupportedModelError("The model's args name no encoder: 'encoder_spec' is missing.")
+    encoder = _make(ENCODERS, encoder_spec, "encoder", _args(encoder_spec, "encoder"))
+    model = _make(FAMILIES, spec, "model family", {"encoder": encoder, **args})
+    model.eval()
+    return model  # type: ignore[no-any-return]
+
+
+def _args(spec: Any, what: str) -> Mapping[str, Any]:
+    if not (hasattr(spec, "keys") and isinstance(spec.get("name"), str)):
+        raise UnsupportedModelError(
+            f"The {what} spec is {spec!r:.80}; it must be a mapping with 'name' and 'args'."
+        )
+    return spec.get("args") or {}
+
+
+def _make(known: Mapping[str, Any], spec: Mapping[str, Any], what: str, args: Any) -> Any:
+    name = spec["name"]
+    if name not in known:
+        raise UnsupportedModelError(
+            f"Unknown {what} {name!r}; this version knows {', '.join(sorted(known))}."
+        )
+    make = known[name]
+    strange = sorted(set(args) - set(inspect.signature(make).parameters))
+    if strange:
+        raise UnsupportedModelError(
+            f"The {what} {name!r} has options that this version does not know: "
+            f"{', '.join(map(str, strange))}."
+        )
+    try:
+        return make(**args)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UnsupportedModelError(f"The args of {what} {name!r} do not fit: {error}.") from error

@@ -1,0 +1,1 @@
+"""Where graphs run. Nothing outside this package knows a runtime's spelling."""

@@ -1,0 +1,140 @@
+"""The scheduler: image -> encoder tiles -> blocks of the output -> stages -> strips of rows.
+
+It knows no family: shapes come from the manifest, tables from `Tables`, arithmetic from a
+`Runtime`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.cascade import Size, grids
+from clit_deploy.encoder import Encoder
+from clit_deploy.geometry import Axis, Span
+from clit_deploy.stage import Block, Stage
+from clit_deploy.tables import tables_of
+from clit_deploy.tiling import tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.bundle import Plan
+    from clit_deploy.encoder import Features
+    from clit_deploy.runtimes.base import Runtime
+
+Progress = "Callable[[float], None]"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the work is cut: the side of an encoder tile and of a block of the output, in pixels."""
+
+    tile: int
+    block: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image on its way to one output size."""
+
+    image: NDArray[np.float32]
+    output: Size
+    scale: float
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the input."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+class Scheduler:
+    """A plan's graphs on a runtime, ready to render."""
+
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
+        self.manifest = plan.manifest
+        self.runtime = runtime
+        self.encoder = Encoder(plan, runtime)
+        self._plan = plan
+        self._tables = tables_of(plan)
+        self._stages: dict[int, Stage] = {}
+        self._pool = ThreadPoolExecutor(runtime.workers, thread_name_prefix="clit-decode")
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def margin(self) -> int:
+        """Feature pixels that the decoders can need around an encoder tile's core."""
+        return max(stage.margin for stage in self.manifest.stages)
+
+    def open_stages(self, job: Job) -> None:
+        """Load the graphs that the job needs, so that its memory can be predicted."""
+        for index in range(len(self._grids(job))):
+            self._stage(index)
+
+    def strips(
+        self, job: Job, layout: Layout, progress: Callable[[float], None] | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Render the output from top to bottom.
+
+        Yields: `[rows, W, 3]` float32, not clipped, strip after strip.
+        """
+        height, width = job.size
+        axes = Axis(height, job.output[0]), Axis(width, job.output[1])
+        done = 0
+        for tile in tiles(height, layout.tile, self.encoder.info.halo, self.margin):
+            features = self.encoder.encode(job.image, tile, layout.tile)
+            for rows in axes[0].outputs(tile.core).split(layout.block):
+                strip = np.empty((len(rows), job.output[1], 3), np.float32)
+                for cols in axes[1].outputs(Span(0, width)).split(layout.block):
+                    strip[:, cols.start : cols.stop] = self._block(job, features, Block(rows, cols))
+                    done += len(rows) * len(cols)
+                    if progress:
+                        progress(done / (job.output[0] * job.output[1]))
+                yield strip
+
+    def _block(self, job: Job, features: Features, block: Block) -> NDArray[np.float32]:
+        rgb: NDArray[np.float32] | None = None
+        for index, grid in enumerate(self._grids(job)):
+            answer = self._stage(index).render(features, grid, job.output, block, self._pool)
+            if rgb is not None:
+                rgb *= np.float32(self.manifest.decay)
+                answer += rgb
+            rgb = answer
+        assert rgb is not None  # noqa: S101  (every cascade has a first stage)
+        if self.manifest.bilinear_base:
+            rgb += bilinear(job.image, job.output, block)
+        return rgb
+
+    def _grids(self, job: Job) -> list[Size]:
+        return grids(job.size, job.output, job.scale, len(self.manifest.stages))
+
+    def _stage(self, index: int) -> Stage:
+        if index not in self._stages:
+            self._stages[index] = Stage(index, self._plan, self.runtime, self._tables)
+        return self._stages[index]
+
+
+def bilinear(
+    image: NDArray[np.float32], output: Size, block: Block
+) -> NDArray[np.float32]:
+    """Bilinear resampling of `image [h, w, c]` with repeated border, at a block of the output."""
+    low, frac = _taps(Axis(image.shape[0], output[0]), block.rows)
+    rows = image[low[0]] + (image[low[1]] - image[low[0]]) * frac[:, None, None]
+    low, frac = _taps(Axis(image.shape[1], output[1]), block.cols)
+    left = rows[:, low[0]]
+    result: NDArray[np.float32] = left + (rows[:, low[1]] - left) * frac[None, :, None]
+    return result
+
+
+def _taps(axis: Axis, outputs: Span) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    lower, weight = axis.bilinear(outputs)
+    both = np.clip(np.stack([lower, lower + 1]), 0, axis.grid - 1)
+    return both, weight.astype(np.float32)

@@ -1,0 +1,149 @@
+"""One stage on one block of the output: make the maps, decode them chunk by chunk."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.geometry import Axis, Slots, Span
+from clit_deploy.tables.base import cell
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.bundle import Plan
+    from clit_deploy.cascade import Size
+    from clit_deploy.encoder import Features
+    from clit_deploy.manifest import StageInfo
+    from clit_deploy.runtimes.base import Runtime
+    from clit_deploy.tables.base import Feeds, Side, Tables
+
+LARGEST_CHUNK = 4096
+"""Queries of a chunk, at most; where a cell has more, the blocks are too large."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of the output."""
+
+    rows: Span
+    cols: Span
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some consecutive cells of one axis, with their tables."""
+
+    cells: Span
+    slots: Slots
+    feeds: Feeds
+
+
+class Stage:
+    """The graphs of one stage, bound to a runtime."""
+
+    def __init__(self, index: int, plan: Plan, runtime: Runtime, tables: Tables) -> None:
+        self.index = index
+        self.info: StageInfo = plan.manifest.stages[index]
+        self._tables = tables
+        self._workers = runtime.workers
+        self._project = runtime.runner(plan.read(self.info.project), wide=True)
+        self._decode = runtime.runner(plan.read(self.info.decode), wide=False)
+
+    def render(
+        self, features: Features, grid: Size, output: Size, block: Block, pool: Executor
+    ) -> NDArray[np.float32]:
+        """What the stage adds to a block of the output, `[rows, cols, 3]`."""
+        rows = Slots.sort(Axis(grid[0], output[0]), block.rows, self.info.anchor)
+        cols = Slots.sort(Axis(grid[1], output[1]), block.cols, self.info.anchor)
+        maps = self._maps(features, grid, rows.cells, cols.cells)
+        shape = chunk_shape(self.info, rows, cols, self._workers)
+        row_parts = self._parts("row", rows, shape[0])
+        col_parts = self._parts("col", cols, shape[1])
+        size = cell(grid, output)
+        result = np.empty((len(block.rows), len(block.cols), 3), np.float32)
+
+        def decode(chunk: tuple[_Part, _Part]) -> None:
+            row, col = chunk
+            feeds = {"maps": self._window(maps, row, col), "cell": size, **row.feeds, **col.feeds}
+            rgb = self._decode.run(feeds)
+            flat = rgb.reshape(rgb.shape[0] * rgb.shape[1], -1, 3)
+            placed = _Place.of(row, rows), _Place.of(col, cols)
+            result[placed[0].at, placed[1].at] = placed[0].pick(placed[1].pick(flat, 1), 0)
+
+        list(pool.map(decode, itertools.product(row_parts, col_parts)))
+        return result
+
+    def _maps(self, features: Features, grid: Size, rows: Span, cols: Span) -> NDArray[np.float32]:
+        """The maps that these cells read, `[rows + window, cols + window, channels]`."""
+        wanted = [span.grow(self.info.before, self.info.after) for span in (rows, cols)]
+        inside = [span.clip(side) for span, side in zip(wanted, grid, strict=True)]
+        work = self._tables.project(self.index, features.image, grid, inside[0], inside[1])
+        patch = features.patch(work.rows, work.cols)
+        maps = self._project.run({"features": patch, **work.feeds})
+        missing = [
+            (a.start - w.start, w.stop - a.stop) for a, w in zip(inside, wanted, strict=True)
+        ]
+        if not any(itertools.chain(*missing)):
+            return maps
+        mode = "edge" if self.info.border == "edge" else "constant"
+        return np.pad(maps, [*missing, (0, 0)], mode=mode)  # type: ignore[call-overload, no-any-return]
+
+    def _parts(self, side: Side, slots: Slots, size: int) -> list[_Part]:
+        parts = []
+        for span in Span(0, len(slots.cells)).split(size):
+            some = slots.take(span)
+            if len(some.keep):
+                parts.append(_Part(span, some, self._tables.axis(self.index, side, some)))
+        return parts
+
+    def _window(
+        self, maps: NDArray[np.float32], row: _Part, col: _Part
+    ) -> NDArray[np.float32]:
+        """The maps of a chunk as the decoder takes them: `[window, rows, cols + window, ch]`."""
+        reach = self.info.before + self.info.after
+        cols = slice(col.cells.start, col.cells.stop + reach)
+        rows = [
+            maps[row.cells.start + j : row.cells.stop + j, cols] for j in range(reach + 1)
+        ]
+        return np.stack(rows)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the slots of a part go on one axis of the block."""
+
+    at: slice
+    keep: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, part: _Part, whole: Slots) -> _Place:
+        first = part.cells.start * whole.n
+        start = int(np.searchsorted(whole.keep, first))
+        count = len(part.slots.keep)
+        every = count == part.slots.index.size
+        return cls(slice(start, start + count), None if every else part.slots.keep)
+
+    def pick(self, slots: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        """Drop the slots that only repeat others."""
+        return slots if self.keep is None else slots.take(self.keep, axis)
+
+
+def chunk_shape(info: StageInfo, rows: Slots, cols: Slots, workers: int) -> Size:
+    """Rows and columns of cells that decode at once.
+
+    As many cells as the plan finds best for the cache, fewer where a cell has many queries or
+    the block is too small to keep all workers busy.
+    """
+    n = rows.n * cols.n
+    total = len(rows.cells) * len(cols.cells)
+    cells = max(info.chunk_queries // n, min(4, LARGEST_CHUNK // n), 1)
+    cells = min(cells, info.chunk_cells, -(-total // workers))
+    if len(cols.cells) >= cells:
+        return 1, cells
+    return max(cells // len(cols.cells), 1), len(cols.cells)

@@ -1,0 +1,164 @@
+"""The Python interface: open a plan, upscale arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.budget import Forecast, choose
+from clit_deploy.bundle import Plan
+from clit_deploy.cascade import Size, output_size
+from clit_deploy.config import RuntimeName, parse_bytes
+from clit_deploy.errors import ImageError, RuntimeUnavailableError
+from clit_deploy.runtimes.ort import open_runtime
+from clit_deploy.scheduler import Job, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.scheduler import Layout
+
+
+def load(
+    plan: str | Path | Plan,
+    *,
+    runtime: str = "auto",
+    threads: int | None = None,
+    max_memory: str | int | None = None,
+) -> Upscaler:
+    """Open a plan; use the result in a `with` statement, or close it.
+
+    Args:
+        plan: the `.plan` file.
+        runtime: `cpu`, `cuda`, or `auto` for the best that is present.
+        threads: processors to use; by default all that this process may use.
+        max_memory: bytes that the process may hold, a number or like `2GB`.
+
+    Raises:
+        MissingFileError, PlanError: the plan cannot be read.
+        RuntimeUnavailableError: the runtime is unknown or not present.
+        MemoryBudgetError: `max_memory` is no size.
+    """
+    return Upscaler(plan, runtime=runtime, threads=threads, max_memory=max_memory)
+
+
+class Upscaler:
+    """A plan on a runtime. See `load`; `layout` overrides the choice of tile and block."""
+
+    def __init__(
+        self,
+        plan: str | Path | Plan,
+        *,
+        runtime: str = "auto",
+        threads: int | None = None,
+        max_memory: str | int | None = None,
+        layout: Layout | None = None,
+    ) -> None:
+        try:
+            name = RuntimeName(runtime)
+        except ValueError:
+            known = ", ".join(member.value for member in RuntimeName)
+            raise RuntimeUnavailableError(
+                f"Unknown runtime {runtime!r}; there are {known}."
+            ) from None
+        if threads is not None and threads < 1:
+            raise RuntimeUnavailableError(f"threads is {threads}; at least 1 is needed.")
+        self.plan = plan if isinstance(plan, Plan) else Plan.open(plan)
+        self.max_memory = None if max_memory is None else parse_bytes(max_memory)
+        self.layout = layout
+        self.runtime = open_runtime(name, threads)
+        self._scheduler = Scheduler(self.plan, self.runtime)
+
+    def __enter__(self) -> Upscaler:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the runtime's threads and graphs."""
+        self._scheduler.close()
+
+    def upscale(
+        self,
+        image: NDArray[np.generic],
+        *,
+        scale: float | None = None,
+        size: Size | None = None,
+        clip: bool = True,
+    ) -> NDArray[np.float32]:
+        """Upscale one image.
+
+        Args:
+            image: uint8, uint16 or float32 (0 to 1), `[h, w, 3]`.
+            scale: factor of both sides, at least 1; or
+            size: height and width of the output.
+            clip: cut the result to 0..1.
+
+        Returns: float32 `[H, W, 3]`, 0 to 1 if clipped.
+
+        Raises:
+            ImageError: another shape or type, or values that are not finite.
+            SizeError: a scale or size that makes no sense.
+            MemoryBudgetError: it does not fit into the memory allowed.
+        """
+        job = self.job(image, scale=scale, size=size)
+        result = np.empty((*job.output, 3), np.float32)
+        forecast = self.forecast(job, held_per_pixel=12)
+        row = 0
+        for strip in self.strips(job, forecast):
+            out = result[row : row + len(strip)]
+            np.clip(strip, 0, 1, out=out) if clip else np.copyto(out, strip)
+            row += len(strip)
+        return result
+
+    def job(
+        self, image: NDArray[np.generic], *, scale: float | None = None, size: Size | None = None
+    ) -> Job:
+        """Check an image and a wish; what `forecast` and `strips` work on."""
+        pixels = unit_range(image)
+        output, ratio = output_size((pixels.shape[0], pixels.shape[1]), scale, size)
+        return Job(pixels, output, ratio)
+
+    def forecast(self, job: Job, *, held_per_pixel: int = 0, held: int = 0) -> Forecast:
+        """How the work is going to be cut, and the peak of memory to expect."""
+        self._scheduler.open_stages(job)
+        forecast = choose(self._scheduler, job, self.max_memory, held_per_pixel, held)
+        return Forecast(self.layout, forecast.peak) if self.layout else forecast
+
+    def strips(
+        self, job: Job, forecast: Forecast, progress: Callable[[float], None] | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """The output from top to bottom, `[rows, W, 3]` at a time, not clipped."""
+        return self._scheduler.strips(job, forecast.layout, progress)
+
+
+def unit_range(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """uint8, uint16 or float `[h, w, 3]` -> float32, 0 to 1.
+
+    Raises:
+        ImageError: another shape or type, or values that are not finite.
+    """
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
+        shape = getattr(image, "shape", type(image).__name__)
+        raise ImageError(f"The image is {shape}; an array [height, width, 3] is needed.")
+    if 0 in image.shape:
+        raise ImageError(f"The image is empty: {image.shape[1]}x{image.shape[0]} pixels.")
+    if image.dtype in (np.uint8, np.uint16):
+        return np.divide(image, np.iinfo(image.dtype).max, dtype=np.float32)
+    if not np.issubdtype(image.dtype, np.floating):
+        raise ImageError(f"The image is of type {image.dtype}; use uint8, uint16 or float32.")
+    pixels = np.ascontiguousarray(image, np.float32)
+    if not np.isfinite(pixels).all():
+        raise ImageError("The image holds NaN or infinite values.")
+    return pixels
