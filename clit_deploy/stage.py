@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clit_deploy.cascade import Size
     from clit_deploy.encoder import Features
     from clit_deploy.manifest import StageInfo
-    from clit_deploy.runtimes.base import Runtime
+    from clit_deploy.runtimes.base import Runner, Runtime
     from clit_deploy.tables.base import Feeds, Side, Tables
 
 LARGEST_CHUNK = 4096
@@ -61,7 +61,9 @@ class Stage:
         """What the stage adds to a block of the output, `[rows, cols, 3]`."""
         rows = Slots.sort(Axis(grid[0], output[0]), block.rows, self.info.anchor)
         cols = Slots.sort(Axis(grid[1], output[1]), block.cols, self.info.anchor)
-        maps = self._maps(features, grid, rows.cells, cols.cells)
+        maps = stage_maps(
+            self.info, self.index, self._tables, self._project, features, grid, rows.cells, cols.cells
+        )
         shape = chunk_shape(self.info, rows, cols, self._workers)
         row_parts = self._parts("row", rows, shape[0])
         col_parts = self._parts("col", cols, shape[1])
@@ -78,21 +80,6 @@ class Stage:
 
         list(pool.map(decode, itertools.product(row_parts, col_parts)))
         return result
-
-    def _maps(self, features: Features, grid: Size, rows: Span, cols: Span) -> NDArray[np.float32]:
-        """The maps that these cells read, `[rows + window, cols + window, channels]`."""
-        wanted = [span.grow(self.info.before, self.info.after) for span in (rows, cols)]
-        inside = [span.clip(side) for span, side in zip(wanted, grid, strict=True)]
-        work = self._tables.project(self.index, features.image, grid, inside[0], inside[1])
-        patch = features.patch(work.rows, work.cols)
-        maps = self._project.run({"features": patch, **work.feeds})
-        missing = [
-            (a.start - w.start, w.stop - a.stop) for a, w in zip(inside, wanted, strict=True)
-        ]
-        if not any(itertools.chain(*missing)):
-            return maps
-        mode = "edge" if self.info.border == "edge" else "constant"
-        return np.pad(maps, [*missing, (0, 0)], mode=mode)  # type: ignore[call-overload, no-any-return]
 
     def _parts(self, side: Side, slots: Slots, size: int) -> list[_Part]:
         parts = []
@@ -112,6 +99,32 @@ class Stage:
             maps[row.cells.start + j : row.cells.stop + j, cols] for j in range(reach + 1)
         ]
         return np.stack(rows)
+
+
+def stage_maps(
+    info: StageInfo,
+    index: int,
+    tables: Tables,
+    project: Runner,
+    features: Features,
+    grid: Size,
+    rows: Span,
+    cols: Span,
+) -> NDArray[np.float32]:
+    """The maps that cells read, `[rows + window, cols + window, channels]`.
+
+    Outside the grid they are what the stage's border says: zero, or the nearest inside.
+    """
+    wanted = [span.grow(info.before, info.after) for span in (rows, cols)]
+    inside = [span.clip(side) for span, side in zip(wanted, grid, strict=True)]
+    work = tables.project(index, features.image, grid, inside[0], inside[1])
+    patch = features.patch(work.rows, work.cols)
+    maps = project.run({"features": patch, **work.feeds})
+    missing = [(a.start - w.start, w.stop - a.stop) for a, w in zip(inside, wanted, strict=True)]
+    if not any(itertools.chain(*missing)):
+        return maps
+    mode = "edge" if info.border == "edge" else "constant"
+    return np.pad(maps, [*missing, (0, 0)], mode=mode)  # type: ignore[call-overload, no-any-return]
 
 
 @dataclass(frozen=True)

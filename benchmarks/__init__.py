@@ -1,0 +1,1 @@
+"""Speed, memory and quality: scripts that print tables and JSON. Nothing here is a test."""
