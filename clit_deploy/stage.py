@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.base import Runner, Runtime
     from clit_deploy.tables.base import Feeds, Side, Tables
 
-LARGEST_CHUNK = 4096
-"""Queries of a chunk, at most; where a cell has more, the blocks are too large."""
-
-
 @dataclass(frozen=True)
 class Block:
     """A rectangle of the output."""
@@ -155,7 +151,7 @@ def chunk_shape(info: StageInfo, rows: Slots, cols: Slots, workers: int) -> Size
     """
     n = rows.n * cols.n
     total = len(rows.cells) * len(cols.cells)
-    cells = max(info.chunk_queries // n, min(4, LARGEST_CHUNK // n), 1)
+    cells = max(info.chunk_queries // n, 1)
     cells = min(cells, info.chunk_cells, -(-total // workers))
     if len(cols.cells) >= cells:
         return 1, cells

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from clit_deploy.models.clit import CLIT
 
+SMALLEST_SHARE = np.float32(1e-30)
+"""Floor of the attention. Far below what float32 sums can show, and far above the denormal
+numbers (below 1e-38) of a sharp softmax, which make every product with them 100 times slower."""
+
 
 class ClitExport:
     """See `FamilyExport`. Maps hold queries, keys and values, `3 D` channels."""
@@ -141,7 +145,7 @@ class ClitExport:
             logits = b.reshape(logits, heads, -1, cols, ny, nx, k * k)
             logits = b("Add", logits, self._spread(b, row_bias, "row", heads, rows, 1, ny, 1))
             logits = b("Add", logits, self._spread(b, col_bias, "col", heads, 1, cols, 1, nx))
-            attention = b("Softmax", logits, axis=-1)
+            attention = b("Clip", b("Softmax", logits, axis=-1), SMALLEST_SHARE)
             attention = b.reshape(attention, heads, b("Mul", rows, cols), n, k * k)
         with b.scope("layer0"):
             z = self._first_layer(b, stage, attention, values, cols, cell)
@@ -166,10 +170,20 @@ class ClitExport:
 
     def _logits(self, b: Builder, q: Tensor, keys: Tensor, mix: Tensor, cols: Tensor) -> Tensor:
         """`mix (q k^T)`: nine products of grid pixels a cell, then interpolated for its queries."""
-        r = self.model.r
-        around = windows(b, q, range(r - 1, r + 2), cols, axis=2, join=3)
-        keys = windows(b, keys, range(self.k), cols, axis=2, join=3)
+        around = self._around(b, q, range(self.model.r - 1, self.model.r + 2), cols)
+        keys = self._around(b, keys, range(self.k), cols)
         return b("MatMul", mix, b("MatMul", around, b.transpose(keys, 0, 1, 2, 4, 3)))
+
+    def _around(self, b: Builder, strip: Tensor, starts: range, cols: Tensor) -> Tensor:
+        """`[heads, rows, padded_cols, k, depth]` -> windows `[heads, rows, cols, k * k, depth]`.
+
+        The reshapes keep ONNX Runtime from moving the transposes of strip and product over the
+        windows, where they would copy seven times as much in runs of one number.
+        """
+        heads, k = self.model.head, len(starts)
+        joined = b("Reshape", strip, ints(0, 0, 0, k * self.depth))
+        joined = windows(b, joined, starts, cols, axis=2, join=3)
+        return b.reshape(joined, heads, -1, cols, k * k, self.depth)
 
     def _spread(self, b: Builder, table: Tensor, side: str, *dims: int | Tensor) -> Tensor:
         """A bias table over window rows (or columns) -> over the whole window.
