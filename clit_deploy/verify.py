@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.errors import PlanError, ProofError
+from clit_deploy.images import read_image
 from clit_deploy.manifest import ProofCase
 from clit_deploy.scheduler import Layout
 from clit_deploy.tiling import smallest
@@ -15,6 +16,7 @@ from clit_deploy.upscaler import Upscaler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -94,7 +96,7 @@ def compare(
 
 
 def tiled_against_whole(
-    plan: Plan, image: NDArray[np.uint8], scale: float, runtime: str = "cpu"
+    plan: Plan, image: NDArray[np.generic], scale: float, runtime: str = "cpu"
 ) -> TiledCase:
     """Render an image with the smallest tiles and blocks, and whole.
 
@@ -117,3 +119,46 @@ def tiled_against_whole(
             f"pixels; at most {TILED_TOLERANCE:g} is allowed."
         )
     return TiledCase(scale, shape, tiled.tile, tiled.block, difference)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All that `verify_plan` checked; it raises where something is wrong."""
+
+    members: int
+    runtime: str
+    cases: tuple[ProofCase, ...]
+    tiled: TiledCase
+
+
+def verify_plan(plan: Plan, image: Path | None = None, runtime: str = "auto") -> Verification:
+    """Check every digest, repeat the proof, and compare tiled with whole.
+
+    Args:
+        plan: the plan.
+        image: a picture for the comparison of tiled with whole, of which the middle is taken
+            where it is larger than two tiles; by default noise.
+        runtime: where to run.
+
+    Raises:
+        PlanError: a damaged plan, or one without a proof.
+        ProofError: something differs by more than its tolerance.
+    """
+    for member in plan.manifest.digests:
+        plan.read(member)
+    samples = stored_samples(plan)
+    assert plan.manifest.proof is not None  # noqa: S101  (stored_samples has checked)
+    name, cases = compare(plan, samples, plan.manifest.proof.tolerance, runtime)
+    tiled = tiled_against_whole(plan, _test_image(plan, image), 2.5, runtime)
+    return Verification(len(plan.manifest.digests), name, cases, tiled)
+
+
+def _test_image(plan: Plan, path: Path | None) -> NDArray[np.float32]:
+    margin = max(stage.margin for stage in plan.manifest.stages)
+    side = 2 * smallest(plan.manifest.encoder.halo, margin)
+    if path is None:
+        noise = np.random.RandomState(0).rand(side // 2 + 20, side // 2 + 30, 3)
+        return noise.astype(np.float32)
+    rgb = read_image(path).rgb
+    top, left = (max(length - side, 0) // 2 for length in rgb.shape[:2])
+    return np.ascontiguousarray(rgb[top : top + side, left : left + side])

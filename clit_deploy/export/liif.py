@@ -62,7 +62,7 @@ class LiifExport:
             project_bytes=4 * 3 * self.hidden,
             cell_bytes=2 * 4 * 6 * self.hidden,
             query_bytes=2 * 4 * 3 * self.neighbours**2 * self.hidden,
-            chunk_queries=512,
+            chunk_queries=256,
             chunk_cells=256,
         )
 

@@ -1,0 +1,158 @@
+"""Image files: reading to RGB and alpha, writing strip by strip."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from clit_deploy.errors import ImageError, MissingFileError, SizeError
+from clit_deploy.files import replacing
+from clit_deploy.png import MAX_SIDE, PngWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.cascade import Size
+
+log = logging.getLogger(__name__)
+
+LIMITS = {
+    ".png": MAX_SIDE,
+    ".jpg": 65_500,
+    ".jpeg": 65_500,
+    ".webp": 16_383,
+    ".bmp": MAX_SIDE,
+    ".tif": MAX_SIDE,
+    ".tiff": MAX_SIDE,
+}
+"""Longest side of each format that can be written."""
+
+NO_ALPHA = {".jpg", ".jpeg", ".bmp"}
+_SIXTEEN_BIT_COLOUR = {(16, 2), (16, 6), (16, 4)}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as the models take it: `rgb [h, w, 3]`, and `alpha [h, w, 1]` if it has any.
+
+    Both are float32, 0 to 1.
+    """
+
+    rgb: NDArray[np.float32]
+    alpha: NDArray[np.float32] | None
+
+
+def read_image(path: Path) -> Picture:
+    """Read an image file of any mode: gray and palette become RGB, alpha is kept apart.
+
+    Raises:
+        MissingFileError: no such file.
+        ImageError: not an image, cut off, empty, or so large that it may be an attack.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"There is no image file {path}.")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path} is empty.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                _warn_about_depth(path)
+                return _picture(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"{path} claims more than {Image.MAX_IMAGE_PIXELS:,} pixels and was not decoded."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path} is not an image in a format that can be read.") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"{path} is damaged or cut off: {error}.") from error
+
+
+def _picture(image: Image.Image) -> Picture:
+    if image.mode.startswith("I") or image.mode == "F":
+        gray = np.asarray(image, np.float32) / (1 if image.mode == "F" else 65535)
+        return Picture(np.repeat(gray.clip(0, 1)[..., None], 3, axis=2), None)
+    alpha = image.has_transparency_data
+    pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"), np.float32) / np.float32(255)
+    rgb = np.ascontiguousarray(pixels[..., :3])
+    return Picture(rgb, np.ascontiguousarray(pixels[..., 3:]) if alpha else None)
+
+
+def _warn_about_depth(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(26)
+    if head[:4] == b"\x89PNG" and (head[24], head[25]) in _SIXTEEN_BIT_COLOUR:
+        log.warning("%s has 16 bits a channel; it is read with 8.", path.name)
+
+
+def check_format(path: Path, size: Size, *, alpha: bool) -> None:
+    """Refuse a file name whose format cannot hold the output.
+
+    Raises:
+        SizeError: an unknown extension, or a side beyond the format's limit.
+    """
+    kind = path.suffix.lower()
+    if kind not in LIMITS:
+        raise SizeError(
+            f"{path.name}: the format {kind or 'without extension'!r} cannot be written; "
+            f"use one of {', '.join(LIMITS)}."
+        )
+    if max(size) > LIMITS[kind]:
+        raise SizeError(
+            f"{kind} files hold at most {LIMITS[kind]:,} pixels a side, but the output has "
+            f"{size[1]}x{size[0]}; write a .png."
+        )
+    if alpha and kind in NO_ALPHA:
+        log.warning("%s files have no transparency; the alpha channel is dropped.", kind)
+
+
+def is_streamed(path: Path) -> bool:
+    """Whether a file is written row by row, without holding the whole output."""
+    return path.suffix.lower() == ".png"
+
+
+def to_bytes(strip: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """0..1 -> 8 bits, rounded; `strip` is used up."""
+    np.clip(strip, 0, 1, out=strip)
+    strip *= 255
+    strip += 0.5
+    return strip.astype(np.uint8)
+
+
+@contextmanager
+def image_writer(
+    path: Path, size: Size, channels: int
+) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    """A function that appends rows `[n, W, channels]`; the file appears when all is written.
+
+    PNG goes to disk row by row; other formats are held in memory as 8-bit pixels.
+    """
+    with replacing(path) as part:
+        if is_streamed(path):
+            with part.open("wb") as file, PngWriter(file, size[1], size[0], channels) as png:
+                yield png.write
+            return
+        pixels = np.empty((*size, channels), np.uint8)
+        row = 0
+
+        def append(rows: NDArray[np.uint8]) -> None:
+            nonlocal row
+            pixels[row : row + len(rows)] = rows
+            row += len(rows)
+
+        yield append
+        kind = Image.registered_extensions()[path.suffix.lower()]
+        options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
+        with part.open("wb") as file:
+            Image.fromarray(pixels).save(file, kind, **options)

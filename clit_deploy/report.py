@@ -1,0 +1,62 @@
+"""Plans and verifications in words, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clit_deploy.manifest import Manifest, ProofCase
+    from clit_deploy.verify import Verification
+
+
+def describe(path: Path, manifest: Manifest) -> str:
+    """What a plan holds, a line for each thing."""
+    args = manifest.hyperparameters
+    encoder = args.get("encoder_spec", {}).get("name", "unknown")
+    lines = [
+        f"{path.name}  {path.stat().st_size / 1e6:.1f} MB  format {manifest.format}",
+        f"  model      {manifest.family}, encoder {encoder}, {_stages(manifest)}",
+        f"  precision  {manifest.precision}, opset {manifest.opset}",
+        f"  encoder    {manifest.encoder.channels} channels, halo {manifest.encoder.halo} pixels",
+        f"  source     {manifest.source.name}  sha256 {manifest.source.sha256[:16]}",
+        f"  made with  {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}",
+        *proof_lines(manifest),
+    ]
+    return "\n".join(lines)
+
+
+def proof_lines(manifest: Manifest) -> list[str]:
+    """The figures of the export's proof."""
+    if manifest.proof is None:
+        return ["  proof      none"]
+    proof = manifest.proof
+    head = f"  proof      against PyTorch float64, {proof.runtime}, tolerance {proof.tolerance:g}"
+    return [head, *(_case(case) for case in proof.cases)]
+
+
+def verification(result: Verification) -> str:
+    """What `verify` found."""
+    tiled = result.tiled
+    return "\n".join(
+        [
+            f"all {result.members} members match their digests",
+            f"the proof holds on {result.runtime}:",
+            *(_case(case) for case in result.cases),
+            f"tiled equals whole: {tiled.image[1]}x{tiled.image[0]} at x{tiled.scale:g}, tiles of "
+            f"{tiled.tile}, blocks of {tiled.block}: largest difference {tiled.max_difference:.1e}",
+        ]
+    )
+
+
+def _stages(manifest: Manifest) -> str:
+    count = len(manifest.stages)
+    return f"{count} stage{'s' * (count > 1)}"
+
+
+def _case(case: ProofCase) -> str:
+    return (
+        f"    x{case.scale:<5g} {case.image[1]}x{case.image[0]} -> {case.size[1]}x{case.size[0]}"
+        f"  largest error {case.max_error:.1e} ({case.relative_error:.1e} of the deviation)"
+    )
