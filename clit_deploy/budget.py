@@ -25,6 +25,9 @@ BLOCKS = (256, 128, 64)
 LARGEST_CELL = 64
 """Queries of a cell along one axis, at most: smaller blocks keep a cell from growing past it."""
 
+SLACK = 32_000_000
+"""Bytes that first runs take beside their tensors: packed weights, buffers, Python itself."""
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -91,8 +94,8 @@ def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     encoding = tile_pixels * manifest.encoder.bytes_per_pixel
     strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
     decoding = max(_stages(manifest, job, layout, scheduler.runtime.workers))
-    # Freed memory stays with the decoders' allocators, so the parts add up.
-    return band + encoding + strip + decoding
+    # Freed memory stays with the allocators, so the parts add up.
+    return SLACK + (band + encoding + strip + decoding) * 11 // 10
 
 
 def _stages(manifest: Manifest, job: Job, layout: Layout, workers: int) -> list[int]:

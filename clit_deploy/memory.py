@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
 from pathlib import Path
 
+M_MMAP_THRESHOLD = -3
+LARGE_BLOCK = 1 << 20
+
+GUESS = 200_000_000
+"""Bytes that the process is taken to hold where the system does not say."""
+
 
 def resident() -> int:
-    """Bytes of memory that this process holds now (a guess of 200 MB where nothing tells)."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 200_000_000
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:
-        return peak()
+    """Bytes of memory that this process holds now (a guess where nothing tells)."""
+    return _status("VmRSS") or peak()
 
 
 def peak() -> int:
     """The most bytes of memory that this process has held so far."""
+    # Not getrusage where it can be helped: on Linux a child inherits its parent's peak.
+    found = _status("VmHWM")
+    if found is not None:
+        return found
     try:
         import resource
-    except ImportError:
-        return resident()
+    except ImportError:  # Windows
+        return GUESS
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _status(field: str) -> int | None:
+    return _kilobytes(Path("/proc/self/status"), field)
+
+
+def _kilobytes(path: Path, field: str) -> int | None:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
+    return int(found[0]) * 1024 if found else None
 
 
 def available() -> int | None:
@@ -36,12 +54,7 @@ def available() -> int | None:
 
 
 def _meminfo() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
+    return _kilobytes(Path("/proc/meminfo"), "MemAvailable")
 
 
 def _cgroup() -> int | None:
@@ -52,3 +65,14 @@ def _cgroup() -> int | None:
     except (OSError, ValueError):
         return None
     return None if limit == "max" else max(int(limit) - used, 0)
+
+
+def return_freed_blocks() -> None:
+    """Make glibc give large freed blocks back to the system at once; elsewhere nothing happens.
+
+    By default its heap keeps them, grows with every new size, and holds up to twice the memory
+    that is in use. It costs page faults, so it is done only where memory was limited.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy import memory
 from clit_deploy.budget import Forecast, choose
 from clit_deploy.bundle import Plan
 from clit_deploy.cascade import Size, output_size
@@ -70,6 +71,8 @@ class Upscaler:
             raise RuntimeUnavailableError(f"threads is {threads}; at least 1 is needed.")
         self.plan = plan if isinstance(plan, Plan) else Plan.open(plan)
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
+        if self.max_memory is not None:
+            memory.return_freed_blocks()
         self.layout = layout
         self.runtime = open_runtime(name, threads)
         self._scheduler = Scheduler(self.plan, self.runtime)
