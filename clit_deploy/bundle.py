@@ -110,7 +110,7 @@ def make_plan(manifest: Manifest, members: Mapping[str, bytes]) -> Plan:
 def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     """Arrays as the bytes of an `.npz` member."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 

@@ -19,7 +19,7 @@ def factors(scale: float, stages: int) -> list[float]:
     Factors of 4 until at most 4 is left (12 -> 4, 3; 30 -> 4, 4, 1.875); a model with fewer
     stages leaves the rest to its last one.
     """
-    result = []
+    result: list[float] = []
     while scale > BASE and len(result) < stages - 1:
         result.append(BASE)
         scale /= BASE

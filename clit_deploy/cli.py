@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import ClitDeployError, OutputError, SizeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 app = typer.Typer(
     name="clit-deploy",
@@ -30,7 +30,7 @@ RuntimeOption = Annotated[
     RuntimeName, typer.Option("--runtime", help="Where to run; auto takes the best present.")
 ]
 ThreadsOption = Annotated[
-    Optional[int], typer.Option("--threads", min=1, help="Processors to use [default: all].")
+    int | None, typer.Option("--threads", min=1, help="Processors to use [default: all].")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 PlanArgument = Annotated[Path, typer.Argument(help="A .plan file.", show_default=False)]
@@ -70,10 +70,10 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-    debug: Annotated[  # noqa: ARG001  (main takes it out of the arguments, wherever it stands)
+    debug: Annotated[
         bool, typer.Option("--debug", help="Log every step, and show tracebacks.")
     ] = False,
 ) -> None:
@@ -84,7 +84,7 @@ def options(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A published checkpoint (.pth).")],
     output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="The plan [default: CHECKPOINT.plan].")
+        Path | None, typer.Option("--output", "-o", help="The plan [default: CHECKPOINT.plan].")
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Type of the graphs.")] = Precision.FP32,
 ) -> None:
@@ -104,16 +104,18 @@ def export(
 def run(
     images: Annotated[list[Path], typer.Argument(help="Images to upscale.", show_default=False)],
     engine: Annotated[Path, typer.Option("--engine", "-e", help="The .plan file.")],
-    scale: Annotated[Optional[float], typer.Option(help="Factor of both sides, 1 or more.")] = None,
-    size: Annotated[Optional[str], typer.Option(help="Output size, WIDTHxHEIGHT.")] = None,
-    width: Annotated[Optional[int], typer.Option(help="Output width; keeps the aspect.")] = None,
-    height: Annotated[Optional[int], typer.Option(help="Output height; keeps the aspect.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Factor of both sides, 1 or more.")] = None,
+    size: Annotated[str | None, typer.Option(help="Output size, WIDTHxHEIGHT.")] = None,
+    width: Annotated[int | None, typer.Option(help="Output width; keeps the aspect.")] = None,
+    height: Annotated[int | None, typer.Option(help="Output height; keeps the aspect.")] = None,
     output: Annotated[
-        Optional[Path],
-        typer.Option("--output", "-o", help="Output file, or a folder [default: beside the image]."),
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Output file, or a folder [default: beside the image]."
+        ),
     ] = None,
     max_memory: Annotated[
-        Optional[str], typer.Option(help="Memory that may be used, like 2GB.")
+        str | None, typer.Option(help="Memory that may be used, like 2GB.")
     ] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
@@ -158,7 +160,7 @@ def info(plan: PlanArgument, as_json: JsonOption = False) -> None:
 def verify(
     plan: PlanArgument,
     image: Annotated[
-        Optional[Path], typer.Option(help="Compare tiled with whole on this image.")
+        Path | None, typer.Option(help="Compare tiled with whole on this image.")
     ] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
     as_json: JsonOption = False,

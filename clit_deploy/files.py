@@ -29,7 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(error.errno, f"{path} cannot be written: {_reason(error, path)}") from error
+        raise OutputError(
+            error.errno, f"{path} cannot be written: {_reason(error, path)}"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 

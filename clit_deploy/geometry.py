@@ -7,6 +7,7 @@ integers; only offsets, which lie in a few units around zero, become float64.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -42,7 +43,7 @@ class Span:
         """Consecutive spans of nearly equal length, none longer than `size`."""
         count = -(-len(self) // size)
         cuts = [self.start + len(self) * k // count for k in range(count + 1)]
-        return [Span(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+        return [Span(a, b) for a, b in itertools.pairwise(cuts)]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ class PngWriter:
         self._above = np.zeros((1, width * channels), np.uint8)
         self._deflate = zlib.compressobj(level=4)
         file.write(_SIGNATURE)
-        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0))
+        self._chunk(
+            b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+        )
 
     def __enter__(self) -> PngWriter:
         return self

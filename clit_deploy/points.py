@@ -13,7 +13,7 @@ import numpy as np
 from clit_deploy.cascade import Size, grids
 from clit_deploy.encoder import Encoder
 from clit_deploy.geometry import Span
-from clit_deploy.stage import stage_maps
+from clit_deploy.maps import MapMaker
 from clit_deploy.tables import tables_of
 from clit_deploy.tables.base import cell
 from clit_deploy.tiling import Tile
@@ -32,9 +32,9 @@ class PointDecoder:
         self.manifest = plan.manifest
         self.batch = batch
         self._encoder = Encoder(plan, runtime)
-        self._tables = tables_of(plan)
-        self._project = [
-            runtime.runner(plan.read(stage.project), wide=True) for stage in plan.manifest.stages
+        tables = tables_of(plan)
+        self._maps = [
+            MapMaker(index, plan, runtime, tables) for index in range(len(plan.manifest.stages))
         ]
         self._point = [
             runtime.runner(plan.read(stage.point), wide=True) for stage in plan.manifest.stages
@@ -60,9 +60,7 @@ class PointDecoder:
             info = stages[index]
             start = -1 if info.anchor == "corner" else 0
             cells = Span(start, grid[0]), Span(start, grid[1])
-            maps = stage_maps(
-                info, index, self._tables, self._project[index], features, grid, *cells
-            )
+            maps = self._maps[index].make(features, grid, *cells)
             feeds = {
                 "maps": maps,
                 "cell": cell(grid, output),

@@ -39,15 +39,15 @@ def proof_lines(manifest: Manifest) -> list[str]:
 def verification(result: Verification) -> str:
     """What `verify` found."""
     tiled = result.tiled
-    return "\n".join(
-        [
-            f"all {result.members} members match their digests",
-            f"the proof holds on {result.runtime}:",
-            *(_case(case) for case in result.cases),
-            f"tiled equals whole: {tiled.image[1]}x{tiled.image[0]} at x{tiled.scale:g}, tiles of "
-            f"{tiled.tile}, blocks of {tiled.block}: largest difference {tiled.max_difference:.1e}",
-        ]
-    )
+    size = f"{tiled.image[1]}x{tiled.image[0]} at x{tiled.scale:g}"
+    cut = f"tiles of {tiled.tile}, blocks of {tiled.block}"
+    lines = [
+        f"all {result.members} members match their digests",
+        f"the proof holds on {result.runtime}:",
+        *(_case(case) for case in result.cases),
+        f"tiled equals whole to {tiled.max_difference:.1e}: {size}, {cut}",
+    ]
+    return "\n".join(lines)
 
 
 def _stages(manifest: Manifest) -> str:

@@ -122,9 +122,7 @@ class Scheduler:
         return self._stages[index]
 
 
-def bilinear(
-    image: NDArray[np.float32], output: Size, block: Block
-) -> NDArray[np.float32]:
+def bilinear(image: NDArray[np.float32], output: Size, block: Block) -> NDArray[np.float32]:
     """Bilinear resampling of `image [h, w, c]` with repeated border, at a block of the output."""
     low, frac = _taps(Axis(image.shape[0], output[0]), block.rows)
     rows = image[low[0]] + (image[low[1]] - image[low[0]]) * frac[:, None, None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.geometry import Axis, Slots, Span
+from clit_deploy.maps import MapMaker
 from clit_deploy.tables.base import cell
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from clit_deploy.cascade import Size
     from clit_deploy.encoder import Features
     from clit_deploy.manifest import StageInfo
-    from clit_deploy.runtimes.base import Runner, Runtime
+    from clit_deploy.runtimes.base import Runtime
     from clit_deploy.tables.base import Feeds, Side, Tables
+
 
 @dataclass(frozen=True)
 class Block:
@@ -48,7 +50,7 @@ class Stage:
         self.info: StageInfo = plan.manifest.stages[index]
         self._tables = tables
         self._workers = runtime.workers
-        self._project = runtime.runner(plan.read(self.info.project), wide=True)
+        self._maps = MapMaker(index, plan, runtime, tables)
         self._decode = runtime.runner(plan.read(self.info.decode), wide=False)
 
     def render(
@@ -57,9 +59,7 @@ class Stage:
         """What the stage adds to a block of the output, `[rows, cols, 3]`."""
         rows = Slots.sort(Axis(grid[0], output[0]), block.rows, self.info.anchor)
         cols = Slots.sort(Axis(grid[1], output[1]), block.cols, self.info.anchor)
-        maps = stage_maps(
-            self.info, self.index, self._tables, self._project, features, grid, rows.cells, cols.cells
-        )
+        maps = self._maps.make(features, grid, rows.cells, cols.cells)
         shape = chunk_shape(self.info, rows, cols, self._workers)
         row_parts = self._parts("row", rows, shape[0])
         col_parts = self._parts("col", cols, shape[1])
@@ -85,42 +85,12 @@ class Stage:
                 parts.append(_Part(span, some, self._tables.axis(self.index, side, some)))
         return parts
 
-    def _window(
-        self, maps: NDArray[np.float32], row: _Part, col: _Part
-    ) -> NDArray[np.float32]:
+    def _window(self, maps: NDArray[np.float32], row: _Part, col: _Part) -> NDArray[np.float32]:
         """The maps of a chunk as the decoder takes them: `[window, rows, cols + window, ch]`."""
         reach = self.info.before + self.info.after
         cols = slice(col.cells.start, col.cells.stop + reach)
-        rows = [
-            maps[row.cells.start + j : row.cells.stop + j, cols] for j in range(reach + 1)
-        ]
+        rows = [maps[row.cells.start + j : row.cells.stop + j, cols] for j in range(reach + 1)]
         return np.stack(rows)
-
-
-def stage_maps(
-    info: StageInfo,
-    index: int,
-    tables: Tables,
-    project: Runner,
-    features: Features,
-    grid: Size,
-    rows: Span,
-    cols: Span,
-) -> NDArray[np.float32]:
-    """The maps that cells read, `[rows + window, cols + window, channels]`.
-
-    Outside the grid they are what the stage's border says: zero, or the nearest inside.
-    """
-    wanted = [span.grow(info.before, info.after) for span in (rows, cols)]
-    inside = [span.clip(side) for span, side in zip(wanted, grid, strict=True)]
-    work = tables.project(index, features.image, grid, inside[0], inside[1])
-    patch = features.patch(work.rows, work.cols)
-    maps = project.run({"features": patch, **work.feeds})
-    missing = [(a.start - w.start, w.stop - a.stop) for a, w in zip(inside, wanted, strict=True)]
-    if not any(itertools.chain(*missing)):
-        return maps
-    mode = "edge" if info.border == "edge" else "constant"
-    return np.pad(maps, [*missing, (0, 0)], mode=mode)  # type: ignore[call-overload, no-any-return]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy import memory
+from clit_deploy.errors import SizeError
 from clit_deploy.files import check_writable
 from clit_deploy.geometry import Span
-from clit_deploy.errors import SizeError
 from clit_deploy.images import (
     NO_ALPHA,
     Picture,

@@ -158,7 +158,9 @@ def unit_range(image: NDArray[np.generic]) -> NDArray[np.float32]:
     if 0 in image.shape:
         raise ImageError(f"The image is empty: {image.shape[1]}x{image.shape[0]} pixels.")
     if image.dtype in (np.uint8, np.uint16):
-        return np.divide(image, np.iinfo(image.dtype).max, dtype=np.float32)
+        largest = 255 if image.dtype == np.uint8 else 65535
+        unit: NDArray[np.float32] = np.divide(image, largest, dtype=np.float32)
+        return unit
     if not np.issubdtype(image.dtype, np.floating):
         raise ImageError(f"The image is of type {image.dtype}; use uint8, uint16 or float32.")
     pixels = np.ascontiguousarray(image, np.float32)

@@ -36,7 +36,7 @@ class ProofSample:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """As it is kept in a plan."""
-        return {"scale": np.float64(self.scale), "image": self.image, "expected": self.expected}  # type: ignore[dict-item]
+        return {"scale": np.float64(self.scale), "image": self.image, "expected": self.expected}
 
 
 @dataclass(frozen=True)

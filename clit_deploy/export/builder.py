@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import onnx
     from numpy.typing import NDArray
 
 OPSET = 18
 IR_VERSION = 8
 
-Tensor = gs.Variable
-Operand = "gs.Tensor | NDArray[np.generic] | float"
-Dims = "Sequence[int | str]"
+Tensor: TypeAlias = "gs.Variable"
+Operand: TypeAlias = "gs.Tensor | NDArray[Any] | float"
+Dims: TypeAlias = "Sequence[int | str]"
 
 
 class Builder:
@@ -98,7 +98,8 @@ class Builder:
     def model(self) -> onnx.ModelProto:
         """The finished model."""
         self._graph.toposort()
-        return gs.export_onnx(self._graph)
+        model: onnx.ModelProto = gs.export_onnx(self._graph)
+        return model
 
     def _operand(self, value: Operand) -> gs.Tensor:
         if isinstance(value, gs.Tensor):

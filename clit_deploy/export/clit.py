@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.export.builder import Builder, Tensor, ints
-from clit_deploy.export.layers import bias, channels_last, convolution, tail, weight, windows
 from clit_deploy.export.clit_point import point_graph
+from clit_deploy.export.layers import bias, channels_last, convolution, tail, weight, windows
 from clit_deploy.manifest import StageInfo
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ClitExport:
         self.model = model
         self.k = 2 * model.r + 1
         self.depth = model.dim // model.head
-        self.hidden = int(weight(model.imnets[0].linears[0]).shape[0])  # type: ignore[union-attr, index]
+        self.hidden = int(weight(model.mlp(0).linears[0]).shape[0])
 
     def describe(self, stage: int) -> StageInfo:
         """Zeros outside, a window of `2r + 1`; costs counted from the decode graph's tensors."""
@@ -63,13 +63,13 @@ class ClitExport:
             nothing = np.zeros((self.model.head, 0))
             empty = {"bias_row": nothing, "bias_col": nothing}
             return {"frequencies": np.zeros(0), **empty, "bias": np.zeros(self.model.head)}
-        frequencies = encoding.frequencies.double().numpy()  # type: ignore[operator, union-attr]
-        rows_sin, cols_sin, rows_cos, cols_cos = np.split(weight(encoding.proj), 4, axis=1)  # type: ignore[arg-type]
+        frequencies = encoding.frequencies.double().numpy()
+        rows_sin, cols_sin, rows_cos, cols_cos = np.split(weight(encoding.proj), 4, axis=1)
         return {
             "frequencies": frequencies,
             "bias_row": np.concatenate([rows_sin, rows_cos], axis=1),
             "bias_col": np.concatenate([cols_sin, cols_cos], axis=1),
-            "bias": bias(encoding.proj),  # type: ignore[arg-type]
+            "bias": bias(encoding.proj),
         }
 
     # -- project -------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class ClitExport:
 
     def _qkv(self, stage: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         model, scale = self.model, 1 / math.sqrt(self.depth)
-        q, k, v = model.conv_qs[stage], model.conv_ks[stage], model.conv_vs[stage]
+        q, k, v = model.qkv(stage)
         return (
             np.concatenate([weight(q) * scale, weight(k), weight(v)]),
             np.concatenate([bias(q) * scale, bias(k), bias(v)]),
@@ -149,13 +149,13 @@ class ClitExport:
             attention = b.reshape(attention, heads, b("Mul", rows, cols), n, k * k)
         with b.scope("layer0"):
             z = self._first_layer(b, stage, attention, values, cols, cell)
-        rgb = tail(b, b.reshape(z, -1, self.hidden), self.model.imnets[stage])  # type: ignore[arg-type]
+        rgb = tail(b, b.reshape(z, -1, self.hidden), self.model.mlp(stage))
         rgb = b.reshape(rgb, rows, cols, ny, nx, 3)
         b.output("rgb", b.transpose(rgb, 0, 2, 1, 3, 4), ["rows", "ny", "cols", "nx", 3])
         return b.model()
 
     def _heads(self, b: Builder, maps: Tensor, part: int) -> Tensor:
-        """One of q, k, v as `[heads, rows, padded_cols, k, depth]`; of v `[heads, k, rows, ...]`."""
+        """One of q, k, v as `[heads, rows, padded_cols, k, depth]`; v with `k` second."""
         dim = self.model.dim
         some = b.slice(maps, part * dim, (part + 1) * dim, 3)
         if part == 0:  # bilinear interpolation reads only the middle three rows of the window
@@ -205,10 +205,12 @@ class ClitExport:
         heads does not: one head after the other is up to twice as fast on a CPU.
         """
         model, area = self.model, self.k**2
-        linear = model.imnets[stage].linears[0]  # type: ignore[union-attr, index]
+        linear = model.mlp(stage).linears[0]
         w, split = weight(linear), model.dim * area
         by_head = w[:, :split].reshape(self.hidden, self.k, self.k, model.head, self.depth)
-        by_head = by_head.transpose(3, 2, 1, 4, 0).reshape(model.head, area, self.depth, self.hidden)
+        by_head = by_head.transpose(3, 2, 1, 4, 0).reshape(
+            model.head, area, self.depth, self.hidden
+        )
         attentions = b.many("Split", model.head, attention, axis=0, num_outputs=model.head)
         strips = b.many("Split", model.head, values, axis=0, num_outputs=model.head)
         terms = []
@@ -228,5 +230,3 @@ class ClitExport:
     def point(self, stage: int) -> onnx.ModelProto:
         """The direct form for single coordinates."""
         return point_graph(self.model, stage, self.arrays())
-
-

@@ -45,13 +45,13 @@ def point_graph(
         attention = b("Softmax", logits, axis=-1)
         weighted = b("Mul", values, b.unsqueeze(b.transpose(attention, 0, 2, 1), 3))
     with b.scope("layer0"):
-        linear = model.imnets[stage].linears[0]  # type: ignore[union-attr, index]
+        linear = model.mlp(stage).linears[0]
         w, split = weight(linear), dim * (2 * r + 1) ** 2
         z = b("MatMul", b.reshape(weighted, -1, split), w[:, :split].T)
         z = b("Add", z, bias(linear))
         if model.is_cell:
             z = b("Add", z, b("MatMul", cell, w[:, split:].T))
-    rgb = tail(b, z, model.imnets[stage])  # type: ignore[arg-type]
+    rgb = tail(b, z, model.mlp(stage))
     b.output("rgb", b.unsqueeze(rgb, 0), [1, "queries", 3])
     return b.model()
 
@@ -70,7 +70,9 @@ def _weights(b: Builder, position: Tensor) -> Tensor:
     return b("Squeeze", b("Mul", rows, cols), ints(2))
 
 
-def _bias(b: Builder, position: Tensor, r: int, tables: Mapping[str, NDArray[np.float64]]) -> Tensor:
+def _bias(
+    b: Builder, position: Tensor, r: int, tables: Mapping[str, NDArray[np.float64]]
+) -> Tensor:
     """The sinusoidal bias `[q, heads, window]`, rows and columns evaluated apart.
 
     Angles are in turns, whose whole part drops out without a rounding error, so a frequency of
@@ -114,7 +116,5 @@ def sine_coefficients(terms: int = 8) -> NDArray[np.float64]:
     """Coefficients of sin(2 pi t) / t in powers of t^2, fitted on Chebyshev nodes."""
     t = np.cos(np.pi * (np.arange(64) + 0.5) / 128) / 2
     powers = (t**2)[:, None] ** np.arange(terms)
-    solution: NDArray[np.float64] = np.linalg.lstsq(
-        powers * t[:, None], np.sin(2 * np.pi * t), rcond=None
-    )[0]
-    return solution
+    fit = np.linalg.lstsq(powers * t[:, None], np.sin(2 * np.pi * t), rcond=None)
+    return fit[0].astype(np.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,14 +90,14 @@ def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], N
         members[stage.decode] = _bytes(family.decode(index))
         members[stage.point] = _bytes(family.point(index))
     members["tables.npz"] = pack_arrays(family.arrays())
-    channels = int(model.encoder.out_dim)  # type: ignore[arg-type]
+    channels = model.encoder.out_dim
     manifest = Manifest(
         family=source.spec["name"],
         hyperparameters=source.spec["args"],
         encoder=EncoderInfo(
             graph="encoder.onnx",
             channels=channels,
-            halo=int(model.encoder.halo),  # type: ignore[arg-type]
+            halo=model.encoder.halo,
             bytes_per_pixel=5 * 4 * channels,
         ),
         stages=stages,
@@ -114,7 +113,7 @@ def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], N
             "onnx": onnx.__version__,
         },
     )
-    return make_plan(replace(manifest), members)
+    return make_plan(manifest, members)
 
 
 def _bytes(model: onnx.ModelProto) -> bytes:

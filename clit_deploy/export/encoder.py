@@ -8,7 +8,6 @@ import warnings
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
-import onnx
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +15,8 @@ from clit_deploy.export.builder import OPSET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import onnx
 
 
 class _Normalised(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -10,15 +10,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.manifest import StageInfo
-    from clit_deploy.models.base import ImplicitModel
-
-M = TypeVar("M", bound="ImplicitModel")
 
 
-class FamilyExport(Protocol, Generic[M]):
+class FamilyExport(Protocol):
     """The graph forms of one family. All graphs are float32, opset 18, with one output."""
-
-    def __init__(self, model: M) -> None: ...
 
     def describe(self, stage: int) -> StageInfo:
         """The stage's entry in the manifest."""

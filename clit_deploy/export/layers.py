@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from clit_deploy.export.builder import Builder, Tensor
     from clit_deploy.models.mlp import MLP
 
-F32 = "NDArray[np.float32]"
+Weights: TypeAlias = "NDArray[np.float64]"
 
 
-def weight(layer: nn.Module) -> NDArray[np.float64]:
+def weight(layer: nn.Linear | nn.Conv2d) -> Weights:
     """A layer's weight, float64 so that folding costs nothing."""
-    array: NDArray[np.float64] = layer.weight.detach().double().numpy()  # type: ignore[operator, union-attr]
+    array: Weights = layer.weight.detach().double().numpy()
     return array
 
 
-def bias(layer: nn.Module) -> NDArray[np.float64]:
+def bias(layer: nn.Linear | nn.Conv2d) -> Weights:
     """A layer's bias, float64."""
-    array: NDArray[np.float64] = layer.bias.detach().double().numpy()  # type: ignore[operator, union-attr]
+    assert layer.bias is not None  # noqa: S101  (no published layer lacks one)
+    array: Weights = layer.bias.detach().double().numpy()
     return array
 
 
@@ -57,12 +58,10 @@ def tail(b: Builder, x: Tensor, mlp: MLP, shift: float = 0.0) -> Tensor:
     return x
 
 
-def convolution(b: Builder, x: Tensor, layer_weight: F32, layer_bias: F32, pad: int = 0) -> Tensor:
-    """A square convolution of `[1, c, h, w]`; without padding the edges are cut off."""
-    side = layer_weight.shape[-1]
-    return b(
-        "Conv", x, layer_weight, layer_bias, kernel_shape=[side, side], pads=[pad] * 4
-    )
+def convolution(b: Builder, x: Tensor, kernel: Weights, constant: Weights) -> Tensor:
+    """A square convolution of `[1, c, h, w]` without padding: the edges are cut off."""
+    side = kernel.shape[-1]
+    return b("Conv", x, kernel, constant, kernel_shape=[side, side])
 
 
 def channels_last(b: Builder, x: Tensor) -> Tensor:
@@ -70,7 +69,9 @@ def channels_last(b: Builder, x: Tensor) -> Tensor:
     return b("Squeeze", b.transpose(x, 0, 2, 3, 1), ints(0))
 
 
-def windows(b: Builder, x: Tensor, starts: Sequence[int], length: Tensor, axis: int, join: int) -> Tensor:
+def windows(
+    b: Builder, x: Tensor, starts: Sequence[int], length: Tensor, axis: int, join: int
+) -> Tensor:
     """Slices of `length` along `axis`, one for each start, joined along another axis."""
     parts = []
     for start in starts:
@@ -93,7 +94,9 @@ def grid_position(
     return pixel, b("Sub", u, pixel)
 
 
-def flat_index(b: Builder, maps: Tensor, pixel: Tensor, origin: Tensor, steps: NDArray[np.int64]) -> Tensor:
+def flat_index(
+    b: Builder, maps: Tensor, pixel: Tensor, origin: Tensor, steps: NDArray[np.int64]
+) -> Tensor:
     """Rows of `maps [h, w, c]` seen as `[h * w, c]`, for `pixel [q, 2]` moved by `steps [s, 2]`.
 
     Returns: int64 `[q, s]`.

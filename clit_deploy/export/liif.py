@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.export.builder import Builder, Tensor, ints
+from clit_deploy.export.builder import Builder, Dims, Tensor, ints
 from clit_deploy.export.layers import (
     bias,
     channels_last,
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 SHIFT = 0.5
 """The network answers in -1..1; there is no bilinear base to carry the middle of the range."""
 
+ROW_AXES, COL_AXES = (0, 3, 5, 6), (1, 2, 4, 6)
+"""Axes along which a row's (a column's) table is spread in a chunk's
+`[neighbour columns, neighbour rows, rows, cols, ny, nx, channels]`."""
+
 
 class LiifExport:
     """See `FamilyExport`. Maps hold the first layer's sum over the features, `hidden` channels."""
@@ -44,7 +48,7 @@ class LiifExport:
 
     @property
     def _features(self) -> int:
-        return int(self.model.encoder.out_dim) * (9 if self.model.feat_unfold else 1)  # type: ignore[arg-type]
+        return self.model.encoder.out_dim * (9 if self.model.feat_unfold else 1)
 
     def describe(self, stage: int) -> StageInfo:
         """Cells lie between pixel centres, where queries share their four neighbours."""
@@ -73,7 +77,7 @@ class LiifExport:
     def project(self, stage: int) -> onnx.ModelProto:
         """Encoder features -> the first layer's sum over them, `[rows, cols, hidden]`."""
         b = Builder(f"stage{stage}.project")
-        channels = int(self.model.encoder.out_dim)  # type: ignore[arg-type]
+        channels = self.model.encoder.out_dim
         features = b.input("features", [1, channels, "in_rows", "in_cols"])
         side = 3 if self.model.feat_unfold else 1
         with b.scope("layer0"):
@@ -86,24 +90,29 @@ class LiifExport:
         """The rest of the MLP for every neighbour of every query, then the blend."""
         m = self.neighbours
         b = Builder(f"stage{stage}.decode")
+        row_slots: Dims = ["rows", "ny", m]
+        col_slots: Dims = ["cols", "nx", m]
         maps = b.input("maps", [m, "rows", "padded_cols", self.hidden])
-        row_offset, row_blend = b.input("row_offset", ["rows", "ny", m]), b.input("row_blend", ["rows", "ny", m])
-        col_offset, col_blend = b.input("col_offset", ["cols", "nx", m]), b.input("col_blend", ["cols", "nx", m])
+        row_offset, row_blend = b.input("row_offset", row_slots), b.input("row_blend", row_slots)
+        col_offset, col_blend = b.input("col_offset", col_slots), b.input("col_blend", col_slots)
         cell = b.input("cell", [1, 2]) if self.model.cell_decode else None
-        rows, ny = b.shape(row_offset, 0), b.shape(row_offset, 1)
-        cols, nx = b.shape(col_offset, 0), b.shape(col_offset, 1)
+        ny, cols, nx = b.shape(row_offset, 1), b.shape(col_offset, 0), b.shape(col_offset, 1)
         with b.scope("layer0"):
             near = windows(b, b.unsqueeze(maps, 0), range(m), cols, axis=3, join=0)
             near = b.unsqueeze(near, 4, 5)  # [m cols, m rows, rows, cols, ny, nx, hidden]
-            x = b("Add", near, self._shift(b, row_offset, 0, (0, 3, 5, 6)))
-            across = self._shift(b, col_offset, 1, (1, 2, 4, 6))
+            x = b("Add", near, self._shift(b, row_offset, 0, ROW_AXES))
+            across = self._shift(b, col_offset, 1, COL_AXES)
             if cell is not None:
                 across = b("Add", across, b("MatMul", cell, self.w_cell.T))
             x = b.reshape(b("Add", x, across), -1, self.hidden)
         rgb = tail(b, x, self.model.imnet, SHIFT)
         with b.scope("blend"):
             rgb = b.reshape(rgb, m, m, -1, cols, ny, nx, 3)
-            share = b("Mul", self._lead(b, row_blend, (0, 3, 5, 6)), self._lead(b, col_blend, (1, 2, 4, 6)))
+            share = b(
+                "Mul",
+                self._lead(b, row_blend, (0, 3, 5, 6)),
+                self._lead(b, col_blend, (1, 2, 4, 6)),
+            )
             rgb = b("ReduceSum", b("Mul", rgb, share), ints(0, 1), keepdims=0)
         b.output("rgb", b.transpose(rgb, 0, 2, 1, 3, 4), ["rows", "ny", "cols", "nx", 3])
         return b.model()
@@ -133,7 +142,9 @@ class LiifExport:
             x = b("Add", x, b("MatMul", offset, self.w_offset.T))
             if cell is not None:
                 x = b("Add", x, b("MatMul", cell, self.w_cell.T))
-        rgb = b.reshape(tail(b, b.reshape(x, -1, self.hidden), self.model.imnet, SHIFT), -1, m * m, 3)
+        rgb = b.reshape(
+            tail(b, b.reshape(x, -1, self.hidden), self.model.imnet, SHIFT), -1, m * m, 3
+        )
         with b.scope("blend"):
             share = self._point_blend(b, offset)
             rgb = b("ReduceSum", b("Mul", rgb, share), ints(1), keepdims=0)

@@ -20,6 +20,15 @@ def pixel_centres(size: Size, like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
 
+class Encoder(nn.Module):
+    """Image in -1..1 -> features of the same height and width."""
+
+    out_dim: int
+    """Channels of the features."""
+    halo: int
+    """Radius of the receptive field, in pixels."""
+
+
 class ImplicitModel(nn.Module, ABC):
     """An encoder and a decoder that answers coordinates, in the form of the papers.
 
@@ -27,7 +36,7 @@ class ImplicitModel(nn.Module, ABC):
     graphs are held against.
     """
 
-    encoder: nn.Module
+    encoder: Encoder
     stages: int = 1
     bilinear_base: ClassVar[bool] = False
     decay: ClassVar[float] = 0.0
@@ -67,7 +76,7 @@ class ImplicitModel(nn.Module, ABC):
         rgb = torch.zeros(len(coords), 3, dtype=image.dtype, device=image.device)
         for stage, grid in enumerate(grids((height, width), size, ratio, self.stages)):
             maps = self.stage_maps(features, grid, stage)
-            answers = [self.query(maps, part, cell, stage) for part in coords.split(batch)]
+            answers = [self.query(maps, part, cell, stage) for part in torch.split(coords, batch)]
             rgb = torch.cat(answers) + self.decay * rgb
         if self.bilinear_base:
             rgb = rgb + sample(inp, coords, "bilinear", "border")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.base import ImplicitModel, pixel_centres, sample
+from clit_deploy.models.base import Encoder, ImplicitModel, pixel_centres, sample
 from clit_deploy.models.edsr import conv3
 from clit_deploy.models.mlp import MLP
-from clit_deploy.models.posenc import position_bias
+from clit_deploy.models.posenc import SinusoidBias, position_bias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ class CLIT(ImplicitModel):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         imnet_spec: Mapping[str, Any],
         pb_spec: Mapping[str, Any] | None = None,
         base_dim: int = 192,
@@ -52,26 +52,42 @@ class CLIT(ImplicitModel):
             raise UnsupportedModelError(
                 f"The cascade has {conv_num} attention stages but {imnet_num} MLPs."
             )
-        self.dim, self.head, self.r, self.stages, self.is_cell = base_dim, head, r, conv_num, is_cell
+        self.dim, self.head, self.r, self.stages, self.is_cell = (
+            base_dim,
+            head,
+            r,
+            conv_num,
+            is_cell,
+        )
         self.encoder = encoder
-        self.conv_ch = conv3(encoder.out_dim, base_dim)  # type: ignore[arg-type]
+        self.conv_ch = conv3(encoder.out_dim, base_dim)
         self.conv_vs = nn.ModuleList(conv3(base_dim, base_dim) for _ in range(conv_num))
         self.conv_qs = nn.ModuleList(conv3(base_dim, base_dim) for _ in range(conv_num))
         self.conv_ks = nn.ModuleList(conv3(base_dim, base_dim) for _ in range(conv_num))
-        self.pb_encoder = position_bias(head, **pb_spec["args"]) if pb_spec else None
+        self.pb_encoder: SinusoidBias | None = None
+        if pb_spec:
+            self.pb_encoder = position_bias(head, **pb_spec["args"])
         width = base_dim * (2 * r + 1) ** 2 + (2 if is_cell else 0)
         self.imnets = nn.ModuleList(MLP.from_spec(imnet_spec, width) for _ in range(conv_num))
+
+    def mlp(self, stage: int) -> MLP:
+        """The MLP of a stage."""
+        return cast("MLP", self.imnets[stage])
+
+    def qkv(self, stage: int) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:
+        """The convolutions that make a stage's queries, keys and values."""
+        q, k, v = self.conv_qs[stage], self.conv_ks[stage], self.conv_vs[stage]
+        return cast("nn.Conv2d", q), cast("nn.Conv2d", k), cast("nn.Conv2d", v)
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:-1], self.head, -1)
 
     def stage_maps(self, features: Tensor, grid: Size, stage: int) -> dict[str, Tensor]:
         """Queries, keys and values of the features resampled to the stage's grid."""
         wide = self.conv_ch(features)
         if stage > 0:
             wide = sample(wide, pixel_centres(grid, wide), "bilinear").permute(2, 0, 1)[None]
-        return {
-            "q": self.conv_qs[stage](wide),
-            "k": self.conv_ks[stage](wide),
-            "v": self.conv_vs[stage](wide),
-        }
+        return {name: conv(wide) for name, conv in zip("qkv", self.qkv(stage), strict=True)}
 
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:
         """Attention over the window of the nearest grid pixel, then the stage's MLP."""
@@ -83,14 +99,14 @@ class CLIT(ImplicitModel):
         keys_at = sample(centres, coords, "nearest")[:, None] + window * (2 / sides)
         offset = (coords[:, None] - keys_at) * sides
 
-        q = sample(maps["q"], coords, "bilinear").unflatten(-1, (self.head, -1))
-        k = sample(maps["k"], keys_at, "nearest").unflatten(-1, (self.head, -1))
-        v = sample(maps["v"], keys_at, "nearest").unflatten(-1, (self.head, -1))
+        q = self._by_head(sample(maps["q"], coords, "bilinear"))
+        k = self._by_head(sample(maps["k"], keys_at, "nearest"))
+        v = self._by_head(sample(maps["v"], keys_at, "nearest"))
         logits = torch.einsum("qhc,qjhc->qjh", q, k) / math.sqrt(self.dim // self.head)
         if self.pb_encoder is not None:
             logits = logits + self.pb_encoder(offset)
         z = (logits.softmax(dim=1)[..., None] * v).flatten(1)
         if self.is_cell:
             z = torch.cat([z, (cell * sides).expand(len(z), 2)], dim=-1)
-        rgb: Tensor = self.imnets[stage](z)
+        rgb: Tensor = self.mlp(stage)(z)
         return rgb

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
+from clit_deploy.models.base import Encoder
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 
@@ -39,7 +40,7 @@ class ResBlock(nn.Module):
         return x + (out if self.res_scale == 1 else out * self.res_scale)
 
 
-class EDSR(nn.Module):
+class EDSR(Encoder):
     """EDSR's head and body; the defaults are the large EDSR."""
 
     def __init__(

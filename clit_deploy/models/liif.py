@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from clit_deploy.models.base import ImplicitModel, pixel_centres, sample
+from clit_deploy.models.base import Encoder, ImplicitModel, pixel_centres, sample
 from clit_deploy.models.mlp import MLP
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class LIIF(ImplicitModel):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         imnet_spec: Mapping[str, Any],
         local_ensemble: bool = True,
         feat_unfold: bool = True,
@@ -33,21 +33,22 @@ class LIIF(ImplicitModel):
         self.local_ensemble = local_ensemble
         self.feat_unfold = feat_unfold
         self.cell_decode = cell_decode
-        features = int(encoder.out_dim) * (9 if feat_unfold else 1)  # type: ignore[arg-type]
+        features = encoder.out_dim * (9 if feat_unfold else 1)
         self.imnet = MLP.from_spec(imnet_spec, features + 2 + (2 if cell_decode else 0))
 
     def stage_maps(self, features: Tensor, grid: Size, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
         """The features, each pixel with its 3x3 neighbourhood if the model unfolds."""
         if self.feat_unfold:
-            size = features.shape[-2:]
-            features = nn.functional.unfold(features, 3, padding=1).unflatten(-1, size)
+            rows = nn.functional.unfold(features, 3, padding=1)
+            features = rows.reshape(1, -1, *features.shape[-2:])
         return {"features": features}
 
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:  # noqa: ARG002
         """Blend of the MLP's answers for the four nearest grid pixels (or the one)."""
         features = maps["features"]
-        sides = torch.tensor(features.shape[-2:], dtype=coords.dtype, device=coords.device)
-        centres = pixel_centres(tuple(features.shape[-2:]), coords).permute(2, 0, 1)[None]
+        height, width = features.shape[-2:]
+        sides = torch.tensor((height, width), dtype=coords.dtype, device=coords.device)
+        centres = pixel_centres((height, width), coords).permute(2, 0, 1)[None]
         near, offset = [], []
         for shift in (-1, 1) if self.local_ensemble else (0,):
             at = (coords + shift / sides + 1e-6 * abs(shift)).clamp(-1 + 1e-6, 1 - 1e-6)

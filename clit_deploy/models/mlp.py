@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class MLP(nn.Module):
         self.act = act
         widths = [in_dim, *hidden_list]
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in itertools.pairwise(widths):
             layers += [nn.Linear(a, b), ACTIVATIONS[act]()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], out_dim))
 

@@ -37,7 +37,7 @@ def position_bias(
     hidden_dims: int = 32,  # noqa: ARG001  (published specs give it to every type)
     gamma: float = 1,  # noqa: ARG001
     complex_transform: bool = False,
-) -> nn.Module:
+) -> SinusoidBias:
     """Build from the args of a published `pb_spec`.
 
     Raises:

@@ -13,11 +13,9 @@ from clit_deploy.models.liif import LIIF
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from torch import nn
+    from clit_deploy.models.base import Encoder, ImplicitModel
 
-    from clit_deploy.models.base import ImplicitModel
-
-ENCODERS: dict[str, Callable[..., nn.Module]] = {
+ENCODERS: dict[str, Callable[..., Encoder]] = {
     "edsr-baseline": EDSR.baseline,
     "edsr": EDSR,
 }

@@ -27,9 +27,7 @@ class Runtime(Protocol):
     workers: int
     """How many narrow runs at once make the best of the device."""
 
-    def runner(
-        self, graph: bytes, *, wide: bool, dims: Mapping[str, int] | None = None
-    ) -> Runner:
+    def runner(self, graph: bytes, *, wide: bool, dims: Mapping[str, int] | None = None) -> Runner:
         """Open a serialised ONNX graph.
 
         Args:

@@ -67,9 +67,7 @@ class OrtRuntime:
         self._threads = threads
         self._providers = [CUDA, CPU] if cuda else [CPU]
 
-    def runner(
-        self, graph: bytes, *, wide: bool, dims: Mapping[str, int] | None = None
-    ) -> Runner:
+    def runner(self, graph: bytes, *, wide: bool, dims: Mapping[str, int] | None = None) -> Runner:
         """Open a session; see `Runtime.runner`."""
         options = ort.SessionOptions()
         options.log_severity_level = 3

@@ -66,8 +66,10 @@ class ClitTables:
         steps = 2.0 * np.arange(-self.r, self.r + 1)
         angle = (offset[..., None] - steps)[..., None] * self.arrays["frequencies"]
         waves = np.concatenate([np.sin(angle), np.cos(angle)], axis=-1)
-        bias = np.moveaxis(waves @ self.arrays[f"bias_{side}"].T, -1, -2)
-        return bias + self.arrays["bias"][:, None] if side == "row" else bias
+        bias: NDArray[np.float64] = np.moveaxis(waves @ self.arrays[f"bias_{side}"].T, -1, -2)
+        if side == "row":
+            bias += self.arrays["bias"][:, None]
+        return bias
 
 
 def _inside(span: Span, length: int) -> NDArray[np.float32]:

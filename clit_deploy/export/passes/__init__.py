@@ -24,5 +24,7 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     for step in PASSES:
         before = len(model.graph.node)
         model = step(model)
-        log.debug("%s %s: %d -> %d nodes", model.graph.name, step.__name__, before, len(model.graph.node))
+        log.debug(
+            "%s %s: %d -> %d nodes", model.graph.name, step.__name__, before, len(model.graph.node)
+        )
     return model

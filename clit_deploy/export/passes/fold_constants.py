@@ -16,4 +16,6 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     logging.getLogger("onnx_graphsurgeon").setLevel(logging.ERROR)
     graph = gs.import_onnx(model)
     graph.fold_constants(fold_shapes=False)
-    return gs.export_onnx(graph.cleanup(remove_unused_graph_inputs=False).toposort())
+    graph.cleanup(remove_unused_graph_inputs=False).toposort()
+    result: onnx.ModelProto = gs.export_onnx(graph)
+    return result

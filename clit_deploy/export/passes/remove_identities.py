@@ -19,4 +19,6 @@ def remove_identities(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         for reader in list(copy.outputs):
             reader.inputs = [copied if x is copy else x for x in reader.inputs]
-    return gs.export_onnx(graph.cleanup(remove_unused_graph_inputs=False).toposort())
+    graph.cleanup(remove_unused_graph_inputs=False).toposort()
+    result: onnx.ModelProto = gs.export_onnx(graph)
+    return result
