@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
+DAMAGED = "a plan or zip file that is cut off or damaged; copy or export it again"
+
 _KINDS = {
     b"ftrt": "a bare TensorRT engine; run needs the .plan that holds it beside its graphs",
     b"\x89PNG": "a PNG image",
@@ -56,7 +58,7 @@ class Plan:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
                 if MANIFEST not in names:
-                    raise PlanError(f"{path.name} is {_zip_kind(names)}.")
+                    raise PlanError(f"{path.name} is {_zip_kind(names, path)}.")
                 manifest = Manifest.from_json(archive.read(MANIFEST))
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
             raise PlanError(f"{path.name} is {_kind(path)}.") from error
@@ -125,19 +127,25 @@ class _ZipMembers(dict[str, bytes]):
             return archive.read(member)
 
 
-def _zip_kind(names: list[str]) -> str:
+def _zip_kind(names: list[str], path: Path) -> str:
+    if MANIFEST.encode() in _head(path):  # cut off, and the end of an inner .npz found instead
+        return DAMAGED
     if any(name.endswith("data.pkl") for name in names):
         return "a PyTorch checkpoint; turn it into a plan with 'clit-deploy export'"
     return "a zip file without a manifest, so no plan"
 
 
-def _kind(path: Path) -> str:
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(64)
+        return file.read(64)
+
+
+def _kind(path: Path) -> str:
+    head = _head(path)
     if not head:
         return "an empty file"
     if head.startswith(b"PK\x03\x04"):
-        return "a plan or zip file that is cut off or damaged; copy or export it again"
+        return DAMAGED
     for magic, kind in _KINDS.items():
         if head.startswith(magic):
             return f"{kind}, not a plan"

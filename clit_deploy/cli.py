@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,14 +45,24 @@ def main() -> None:
         level=logging.DEBUG if debug else logging.WARNING,
         format="%(levelname)s: %(message)s" if debug else "clit-deploy: %(message)s",
     )
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, _stop)
     try:
         app(arguments, prog_name="clit-deploy")
     except ClitDeployError as error:
         _fail(error.strerror or str(error) if isinstance(error, OutputError) else str(error), debug)
-    except KeyboardInterrupt:
+    except _Stopped:
         _fail("stopped; nothing unfinished was left behind.", debug, code=130)
     except MemoryError:
         _fail("out of memory; give --max-memory a size that the machine has.", debug)
+
+
+class _Stopped(BaseException):
+    """Ctrl-C, under a name that typer does not take for itself."""
+
+
+def _stop(*_: object) -> None:
+    raise _Stopped
 
 
 def _fail(message: str, debug: bool, code: int = 1) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from clit_deploy.config import show_bytes
 from clit_deploy.errors import ImageError, MissingFileError, SizeError
 from clit_deploy.files import replacing
 from clit_deploy.png import MAX_SIDE, PngWriter
@@ -35,6 +37,9 @@ LIMITS = {
     ".tiff": MAX_SIDE,
 }
 """Longest side of each format that can be written."""
+
+BEST_COMPRESSION = 10
+"""No upscaled picture gets smaller than a tenth."""
 
 NO_ALPHA = {".jpg", ".jpeg", ".bmp"}
 _SIXTEEN_BIT_COLOUR = {(16, 2), (16, 6), (16, 4)}
@@ -97,10 +102,11 @@ def _warn_about_depth(path: Path) -> None:
 
 
 def check_format(path: Path, size: Size, *, alpha: bool) -> None:
-    """Refuse a file name whose format cannot hold the output.
+    """Refuse a file name whose format, or whose disk, cannot hold the output.
 
     Raises:
-        SizeError: an unknown extension, or a side beyond the format's limit.
+        SizeError: an unknown extension, a side beyond the format's limit, or more pixels than
+            the disk has room for at the best compression to be expected.
     """
     kind = path.suffix.lower()
     if kind not in LIMITS:
@@ -112,6 +118,12 @@ def check_format(path: Path, size: Size, *, alpha: bool) -> None:
         raise SizeError(
             f"{kind} files hold at most {LIMITS[kind]:,} pixels a side, but the output has "
             f"{size[1]}x{size[0]}; write a .png."
+        )
+    free = shutil.disk_usage(path.parent).free
+    if size[0] * size[1] * 3 > BEST_COMPRESSION * free:
+        raise SizeError(
+            f"An output of {size[1]}x{size[0]} pixels does not fit on the disk of {path.parent}, "
+            f"which has {show_bytes(free)} free."
         )
     if alpha and kind in NO_ALPHA:
         log.warning("%s files have no transparency; the alpha channel is dropped.", kind)
@@ -153,6 +165,6 @@ def image_writer(
 
         yield append
         kind = Image.registered_extensions()[path.suffix.lower()]
-        options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
+        options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
         with part.open("wb") as file:
-            Image.fromarray(pixels).save(file, kind, **options)
+            Image.fromarray(pixels).save(file, kind, **options.get(kind, {}))

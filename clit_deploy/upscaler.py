@@ -116,8 +116,8 @@ class Upscaler:
             MemoryBudgetError: it does not fit into the memory allowed.
         """
         job = self.job(image, scale=scale, size=size)
-        result = np.empty((*job.output, 3), np.float32)
         forecast = self.forecast(job, held_per_pixel=12)
+        result = np.empty((*job.output, 3), np.float32)
         row = 0
         for strip in self.strips(job, forecast):
             out = result[row : row + len(strip)]

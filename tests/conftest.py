@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+import clit_deploy
+from clit_deploy.bundle import Plan
+from tests.helpers import DATA, tiny_checkpoint, tiny_clit, tiny_liif
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def pytest_report_header() -> str:
+    data = DATA if DATA.is_dir() else "missing"
+    providers = ", ".join(ort.get_available_providers())
+    return (
+        f"torch {torch.__version__}, onnxruntime {ort.__version__} ({providers}), "
+        f"numpy {np.__version__}, data: {data}"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gpu = "CUDAExecutionProvider" in ort.get_available_providers()
+    for item in items:
+        if "gpu" in item.keywords and not gpu:
+            item.add_marker(pytest.mark.skip(reason="ONNX Runtime has no CUDA provider here"))
+        if "data" in item.keywords and not DATA.is_dir():
+            item.add_marker(pytest.mark.skip(reason=f"no reference data at {DATA}"))
+
+
+@pytest.fixture(scope="session")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny exported plans by name."""
+    folder = tmp_path_factory.mktemp("plans")
+    specs = {
+        "clit": tiny_clit(),
+        "clit-r1": tiny_clit(stages=2, r=1, pb_spec=None, is_cell=False),
+        "liif": tiny_liif(),
+        "liif-plain": tiny_liif(local_ensemble=False, feat_unfold=False, cell_decode=False),
+    }
+    return {
+        name: clit_deploy.export_checkpoint(tiny_checkpoint(folder, spec, f"{name}.pth"))
+        for name, spec in specs.items()
+    }
+
+
+@pytest.fixture(params=["clit", "clit-r1", "liif", "liif-plain"])
+def plan(request: pytest.FixtureRequest, plans: dict[str, Path]) -> Plan:
+    return Plan.open(plans[request.param])

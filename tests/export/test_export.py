@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+
+import clit_deploy
+from clit_deploy.errors import ProofError, UnsupportedModelError
+from clit_deploy.export import core, proof
+from tests.helpers import ruled_weights, save_checkpoint, tiny_checkpoint, tiny_clit, tiny_liif
+
+
+def test_the_default_name_is_the_checkpoint_s(tmp_path):
+    path = clit_deploy.export_checkpoint(tiny_checkpoint(tmp_path, tiny_liif(), "a.b.pth"))
+    assert path == tmp_path / "a.b.plan"
+
+
+def test_an_unknown_precision_is_refused(tmp_path):
+    with pytest.raises(UnsupportedModelError, match=r"'fp8'.*fp32"):
+        clit_deploy.export_checkpoint(tmp_path / "x.pth", precision="fp8")
+
+
+def test_a_graph_that_is_wrong_stops_the_export(tmp_path, monkeypatch):
+    """The proof is real: one weight changed in one graph, and no plan is written."""
+    checkpoint = tiny_checkpoint(tmp_path, tiny_clit())
+    describe = core._bytes
+
+    def sabotage(model):
+        if model.graph.name == "stage1.decode":
+            for init in model.graph.initializer:
+                if list(init.dims) == [24, 24]:
+                    values = np.frombuffer(init.raw_data, np.float32).copy()
+                    values[:8] += 0.05
+                    init.raw_data = values.tobytes()
+        return describe(model)
+
+    monkeypatch.setattr(core, "_bytes", sabotage)
+    with pytest.raises(ProofError, match="wrong by"):
+        clit_deploy.export_checkpoint(checkpoint)
+    assert not list(tmp_path.glob("*.plan*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_proof_exercises_every_stage():
+    scales = [scale for _, scale in proof.CASES]
+    assert min(scales) < 4 < sorted(scales)[1] < 16 < max(scales)
+
+
+def test_a_model_without_position_bias_or_cell(plans):
+    manifest = clit_deploy.bundle.Plan.open(plans["clit-r1"]).manifest
+    assert manifest.stages[0].before == 1
+    assert len(manifest.stages) == 2
+
+
+@pytest.mark.parametrize("act", ["relu", "gelu"])
+def test_both_activations(tmp_path, act):
+    spec = tiny_clit(stages=1)
+    spec["args"]["imnet_spec"]["args"]["act"] = act
+    clit_deploy.export_checkpoint(tiny_checkpoint(tmp_path, spec))
+
+
+def test_the_large_edsr_with_scaled_residuals(tmp_path):
+    encoder = {"name": "edsr", "args": {"no_upsampling": True, "n_resblocks": 2, "n_feats": 8}}
+    spec = tiny_liif(encoder_spec=encoder)
+    model = clit_deploy.models.build_model(spec)
+    assert model.encoder.body[0].res_scale == 0.1
+    save_checkpoint(tmp_path / "m.pth", spec, ruled_weights(model.state_dict()))
+    plan = clit_deploy.export_checkpoint(tmp_path / "m.pth")
+    with clit_deploy.load(plan) as up:
+        assert up.upscale(np.zeros((4, 4, 3), np.uint8), scale=2).shape == (8, 8, 3)
+
+
+def test_export_leaves_the_model_s_threads_and_grad_alone(tmp_path):
+    before = torch.is_grad_enabled(), torch.get_num_threads()
+    clit_deploy.export_checkpoint(tiny_checkpoint(tmp_path, tiny_liif()))
+    assert (torch.is_grad_enabled(), torch.get_num_threads()) == before

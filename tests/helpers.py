@@ -1,0 +1,160 @@
+"""Cases of the published code, tiny models, and other things that tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from clit_deploy.models import build_model
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("CLIT_DEPLOY_DATA", ROOT.parent / "shared" / "data"))
+
+EDSR_CASES = (
+    "clit1-edsr-x4",
+    "clit1-tiny-x2.6",
+    "clit1-tiny-x3",
+    "clit2-edsr-x12",
+    "clit2-tiny-r2-x7",
+    "clit2-tiny-x9.7",
+    "clit3-edsr-x18",
+    "clit3-tiny-x30",
+    "liif-edsr-aniso",
+    "liif-edsr-x2.7",
+    "liif-edsr-x4",
+    "liif-noensemble-nounfold-x3",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One output of the published code."""
+
+    name: str
+    spec: dict[str, Any]
+    lr: np.ndarray
+    rgb: np.ndarray
+    scale: float | None
+    seed: int
+    gain: float
+    rows_tied: np.ndarray
+    cols_tied: np.ndarray
+
+    @classmethod
+    def read(cls, name: str) -> Case:
+        with np.load(DATA / "reference" / f"{name}.npz") as content:
+            d = dict(content)
+        scale = float(np.prod(d["stage_scales"])) if "stage_scales" in d else None
+        return cls(
+            name,
+            json.loads(str(d["spec"])),
+            d["lr"],
+            d["rgb"],
+            scale,
+            int(d["seed"]),
+            float(d["gain"]),
+            d["rows_tied"],
+            d["cols_tied"],
+        )
+
+    def wish(self) -> dict[str, Any]:
+        """Arguments of `upscale`."""
+        return {"scale": self.scale} if self.scale else {"size": self.rgb.shape[:2]}
+
+    def error(self, output: np.ndarray) -> float:
+        """Largest difference on untied rows and columns over the deviation."""
+        assert output.shape == self.rgb.shape
+        difference = np.abs(output - self.rgb)[~self.rows_tied][:, ~self.cols_tied]
+        return float(difference.max() / self.rgb.std())
+
+    def write_checkpoint(self, path: Path) -> Path:
+        model = build_model(self.spec)
+        save_checkpoint(path, self.spec, ruled_weights(model.state_dict(), self.seed, self.gain))
+        return path
+
+
+def ruled_weights(
+    own: dict[str, torch.Tensor], seed: int = 0, gain: float = 1.0
+) -> dict[str, torch.Tensor]:
+    """Weights by the rule of the reference data."""
+    made = {}
+    for key, value in own.items():
+        fixed = key.startswith(("encoder.sub_mean", "encoder.add_mean"))
+        if fixed or not value.is_floating_point():
+            made[key] = value
+            continue
+        shape = tuple(value.shape)
+        state = np.random.RandomState((zlib.crc32(key.encode()) + seed) & 0xFFFFFFFF)
+        z = state.standard_normal(shape)
+        if value.ndim >= 2:
+            z = gain * z / np.sqrt(np.prod(shape[1:]))
+        elif key.endswith("weight"):
+            z = 1 + 0.1 * z
+        else:
+            z = 0.1 * z
+        made[key] = torch.from_numpy(z.astype(np.float32))
+    return made
+
+
+def save_checkpoint(path: Path, spec: dict[str, Any], weights: dict[str, Any]) -> None:
+    torch.save({"model": {**spec, "sd": weights}, "epoch": 1}, path)
+
+
+def tiny_clit(stages: int = 3, r: int = 3, **changes: Any) -> dict[str, Any]:
+    """A cascade small enough for any test."""
+    posenc = {"posenc_type": "sinusoid", "posenc_scale": 10, "hidden_dims": 64, "enc_dims": 64}
+    mlp = {"out_dim": 3, "hidden_list": [24, 24], "act": "gelu"}
+    args = {
+        "base_dim": 16,
+        "head": 4,
+        "r": r,
+        "imnet_num": stages,
+        "conv_num": stages,
+        "encoder_spec": tiny_encoder(),
+        "pb_spec": {"name": "posenc", "args": posenc},
+        "imnet_spec": {"name": "mlp", "args": mlp},
+    }
+    return {"name": "clit", "args": {**args, **changes}}
+
+
+def tiny_liif(**changes: Any) -> dict[str, Any]:
+    mlp = {"out_dim": 3, "hidden_list": [24, 24]}
+    args = {"encoder_spec": tiny_encoder(), "imnet_spec": {"name": "mlp", "args": mlp}}
+    return {"name": "liif", "args": {**args, **changes}}
+
+
+def tiny_encoder(blocks: int = 1) -> dict[str, Any]:
+    args = {"no_upsampling": True, "n_resblocks": blocks, "n_feats": 8}
+    return {"name": "edsr-baseline", "args": args}
+
+
+def tiny_checkpoint(folder: Path, spec: dict[str, Any], name: str = "tiny.pth") -> Path:
+    path = folder / name
+    save_checkpoint(path, spec, ruled_weights(build_model(spec).state_dict()))
+    return path
+
+
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth random picture, uint8."""
+    rng = np.random.RandomState(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(a * y + b * x + c) for a, b, c in rng.uniform(-0.6, 0.6, (12, 3)) * [1, 1, 9]]
+    mixed = np.tensordot(rng.randn(3, 12), np.stack(waves), axes=1).transpose(1, 2, 0)
+    return (np.clip(mixed / 8 + 0.5, 0, 1) * 255).astype(np.uint8)
+
+
+def cli(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the real command line in a process of its own."""
+    command = [sys.executable, "-m", "clit_deploy", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT, **options
+    )

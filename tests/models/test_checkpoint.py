@@ -1,0 +1,131 @@
+import pickle
+
+import pytest
+import torch
+
+from clit_deploy.errors import CheckpointError, MissingFileError, UnsupportedModelError
+from clit_deploy.models import build_model, load_checkpoint
+from tests.helpers import DATA, ruled_weights, save_checkpoint, tiny_clit, tiny_encoder, tiny_liif
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("this must never be printed",))
+
+
+@pytest.fixture
+def weights():
+    return ruled_weights(build_model(tiny_liif()).state_dict())
+
+
+def saved(folder, content):
+    torch.save(content, folder / "m.pth")
+    return folder / "m.pth"
+
+
+@pytest.mark.data
+def test_the_official_weights_load():
+    loaded = load_checkpoint(DATA / "checkpoints" / "edsr-baseline-liif.pth")
+    assert loaded.spec["name"] == "liif"
+    assert loaded.sha256.startswith("cb870c83")
+    assert not loaded.model.training
+
+
+def test_state_dict_keys_are_the_published_ones():
+    keys = build_model(tiny_clit(stages=2)).state_dict().keys()
+    assert {
+        "encoder.sub_mean.weight",
+        "encoder.head.0.weight",
+        "encoder.body.0.body.2.bias",
+        "encoder.body.1.weight",
+        "conv_ch.weight",
+        "conv_qs.1.weight",
+        "conv_ks.0.bias",
+        "conv_vs.1.bias",
+        "pb_encoder.proj.weight",
+        "imnets.1.layers.4.weight",
+    } <= set(keys)
+    assert "imnet.layers.0.weight" in build_model(tiny_liif()).state_dict()
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(MissingFileError, match="no checkpoint file"):
+        load_checkpoint(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 cut off", b"\x80\x02garbage"])
+def test_not_a_checkpoint(tmp_path, content):
+    path = tmp_path / "m.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"m\.pth is not a PyTorch checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_truncated_checkpoint(tmp_path, weights):
+    save_checkpoint(tmp_path / "m.pth", tiny_liif(), weights)
+    content = (tmp_path / "m.pth").read_bytes()
+    (tmp_path / "m.pth").write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_code_is_not_run(tmp_path, capsys, old):
+    path = tmp_path / "m.pth"
+    if old:
+        path.write_bytes(pickle.dumps(Evil()))
+    else:
+        torch.save({"model": Evil()}, path)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path)
+    assert "never be printed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content", [{"state_dict": {}}, [1, 2], {"model": {}}, {"model": {"name": "liif"}}]
+)
+def test_other_torch_files(tmp_path, content):
+    with pytest.raises(CheckpointError, match="no model checkpoint"):
+        load_checkpoint(saved(tmp_path, content))
+
+
+def test_missing_and_extra_tensors_are_named(tmp_path, weights):
+    del weights["imnet.layers.0.bias"]
+    weights["surplus"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match=r"lacks imnet\.layers\.0\.bias and also has surplus"):
+        load_checkpoint(saved(tmp_path, {"model": {**tiny_liif(), "sd": weights}}))
+
+
+def test_a_wrong_shape_is_named(tmp_path, weights):
+    weights["imnet.layers.0.bias"] = torch.zeros(7)
+    with pytest.raises(CheckpointError, match=r"\(7,\); the args ask for \(24,\)"):
+        load_checkpoint(saved(tmp_path, {"model": {**tiny_liif(), "sd": weights}}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_weights_are_named(tmp_path, weights, value):
+    weights["imnet.layers.2.weight"][0, 0] = value
+    with pytest.raises(CheckpointError, match=r"imnet\.layers\.2\.weight .* NaN or infinite"):
+        load_checkpoint(saved(tmp_path, {"model": {**tiny_liif(), "sd": weights}}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"name": "thera", "args": {"encoder_spec": tiny_encoder()}}, "family 'thera'.*clit, liif"),
+        (tiny_liif(encoder_spec={"name": "vgg", "args": {}}), "encoder 'vgg'"),
+        (tiny_liif(encoder_spec={"name": "edsr", "args": {"depth": 3}}), "not know: depth"),
+        (tiny_liif(encoder_spec={"name": "edsr", "args": {}}), "has its upsampler"),
+        (tiny_liif(twist=1), "not know: twist"),
+        ({"name": "liif", "args": {}}, "encoder_spec"),
+        (tiny_liif(imnet_spec=None), "imnet_spec"),
+        (tiny_clit(head=5), "no multiple of 5"),
+        (tiny_clit(local_attn=False), "without local attention"),
+        (tiny_clit(imnet_num=1), "3 attention stages but 1"),
+        (tiny_clit(pb_spec={"name": "posenc", "args": {"posenc_type": "learn"}}), "'learn'"),
+        ({"args": {}}, "'name' and 'args'"),
+    ],
+)
+def test_unsupported_specs_say_what_they_lack(spec, words):
+    with pytest.raises(UnsupportedModelError, match=words):
+        build_model(spec)

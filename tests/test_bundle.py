@@ -1,0 +1,141 @@
+import dataclasses
+import json
+import zipfile
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from clit_deploy.bundle import Plan, make_plan
+from clit_deploy.errors import MissingFileError, PlanError
+from clit_deploy.manifest import Manifest
+
+
+def test_round_trip(plan, tmp_path):
+    path = plan.save(tmp_path / "copy.plan")
+    again = Plan.open(path)
+    assert again.manifest == plan.manifest
+    assert path.read_bytes() == plan.path.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_manifest_says_what_the_plan_is(plans):
+    manifest = Plan.open(plans["clit"]).manifest
+    assert manifest.family == "clit"
+    assert manifest.hyperparameters["conv_num"] == len(manifest.stages) == 3
+    assert manifest.source.name == "clit.pth"
+    assert set(manifest.versions) == {"clit-deploy", "torch", "onnx"}
+    assert manifest.proof is not None
+    assert len(manifest.proof.cases) == 3
+    assert max(case.relative_error for case in manifest.proof.cases) < manifest.proof.tolerance
+    with zipfile.ZipFile(plans["clit"]) as archive:
+        assert {i.compress_type for i in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert set(archive.namelist()) == {"manifest.json", *manifest.digests}
+
+
+def test_json_round_trip(plan):
+    assert Manifest.from_json(plan.manifest.to_json()) == plan.manifest
+
+
+def test_a_missing_plan(tmp_path):
+    with pytest.raises(MissingFileError, match="no plan file"):
+        Plan.open(tmp_path / "none.plan")
+
+
+def foreign(folder, kind):
+    path = folder / f"some.{kind}"
+    if kind == "engine":
+        path.write_bytes(b"ftrt" + bytes(500))
+    elif kind == "onnx":
+        node = onnx.helper.make_node("Relu", ["x"], ["y"])
+        value = [onnx.helper.make_tensor_value_info(n, 1, [1]) for n in "xy"]
+        graph = onnx.helper.make_graph([node], "g", value[:1], value[1:])
+        onnx.save(onnx.helper.make_model(graph), path)
+    elif kind == "png":
+        Image.new("RGB", (4, 4)).save(path)
+    elif kind == "pth":
+        torch.save({"model": 1}, path)
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.txt", "a")
+    else:
+        path.write_bytes({"empty": b"", "text": b"hello there"}[kind])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("engine", "bare TensorRT engine"),
+        ("onnx", "bare ONNX graph"),
+        ("png", "PNG image"),
+        ("pth", "PyTorch checkpoint"),
+        ("zip", "without a manifest"),
+        ("empty", "an empty file"),
+        ("text", "not recognised"),
+    ],
+)
+def test_other_files_are_named(tmp_path, kind, words):
+    with pytest.raises(PlanError, match=words):
+        Plan.open(foreign(tmp_path, kind))
+
+
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
+def test_a_plan_that_is_cut_off(plans, tmp_path, part):
+    content = plans["liif"].read_bytes()
+    path = tmp_path / "cut.plan"
+    path.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(PlanError, match="cut off or damaged"):
+        Plan.open(path)
+
+
+def test_a_changed_member_is_noticed(plans, tmp_path):
+    plan = Plan.open(plans["liif"])
+    content = bytearray(plans["liif"].read_bytes())
+    graph = plan.read("encoder.onnx")
+    at = bytes(content).index(graph[100:200]) + 5
+    content[at] ^= 1
+    path = tmp_path / "changed.plan"
+    path.write_bytes(content)
+    with pytest.raises(PlanError, match=r"encoder\.onnx"):
+        Plan.open(path).read("encoder.onnx")
+
+
+def test_a_wrong_digest_is_noticed(plan):
+    members = {name: plan.read(name) for name in plan.manifest.digests}
+    made = make_plan(plan.manifest, members)
+    members["encoder.onnx"] += b"\0"
+    with pytest.raises(PlanError, match="does not match its digest"):
+        made.read("encoder.onnx")
+
+
+def test_another_format_version(plan, tmp_path):
+    future = dataclasses.replace(plan.manifest, format=99)
+    path = tmp_path / "future.plan"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", future.to_json())
+    with pytest.raises(PlanError, match=r"format version 99.*reads version 1"):
+        Plan.open(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "family": "x"}'])
+def test_a_broken_manifest(text):
+    with pytest.raises(PlanError, match="manifest"):
+        Manifest.from_json(text)
+
+
+def test_an_unknown_family(plan):
+    from clit_deploy.tables import tables_of
+
+    strange = dataclasses.replace(plan.manifest, family="thera")
+    with pytest.raises(PlanError, match=r"'thera'.*clit, liif"):
+        tables_of(Plan(strange, {}))
+
+
+def test_arrays_come_back(plans):
+    arrays = Plan.open(plans["clit"]).arrays("tables.npz")
+    assert arrays["bias_row"].shape == (4, 32)
+    assert arrays["frequencies"].dtype == np.float64
+    assert json.loads(Plan.open(plans["clit"]).manifest.to_json())["format"] == 1

@@ -1,0 +1,82 @@
+"""The parts that run on a Jetson load neither torch nor onnx."""
+
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.helpers import photo
+
+CHECK = """
+import runpy, sys
+sys.argv = ["clit-deploy", *{arguments!r}]
+try:
+    {work}
+except SystemExit as stop:
+    assert not stop.code, stop.code
+heavy = sorted({{"torch", "onnx", "onnx_graphsurgeon", "onnxscript"}} & set(sys.modules))
+assert not heavy, heavy
+"""
+
+
+def assert_light(work, arguments=()):
+    code = CHECK.format(work=work, arguments=[str(a) for a in arguments])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_is_light():
+    assert_light("import clit_deploy; clit_deploy.load; clit_deploy.Upscaler")
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["info"], ["verify"], ["export"]])
+def test_help_is_light(command):
+    assert_light("import clit_deploy.cli as c; c.main()", [*command, "--help"])
+
+
+def test_running_is_light(plans, tmp_path):
+    image = tmp_path / "i.png"
+    Image.fromarray(photo(9, 9)).save(image)
+    main = "import clit_deploy.cli as c; c.main()"
+    assert_light(main, ["run", "-e", plans["clit"], image, "--scale", "5", "--json"])
+    assert_light(main, ["info", plans["clit"]])
+    assert_light(main, ["verify", plans["liif"]])
+    assert (tmp_path / "i_x5.png").is_file()
+
+
+def test_export_without_torch_says_how_to_get_it(plans):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import clit_deploy\n"
+        "try: clit_deploy.export_checkpoint('x.pth')\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'clit-deploy[export]'" in done.stdout
+
+
+def test_no_module_reaches_upwards():
+    """cli -> {export, pipeline, runtimes} -> {manifest, geometry, errors}, never back."""
+    import ast
+    from pathlib import Path
+
+    import clit_deploy
+
+    root = Path(clit_deploy.__file__).parent
+    low = {"errors", "config", "geometry", "cascade", "tiling", "manifest", "bundle", "files"}
+    for path in root.rglob("*.py"):
+        relative = path.relative_to(root).with_suffix("")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("clit_")):
+                continue
+            target = [*node.module.split("."), ""][1]
+            where = f"{relative} imports {node.module}"
+            assert target != "cli" or relative.name == "__main__", where
+            if relative.name in low and len(relative.parts) == 1:
+                assert target in low | {""}, where
+            if relative.parts[0] in ("runtimes", "tables"):
+                assert target in low | {"runtimes", "tables"}, where
+            if target in ("export", "models"):
+                allowed = {"export", "models", "cli", "__init__"}
+                assert relative.parts[0] in allowed, where

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+import clit_deploy
+from clit_deploy.errors import (
+    ImageError,
+    MemoryBudgetError,
+    RuntimeUnavailableError,
+    SizeError,
+)
+from tests.helpers import photo
+
+
+@pytest.fixture(scope="module")
+def up(plans):
+    with clit_deploy.load(plans["clit"]) as opened:
+        yield opened
+
+
+def test_the_result_is_float32_in_range(up):
+    out = up.upscale(photo(9, 11), scale=2.5)
+    assert out.shape == (22, 28, 3)
+    assert out.dtype == np.float32
+    assert out.min() >= 0
+    assert out.max() <= 1
+
+
+def test_clip_false_leaves_what_is_outside(up):
+    image = (photo(9, 11) > 127).astype(np.uint8) * 255
+    free = up.upscale(image, scale=2.5, clip=False)
+    assert (free.min() < 0) or (free.max() > 1)
+    assert np.array_equal(np.clip(free, 0, 1), up.upscale(image, scale=2.5))
+
+
+def test_input_types_agree(up):
+    image = photo(8, 8)
+    expected = up.upscale(image, scale=2)
+    sixteen = image.astype(np.uint16) * 257
+    for same in (sixteen, image.astype(np.float32) / 255, image / 255.0, image[:, ::-1][:, ::-1]):
+        assert np.abs(up.upscale(same, scale=2) - expected).max() < 1e-6
+
+
+def test_the_input_is_left_alone(up):
+    image = photo(8, 8).astype(np.float32) / 255
+    before = image.copy()
+    up.upscale(image, scale=3)
+    assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
+        np.zeros((8, 8, 3), np.int32),
+        np.full((8, 8, 3), np.nan, np.float32),
+        "photo.png",
+    ],
+)
+def test_bad_images_are_refused(up, image):
+    with pytest.raises(ImageError):
+        up.upscale(image, scale=2)
+
+
+def test_wishes_are_checked(up):
+    with pytest.raises(SizeError):
+        up.upscale(photo(8, 8), scale=0.5)
+    with pytest.raises(SizeError):
+        up.upscale(photo(8, 8))
+
+
+def test_bad_options_are_refused(plans):
+    with pytest.raises(RuntimeUnavailableError, match="auto, cpu, cuda"):
+        clit_deploy.load(plans["clit"], runtime="npu")
+    with pytest.raises(RuntimeUnavailableError, match="at least 1"):
+        clit_deploy.load(plans["clit"], threads=0)
+    with pytest.raises(MemoryBudgetError, match="write it like 2GB"):
+        clit_deploy.load(plans["clit"], max_memory="lots")
