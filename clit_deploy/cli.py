@@ -31,7 +31,7 @@ RuntimeOption = Annotated[
     RuntimeName, typer.Option("--runtime", help="Where to run; auto takes the best present.")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Processors to use [default: all].")
+    int | None, typer.Option("--threads", help="Processors to use [default: all].")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 PlanArgument = Annotated[Path, typer.Argument(help="A .plan file.", show_default=False)]

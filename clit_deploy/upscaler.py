@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from clit_deploy.scheduler import Layout
 
+MOST_THREADS = 256
+"""Each thread keeps a chunk in memory; more than any board or desktop has is a slip."""
+
 
 def load(
     plan: str | Path | Plan,
@@ -66,8 +69,10 @@ class Upscaler:
             raise RuntimeUnavailableError(
                 f"Unknown runtime {runtime!r}; there are {known}."
             ) from None
-        if threads is not None and threads < 1:
-            raise RuntimeUnavailableError(f"threads is {threads}; at least 1 is needed.")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise RuntimeUnavailableError(
+                f"threads is {threads}; a number from 1 to {MOST_THREADS} is needed."
+            )
         self.plan = plan if isinstance(plan, Plan) else Plan.open(plan)
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         if self.max_memory is not None:

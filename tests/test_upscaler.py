@@ -73,7 +73,8 @@ def test_wishes_are_checked(up):
 def test_bad_options_are_refused(plans):
     with pytest.raises(RuntimeUnavailableError, match="auto, cpu, cuda"):
         clit_deploy.load(plans["clit"], runtime="npu")
-    with pytest.raises(RuntimeUnavailableError, match="at least 1"):
-        clit_deploy.load(plans["clit"], threads=0)
+    for threads in (0, -1, 100_000):
+        with pytest.raises(RuntimeUnavailableError, match="from 1 to 256"):
+            clit_deploy.load(plans["clit"], threads=threads)
     with pytest.raises(MemoryBudgetError, match="write it like 2GB"):
         clit_deploy.load(plans["clit"], max_memory="lots")
