@@ -15,7 +15,6 @@ from clit_deploy.encoder import Encoder
 from clit_deploy.geometry import Span
 from clit_deploy.maps import MapMaker
 from clit_deploy.tables import tables_of
-from clit_deploy.tables.base import cell
 from clit_deploy.tiling import Tile
 
 if TYPE_CHECKING:
@@ -32,9 +31,10 @@ class PointDecoder:
         self.manifest = plan.manifest
         self.batch = batch
         self._encoder = Encoder(plan, runtime)
-        tables = tables_of(plan)
+        self._tables = tables_of(plan)
         self._maps = [
-            MapMaker(index, plan, runtime, tables) for index in range(len(plan.manifest.stages))
+            MapMaker(index, plan, runtime, self._tables)
+            for index in range(len(plan.manifest.stages))
         ]
         self._point = [
             runtime.runner(plan.read(stage.point), wide=True) for stage in plan.manifest.stages
@@ -63,7 +63,7 @@ class PointDecoder:
             maps = self._maps[index].make(features, grid, *cells)
             feeds = {
                 "maps": maps,
-                "cell": cell(grid, output),
+                "cell": self._tables.cell(grid, output, scale),
                 "grid": np.array([grid], np.float32),
                 "origin": np.full((1, 2), start - info.before, np.float32),
             }

@@ -103,7 +103,9 @@ class Scheduler:
     def _block(self, job: Job, features: Features, block: Block) -> NDArray[np.float32]:
         rgb: NDArray[np.float32] | None = None
         for index, grid in enumerate(self._grids(job)):
-            answer = self._stage(index).render(features, grid, job.output, block, self._pool)
+            answer = self._stage(index).render(
+                features, grid, job.output, job.scale, block, self._pool
+            )
             if rgb is not None:
                 rgb *= np.float32(self.manifest.decay)
                 answer += rgb

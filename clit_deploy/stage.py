@@ -10,7 +10,6 @@ import numpy as np
 
 from clit_deploy.geometry import Axis, Slots, Span
 from clit_deploy.maps import MapMaker
-from clit_deploy.tables.base import cell
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -54,7 +53,13 @@ class Stage:
         self._decode = runtime.runner(plan.read(self.info.decode), wide=False)
 
     def render(
-        self, features: Features, grid: Size, output: Size, block: Block, pool: Executor
+        self,
+        features: Features,
+        grid: Size,
+        output: Size,
+        scale: float,
+        block: Block,
+        pool: Executor,
     ) -> NDArray[np.float32]:
         """What the stage adds to a block of the output, `[rows, cols, 3]`."""
         rows = Slots.sort(Axis(grid[0], output[0]), block.rows, self.info.anchor)
@@ -63,7 +68,7 @@ class Stage:
         shape = chunk_shape(self.info, rows, cols, self._workers)
         row_parts = self._parts("row", rows, shape[0])
         col_parts = self._parts("col", cols, shape[1])
-        size = cell(grid, output)
+        size = self._tables.cell(grid, output, scale)
         result = np.empty((len(block.rows), len(block.cols), 3), np.float32)
 
         def decode(chunk: tuple[_Part, _Part]) -> None:

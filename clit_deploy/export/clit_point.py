@@ -9,6 +9,7 @@ import numpy as np
 
 from clit_deploy.export.builder import Builder, Tensor, ints
 from clit_deploy.export.layers import bias, flat_index, gather, grid_position, tail, weight
+from clit_deploy.export.waves import fraction, sine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,12 +74,7 @@ def _weights(b: Builder, position: Tensor) -> Tensor:
 def _bias(
     b: Builder, position: Tensor, r: int, tables: Mapping[str, NDArray[np.float64]]
 ) -> Tensor:
-    """The sinusoidal bias `[q, heads, window]`, rows and columns evaluated apart.
-
-    Angles are in turns, whose whole part drops out without a rounding error, so a frequency of
-    1023 costs no more accuracy than one of 1; the sine itself is a polynomial. Runtimes' own
-    sines of arguments in the thousands are not to be relied on.
-    """
+    """The sinusoidal bias `[q, heads, window]`, rows and columns evaluated apart."""
     k, heads = 2 * r + 1, len(tables["bias"])
     steps = np.arange(-r, r + 1, dtype=np.float64)
     pieces: list[Tensor] = []
@@ -87,34 +83,9 @@ def _bias(
             turns = tables["frequencies"] / np.pi  # an offset counts half pixels
             phase = np.mod(-steps[:, None] * turns, 1)
             angle = b("Mul", b.slice(position, axis, axis + 1, 1), turns[None])
-            angle = b("Add", b.unsqueeze(_fraction(b, angle), 1), phase[None])
-            both = b("Concat", angle, b("Add", angle, 0.25), axis=2)
-            waves = _sine(b, _fraction(b, both))
+            angle = b("Add", b.unsqueeze(fraction(b, angle), 1), phase[None])
+            waves = sine(b, b("Concat", angle, b("Add", angle, 0.25), axis=2))
             bias_table = b("MatMul", waves, tables[f"bias_{side}"].T)
             pieces.append(b.unsqueeze(b.transpose(bias_table, 0, 2, 1), 3 - axis))
     total = b("Add", b("Add", *pieces), tables["bias"].reshape(1, heads, 1, 1))
     return b.reshape(total, -1, heads, k * k)
-
-
-def _fraction(b: Builder, turns: Tensor) -> Tensor:
-    """Turns without their whole part, in -1/2..1/2."""
-    return b("Sub", turns, b("Round", turns))
-
-
-def _sine(b: Builder, turns: Tensor) -> Tensor:
-    """sin(2 pi t) for -1/2 <= t <= 1/2, an odd polynomial accurate to float32."""
-    square = b("Mul", turns, turns)
-    coefficients = sine_coefficients()
-    result: Tensor | None = None
-    for value in coefficients[::-1]:
-        c = np.float32(value)
-        result = b("Add", b("Mul", square, result), c) if result is not None else c
-    return b("Mul", turns, result)
-
-
-def sine_coefficients(terms: int = 8) -> NDArray[np.float64]:
-    """Coefficients of sin(2 pi t) / t in powers of t^2, fitted on Chebyshev nodes."""
-    t = np.cos(np.pi * (np.arange(64) + 0.5) / 128) / 2
-    powers = (t**2)[:, None] ** np.arange(terms)
-    fit = np.linalg.lstsq(powers * t[:, None], np.sin(2 * np.pi * t), rcond=None)
-    return fit[0].astype(np.float64)

@@ -20,6 +20,7 @@ try:
     from clit_deploy.export.clit import ClitExport
     from clit_deploy.export.encoder import encoder_graph
     from clit_deploy.export.liif import LiifExport
+    from clit_deploy.export.lte import LteExport
     from clit_deploy.export.passes import clean
     from clit_deploy.export.proof import prove
     from clit_deploy.models import Checkpoint, load_checkpoint
@@ -36,7 +37,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FAMILIES: dict[str, Callable[[Any], Any]] = {"clit": ClitExport, "liif": LiifExport}
+FAMILIES: dict[str, Callable[[Any], Any]] = {
+    "clit": ClitExport,
+    "liif": LiifExport,
+    "lte": LteExport,
+}
 
 
 def export_checkpoint(
@@ -98,7 +103,7 @@ def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], N
             graph="encoder.onnx",
             channels=channels,
             halo=model.encoder.halo,
-            bytes_per_pixel=5 * 4 * channels,
+            bytes_per_pixel=4 * model.encoder.live_channels,
         ),
         stages=stages,
         decay=model.decay,

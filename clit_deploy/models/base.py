@@ -27,6 +27,8 @@ class Encoder(nn.Module):
     """Channels of the features."""
     halo: int
     """Radius of the receptive field, in pixels."""
+    live_channels: int
+    """Channels of all tensors that are alive at once, at most (estimated, for its memory)."""
 
 
 class ImplicitModel(nn.Module, ABC):
@@ -53,6 +55,10 @@ class ImplicitModel(nn.Module, ABC):
         base, the residual to it.
         """
 
+    def cell(self, size: Size, scale: float) -> tuple[float, float]:  # noqa: ARG002
+        """Height and width of an output pixel in -1..1, as the model was trained to see them."""
+        return 2 / size[0], 2 / size[1]
+
     @torch.no_grad()
     def render(
         self, image: Tensor, size: Size, scale: float | None = None, *, batch: int = 30_000
@@ -72,7 +78,7 @@ class ImplicitModel(nn.Module, ABC):
         inp = ((image - 0.5) / 0.5).permute(2, 0, 1)[None]
         features = self.encoder(inp)
         coords = pixel_centres(size, image).reshape(-1, 2)
-        cell = torch.tensor([2 / size[0], 2 / size[1]], dtype=image.dtype, device=image.device)
+        cell = torch.tensor(self.cell(size, ratio), dtype=image.dtype, device=image.device)
         rgb = torch.zeros(len(coords), 3, dtype=image.dtype, device=image.device)
         for stage, grid in enumerate(grids((height, width), size, ratio, self.stages)):
             maps = self.stage_maps(features, grid, stage)

@@ -65,6 +65,7 @@ class EDSR(Encoder):
         self.body = nn.Sequential(*blocks, conv3(n_feats, n_feats))
         self.out_dim = n_feats
         self.halo = 2 * n_resblocks + 2
+        self.live_channels = 5 * n_feats
 
     @classmethod
     def baseline(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from clit_deploy.models.base import Encoder, ImplicitModel, pixel_centres, sample
+from clit_deploy.models.base import Encoder, ImplicitModel, sample
+from clit_deploy.models.ensemble import neighbours
 from clit_deploy.models.mlp import MLP
 
 if TYPE_CHECKING:
@@ -48,26 +48,10 @@ class LIIF(ImplicitModel):
         features = maps["features"]
         height, width = features.shape[-2:]
         sides = torch.tensor((height, width), dtype=coords.dtype, device=coords.device)
-        centres = pixel_centres((height, width), coords).permute(2, 0, 1)[None]
-        near, offset = [], []
-        for shift in (-1, 1) if self.local_ensemble else (0,):
-            at = (coords + shift / sides + 1e-6 * abs(shift)).clamp(-1 + 1e-6, 1 - 1e-6)
-            near.append(at)
-            offset.append((coords - sample(centres, at, "nearest")) * sides)
-        # The published code adds 1e-9 to areas, here it is added to sides: the same blend, but
-        # where both offsets of one axis vanish (a centre on the last grid pixel) the other axis
-        # keeps its weights instead of losing them to rounding.
-        far = torch.stack(offset[::-1]).abs() + 1e-9
-        blend = far / far.sum(dim=0)
         rgb = torch.zeros(len(coords), 3, dtype=coords.dtype, device=coords.device)
-        for a, b in itertools.product(range(len(near)), repeat=2):
-            at = torch.stack([near[a][:, 0], near[b][:, 1]], dim=-1)
-            parts = [
-                sample(features, at, "nearest"),
-                torch.stack([offset[a][:, 0], offset[b][:, 1]], dim=-1),
-            ]
+        for near in neighbours(coords, (height, width), self.local_ensemble):
+            parts = [sample(features, near.at, "nearest"), near.offset]
             if self.cell_decode:
                 parts.append((cell * sides).expand(len(coords), 2))
-            answer = self.imnet(torch.cat(parts, dim=-1))
-            rgb = rgb + answer * (blend[a, :, :1] * blend[b, :, 1:])
+            rgb = rgb + self.imnet(torch.cat(parts, dim=-1)) * near.share
         return rgb

@@ -9,6 +9,8 @@ from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.models.clit import CLIT
 from clit_deploy.models.edsr import EDSR
 from clit_deploy.models.liif import LIIF
+from clit_deploy.models.lte import LTE
+from clit_deploy.models.rdn import RDN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "edsr-baseline": EDSR.baseline,
     "edsr": EDSR,
+    "rdn": RDN,
 }
 
-FAMILIES: dict[str, type[ImplicitModel]] = {"clit": CLIT, "liif": LIIF}
+FAMILIES: dict[str, type[ImplicitModel]] = {"clit": CLIT, "liif": LIIF, "lte": LTE}
 
 
 def build_model(spec: Mapping[str, Any]) -> ImplicitModel:

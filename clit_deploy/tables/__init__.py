@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from clit_deploy.errors import PlanError
 from clit_deploy.tables.clit import ClitTables
 from clit_deploy.tables.liif import LiifTables
+from clit_deploy.tables.lte import LteTables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from clit_deploy.bundle import Plan
     from clit_deploy.tables.base import Tables
 
-FAMILIES: dict[str, Callable[..., Tables]] = {"clit": ClitTables, "liif": LiifTables}
+FAMILIES: dict[str, Callable[..., Tables]] = {
+    "clit": ClitTables,
+    "liif": LiifTables,
+    "lte": LteTables,
+}
 
 
 def tables_of(plan: Plan) -> Tables:

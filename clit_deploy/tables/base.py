@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -29,18 +30,17 @@ class Projection:
     feeds: Feeds
 
 
-class Tables(Protocol):
+class Tables(ABC):
     """The tables of a family. All arrays are float32, computed in float64."""
 
+    @abstractmethod
     def project(self, stage: int, image: Size, grid: Size, rows: Span, cols: Span) -> Projection:
         """Tables for the maps of a stage at `rows` and `cols` of its `grid` (inside it)."""
-        ...
 
+    @abstractmethod
     def axis(self, stage: int, side: Side, slots: Slots) -> Feeds:
         """Tables of one axis, by the graph's input name; the first dimension runs over cells."""
-        ...
 
-
-def cell(grid: Size, output: Size) -> NDArray[np.float32]:
-    """The size of an output pixel in half grid pixels, `[1, 2]`: the papers' relative cell."""
-    return np.array([[2 * g / o for g, o in zip(grid, output, strict=True)]], np.float32)
+    def cell(self, grid: Size, output: Size, scale: float) -> NDArray[np.float32]:  # noqa: ARG002
+        """The size of an output pixel in half grid pixels, `[1, 2]`: the papers' relative cell."""
+        return np.array([[2 * g / o for g, o in zip(grid, output, strict=True)]], np.float32)

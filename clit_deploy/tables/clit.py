@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clit_deploy.geometry import Axis, Slots, Span
-from clit_deploy.tables.base import Feeds, Projection, Side
+from clit_deploy.tables.base import Feeds, Projection, Side, Tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clit_deploy.cascade import Size
 
 
-class ClitTables:
+class ClitTables(Tables):
     """Tables of a cascade of local implicit transformers.
 
     Args:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clit_deploy.tables.base import Feeds, Projection, Side
+from clit_deploy.tables.base import Feeds, Projection, Side, Tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clit_deploy.geometry import Slots, Span
 
 
-class LiifTables:
+class LiifTables(Tables):
     """Tables of the local implicit image function; `args` are the published hyperparameters."""
 
     def __init__(self, args: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float64]]) -> None:  # noqa: ARG002

@@ -1,0 +1,52 @@
+"""The local ensemble of LIIF and LTE: the nearest grid pixels of a query and their shares."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from clit_deploy.models.base import pixel_centres, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from clit_deploy.cascade import Size
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One neighbour of every query."""
+
+    at: Tensor
+    """Where to read the neighbour's pixel, `[q, 2]`."""
+    offset: Tensor
+    """From its centre to the query, in half grid pixels, `[q, 2]`."""
+    share: Tensor
+    """Its weight in the blend, `[q, 1]`."""
+
+
+def neighbours(coords: Tensor, grid: Size, ensemble: bool = True) -> Iterator[Neighbour]:
+    """The four neighbours of every query, or the nearest pixel alone (LIIF, equation 4)."""
+    sides = torch.tensor(grid, dtype=coords.dtype, device=coords.device)
+    centres = pixel_centres(grid, coords).permute(2, 0, 1)[None]
+    near, offset = [], []
+    for shift in (-1, 1) if ensemble else (0,):
+        at = (coords + shift / sides + 1e-6 * abs(shift)).clamp(-1 + 1e-6, 1 - 1e-6)
+        near.append(at)
+        offset.append((coords - sample(centres, at, "nearest")) * sides)
+    # The published code adds 1e-9 to areas, here it is added to sides: the same blend, but where
+    # both offsets of one axis vanish (a centre on the last grid pixel) the other axis keeps its
+    # weights instead of losing them to rounding.
+    far = torch.stack(offset[::-1]).abs() + 1e-9
+    share = far / far.sum(dim=0)
+    for a, b in itertools.product(range(len(near)), repeat=2):
+        yield Neighbour(
+            torch.stack([near[a][:, 0], near[b][:, 1]], dim=-1),
+            torch.stack([offset[a][:, 0], offset[b][:, 1]], dim=-1),
+            share[a, :, :1] * share[b, :, 1:],
+        )
