@@ -9,7 +9,7 @@ import torch
 
 import clit_deploy
 from clit_deploy.bundle import Plan
-from tests.helpers import DATA, tiny_checkpoint, tiny_clit, tiny_liif
+from tests.helpers import DATA, tiny_checkpoint, tiny_clit, tiny_liif, tiny_lte
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "clit": tiny_clit(),
         "clit-r1": tiny_clit(stages=2, r=1, pb_spec=None, is_cell=False),
         "liif": tiny_liif(),
+        "lte": tiny_lte(),
         "liif-plain": tiny_liif(local_ensemble=False, feat_unfold=False, cell_decode=False),
     }
     return {
@@ -49,6 +50,6 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.fixture(params=["clit", "clit-r1", "liif", "liif-plain"])
+@pytest.fixture(params=["clit", "clit-r1", "liif", "liif-plain", "lte"])
 def plan(request: pytest.FixtureRequest, plans: dict[str, Path]) -> Plan:
     return Plan.open(plans[request.param])

@@ -19,7 +19,7 @@ from clit_deploy.models import build_model
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("CLIT_DEPLOY_DATA", ROOT.parent / "shared" / "data"))
 
-EDSR_CASES = (
+REFERENCE_CASES = (
     "clit1-edsr-x4",
     "clit1-tiny-x2.6",
     "clit1-tiny-x3",
@@ -32,6 +32,12 @@ EDSR_CASES = (
     "liif-edsr-x2.7",
     "liif-edsr-x4",
     "liif-noensemble-nounfold-x3",
+    "clit1-rdn-x3",
+    "clit2-rdn-x6",
+    "liif-rdn-x6",
+    "lte-edsr-x4",
+    "lte-edsr-x12",
+    "lte-rdn-x3.4",
 )
 
 
@@ -130,6 +136,16 @@ def tiny_liif(**changes: Any) -> dict[str, Any]:
     mlp = {"out_dim": 3, "hidden_list": [24, 24]}
     args = {"encoder_spec": tiny_encoder(), "imnet_spec": {"name": "mlp", "args": mlp}}
     return {"name": "liif", "args": {**args, **changes}}
+
+
+def tiny_lte(**changes: Any) -> dict[str, Any]:
+    mlp = {"out_dim": 3, "hidden_list": [24, 24]}
+    args = {
+        "encoder_spec": tiny_encoder(),
+        "imnet_spec": {"name": "mlp", "args": mlp},
+        "hidden_dim": 16,
+    }
+    return {"name": "lte", "args": {**args, **changes}}
 
 
 def tiny_encoder(blocks: int = 1) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def test_an_unknown_family(plan):
     from clit_deploy.tables import tables_of
 
     strange = dataclasses.replace(plan.manifest, family="thera")
-    with pytest.raises(PlanError, match=r"'thera'.*clit, liif"):
+    with pytest.raises(PlanError, match=r"'thera'.*clit, liif, lte"):
         tables_of(Plan(strange, {}))
 
 

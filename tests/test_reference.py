@@ -15,14 +15,14 @@ from clit_deploy.points import PointDecoder
 from clit_deploy.runtimes.ort import open_runtime
 from clit_deploy.scheduler import Layout, bilinear
 from clit_deploy.stage import Block
-from tests.helpers import EDSR_CASES, Case, ruled_weights
+from tests.helpers import REFERENCE_CASES, Case, ruled_weights
 
 pytestmark = pytest.mark.data
 
 TOLERANCE = 2e-4
 
 
-@pytest.fixture(scope="module", params=EDSR_CASES)
+@pytest.fixture(scope="module", params=REFERENCE_CASES)
 def case(request):
     return Case.read(request.param)
 

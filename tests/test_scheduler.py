@@ -53,7 +53,7 @@ def test_the_largest_cascade_tiles_as_well(plans):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (3, 2), (5, 40)])
 def test_images_smaller_than_a_tile_match_the_model(plans, shape):
     image = photo(*shape)
-    for name in ("clit", "liif"):
+    for name in ("clit", "liif", "lte"):
         model = load_checkpoint(plans[name].with_suffix(".pth")).model.double()
         size = round(shape[0] * 5.3), round(shape[1] * 5.3)
         expected = model.render(torch.from_numpy(image / 255.0), size, 5.3).numpy()

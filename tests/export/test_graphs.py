@@ -8,13 +8,13 @@ import onnxruntime as ort
 import pytest
 
 from clit_deploy.bundle import Plan
-from clit_deploy.export.clit_point import sine_coefficients
 from clit_deploy.export.passes.check import FORBIDDEN
+from clit_deploy.export.waves import sine_coefficients
 from tests.helpers import tiny_checkpoint, tiny_clit
 
 DECODE_OPS = {
     "Add", "Clip", "Concat", "Div", "Erf", "MatMul", "Mul", "ReduceSum", "Relu", "Reshape", "Shape",
-    "Slice", "Softmax", "Split", "Squeeze", "Transpose", "Unsqueeze",
+    "Round", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Transpose", "Unsqueeze",
 }  # fmt: skip
 PROJECT_OPS = {
     "Add", "Concat", "Conv", "MatMul", "Mul", "Reshape", "Shape", "Squeeze", "Transpose",

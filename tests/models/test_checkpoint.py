@@ -5,7 +5,15 @@ import torch
 
 from clit_deploy.errors import CheckpointError, MissingFileError, UnsupportedModelError
 from clit_deploy.models import build_model, load_checkpoint
-from tests.helpers import DATA, ruled_weights, save_checkpoint, tiny_clit, tiny_encoder, tiny_liif
+from tests.helpers import (
+    DATA,
+    ruled_weights,
+    save_checkpoint,
+    tiny_clit,
+    tiny_encoder,
+    tiny_liif,
+    tiny_lte,
+)
 
 
 class Evil:
@@ -112,11 +120,22 @@ def test_nan_weights_are_named(tmp_path, weights, value):
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"name": "thera", "args": {"encoder_spec": tiny_encoder()}}, "family 'thera'.*clit, liif"),
+        (
+            {"name": "thera", "args": {"encoder_spec": tiny_encoder()}},
+            "family 'thera'.*clit, liif, lte",
+        ),
         (tiny_liif(encoder_spec={"name": "vgg", "args": {}}), "encoder 'vgg'"),
         (tiny_liif(encoder_spec={"name": "edsr", "args": {"depth": 3}}), "not know: depth"),
         (tiny_liif(encoder_spec={"name": "edsr", "args": {}}), "has its upsampler"),
         (tiny_liif(twist=1), "not know: twist"),
+        (tiny_liif(encoder_spec={"name": "rdn", "args": {}}), "has its upsampler"),
+        (
+            tiny_liif(
+                encoder_spec={"name": "rdn", "args": {"no_upsampling": True, "RDNconfig": "C"}}
+            ),
+            "'C' is not known",
+        ),
+        (tiny_lte(hidden_dim=5), "must be even"),
         ({"name": "liif", "args": {}}, "encoder_spec"),
         (tiny_liif(imnet_spec=None), "imnet_spec"),
         (tiny_clit(head=5), "no multiple of 5"),
