@@ -37,9 +37,7 @@ class Forecast:
     peak: int
 
 
-def choose(
-    scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: int, held: int = 0
-) -> Forecast:
+def choose(scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: int) -> Forecast:
     """The largest tile and block whose predicted peak fits.
 
     Args:
@@ -47,16 +45,15 @@ def choose(
         job: what is to be rendered.
         allowed: bytes that the process may hold; None takes what the machine has available.
         held_per_pixel: bytes of output that stay in memory until the end, per output pixel.
-        held: other bytes that the caller is going to hold.
 
     Raises:
         MemoryBudgetError: not even the smallest cut fits; the message has the number needed.
     """
     now = memory.resident()
     free = memory.available()
-    limits = [limit for limit in (allowed, free and now + free) if limit]
-    limit = min(limits) if limits else None
-    held += job.output[0] * job.output[1] * held_per_pixel + now
+    limits = [allowed, None if free is None else now + free]
+    limit = min((known for known in limits if known is not None), default=None)
+    held = job.output[0] * job.output[1] * held_per_pixel + now
     forecasts = []
     for layout in layouts(scheduler, job):
         need = held + working_memory(scheduler, job, layout)
@@ -75,7 +72,7 @@ def choose(
 
 def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
     """Ways to cut the job, from the fastest to the smallest."""
-    least = smallest(scheduler.encoder.info.halo, scheduler.margin)
+    least = smallest(scheduler.encoder.info.halo, scheduler.manifest.margin)
     longest = max(job.size)
     sides = [side for side in TILES if side >= least] or [least]
     sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
@@ -88,7 +85,7 @@ def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """Bytes that rendering with `layout` takes beside what the process holds already."""
     manifest = scheduler.manifest
     height, width = job.size
-    rows = tiles(height, layout.tile, scheduler.encoder.info.halo, scheduler.margin)
+    rows = tiles(height, layout.tile, scheduler.encoder.info.halo, scheduler.manifest.margin)
     tile_pixels = len(rows[0].seen) * min(layout.tile, width)
     band = max(len(row.valid) for row in rows) * width * manifest.encoder.channels * 4
     encoding = tile_pixels * manifest.encoder.bytes_per_pixel

@@ -6,13 +6,14 @@ import dataclasses
 import hashlib
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clit_deploy.errors import MissingFileError, PlanError
-from clit_deploy.files import replacing
+from clit_deploy.files import is_file, replacing
 from clit_deploy.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ MANIFEST = "manifest.json"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 DAMAGED = "a plan or zip file that is cut off or damaged; copy or export it again"
+
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+"""What reading a damaged zip raises; NotImplementedError is a RuntimeError."""
 
 _KINDS = {
     b"ftrt": "a bare TensorRT engine; run needs the .plan that holds it beside its graphs",
@@ -52,7 +56,7 @@ class Plan:
             PlanError: any other file, a damaged plan, or one of another format version.
         """
         path = Path(path)
-        if not path.is_file():
+        if not is_file(path):
             raise MissingFileError(f"There is no plan file {path}.")
         try:
             with zipfile.ZipFile(path) as archive:
@@ -60,7 +64,7 @@ class Plan:
                 if MANIFEST not in names:
                     raise PlanError(f"{path.name} is {_zip_kind(names, path)}.")
                 manifest = Manifest.from_json(archive.read(MANIFEST))
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+        except UNREADABLE as error:
             raise PlanError(f"{path.name} is {_kind(path)}.") from error
         missing = sorted(set(manifest.digests) - set(names))
         if missing:
@@ -80,7 +84,7 @@ class Plan:
         """
         try:
             content = self._members[member]
-        except (KeyError, zipfile.BadZipFile, EOFError, OSError) as error:
+        except (KeyError, *UNREADABLE) as error:
             raise PlanError(f"{self.name} is damaged: {member} cannot be read.") from error
         if hashlib.sha256(content).hexdigest() != self.manifest.digests.get(member):
             raise PlanError(
@@ -149,6 +153,6 @@ def _kind(path: Path) -> str:
     for magic, kind in _KINDS.items():
         if head.startswith(magic):
             return f"{kind}, not a plan"
-    if head[0] == 0x08 and head[1] < 0x20:  # field 1 of an ONNX ModelProto: its IR version
+    if head[0] == 0x08 and head[1:2] < b"\x20":  # field 1 of an ONNX ModelProto: its IR version
         return "a bare ONNX graph, not a plan; export the checkpoint it came from"
     return "no plan: its content is not recognised. Make one with 'clit-deploy export'"

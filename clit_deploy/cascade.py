@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from numbers import Real
 
 from clit_deploy.errors import SizeError
 
 BASE = 4.0
 """Largest factor of a stage that another one can follow (CLIT, section 3.3 and its code)."""
+
+LARGEST_SCALE = 1_000_000
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -55,11 +57,16 @@ def output_size(image: Size, scale: float | None, size: Size | None) -> tuple[Si
     if (scale is None) == (size is None):
         raise SizeError("Give either a scale or an output size, not both and not neither.")
     if scale is not None:
-        if not math.isfinite(scale) or scale < 1:
-            raise SizeError(f"The scale is {scale}; it must be a finite number of at least 1.")
+        if not isinstance(scale, Real) or not 1 <= scale <= LARGEST_SCALE:
+            raise SizeError(
+                f"The scale is {scale!r}; it must be a number of at least 1 (and at most "
+                f"{LARGEST_SCALE:,})."
+            )
         return (round(image[0] * scale), round(image[1] * scale)), float(scale)
-    assert size is not None  # noqa: S101  (for the type checker: exactly one is given)
-    height, width = int(size[0]), int(size[1])
+    try:
+        height, width = map(int, size)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SizeError(f"The size is {size!r}; it must be (height, width) in pixels.") from error
     if height < image[0] or width < image[1]:
         raise SizeError(
             f"The output size {width}x{height} is below the image's {image[1]}x{image[0]} "

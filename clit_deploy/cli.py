@@ -15,6 +15,7 @@ import typer
 from clit_deploy import __version__
 from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import ClitDeployError, OutputError, SizeError
+from clit_deploy.files import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,24 +46,34 @@ def main() -> None:
         level=logging.DEBUG if debug else logging.WARNING,
         format="%(levelname)s: %(message)s" if debug else "clit-deploy: %(message)s",
     )
-    for name in (signal.SIGINT, signal.SIGTERM):
+    for name in STOPS:
         signal.signal(name, _stop)
     try:
         app(arguments, prog_name="clit-deploy")
     except ClitDeployError as error:
         _fail(error.strerror or str(error) if isinstance(error, OutputError) else str(error), debug)
-    except _Stopped:
-        _fail("stopped; nothing unfinished was left behind.", debug, code=130)
+    except _Stopped as stop:
+        _fail("stopped; nothing unfinished was left behind.", debug, code=128 + stop.signal)
     except MemoryError:
         _fail("out of memory; give --max-memory a size that the machine has.", debug)
+    except Exception as error:  # whatever was not foreseen is one sentence too
+        _fail(f"unforeseen {type(error).__name__}: {error}. --debug shows where.", debug)
+
+
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class _Stopped(BaseException):
-    """Ctrl-C, under a name that typer does not take for itself."""
+    """Ctrl-C and its like, under a name that typer does not take for itself."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = number
 
 
-def _stop(*_: object) -> None:
-    raise _Stopped
+def _stop(number: int, _: object) -> None:
+    for name in STOPS:  # cleaning up is not to be interrupted
+        signal.signal(name, signal.SIG_IGN)
+    raise _Stopped(number)
 
 
 def _fail(message: str, debug: bool, code: int = 1) -> None:
@@ -98,10 +109,13 @@ def export(
         Path | None, typer.Option("--output", "-o", help="The plan [default: CHECKPOINT.plan].")
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Type of the graphs.")] = Precision.FP32,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")] = False,
 ) -> None:
     """Turn a checkpoint into a plan, and prove that it computes the same."""
-    from clit_deploy.export.core import export_checkpoint
+    from clit_deploy.export.core import default_plan, export_checkpoint
 
+    output = output or default_plan(checkpoint)
+    check_writable(output, force=force)
     path = export_checkpoint(
         checkpoint,
         output,
@@ -134,27 +148,25 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Upscale images with a plan."""
-    from clit_deploy.upscale_file import Wish, default_output, upscale_file
+    from clit_deploy.upscale_file import Wish, targets, upscale_file
     from clit_deploy.upscaler import load
 
     wish = Wish(scale, _parse_size(size), width, height)
-    wish.resolve((1, 1))
-    if output is not None and len(images) > 1 and not output.is_dir():
-        raise SizeError(f"{output} is no folder; several images need one as --output.")
-    outcomes = []
-    with load(engine, runtime=runtime.value, threads=threads, max_memory=max_memory) as up:
-        for image in images:
-            target = default_output(image, wish)
-            if output is not None:
-                target = output / target.name if output.is_dir() else output
-            with _progress_bar(image.name) as progress:
-                outcome = upscale_file(up, image, target, wish, force=force, progress=progress)
-            outcomes.append({**dataclasses.asdict(outcome), "runtime": up.runtime.name})
-            if not as_json:
-                wide, high = outcome.size[1], outcome.size[0]
-                typer.echo(f"{target}  {wide}x{high}  {outcome.seconds:.1f} s  {up.runtime.name}")
-    if as_json:
-        typer.echo(json.dumps(outcomes, indent=1))
+    wish.check()
+    outputs = targets(images, output, wish, force=force)
+    outcomes: list[dict[str, Any]] = []
+    try:
+        with load(engine, runtime=runtime.value, threads=threads, max_memory=max_memory) as up:
+            for image, target in zip(images, outputs, strict=True):
+                with _progress_bar(image.name) as progress:
+                    outcome = upscale_file(up, image, target, wish, force=force, progress=progress)
+                outcomes.append({**dataclasses.asdict(outcome), "runtime": up.runtime.name})
+                if not as_json:
+                    wide, high, took = outcome.size[1], outcome.size[0], outcome.seconds
+                    typer.echo(f"{target}  {wide}x{high}  {took:.1f} s  {up.runtime.name}")
+    finally:
+        if as_json:  # also what was finished before something went wrong
+            typer.echo(json.dumps(outcomes, indent=1))
 
 
 @app.command()
@@ -191,7 +203,7 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise SizeError(f"{text!r} is no size; write it like 1920x1080.")
     return int(parts[1]), int(parts[0])
 

@@ -73,6 +73,10 @@ class Encoder:
             ]
         return Features(band, rows.valid, (height, width))
 
+    def close(self) -> None:
+        """Let the graphs go."""
+        self._runners.clear()
+
     def _runner(self, shape: Size) -> Runner:
         if shape not in self._runners:
             self._runners.clear()  # one shape at a time: a session holds its own weights

@@ -49,6 +49,10 @@ class RuntimeUnavailableError(ClitDeployError, RuntimeError):
     """The runtime that was asked for is not present on this machine."""
 
 
+class GraphRunError(ClitDeployError, RuntimeError):
+    """A runtime cannot load or run a graph."""
+
+
 class OutputExistsError(ClitDeployError, FileExistsError):
     """The output file exists and may not be overwritten."""
 

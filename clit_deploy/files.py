@@ -33,7 +33,16 @@ def replacing(path: Path) -> Iterator[Path]:
             error.errno, f"{path} cannot be written: {_reason(error, path)}"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what could not be made need not be removed
+            part.unlink(missing_ok=True)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a regular file that can be looked at; names too long are none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def check_writable(path: Path, *, force: bool) -> None:
@@ -43,9 +52,15 @@ def check_writable(path: Path, *, force: bool) -> None:
         OutputExistsError: the file exists and `force` is not given.
         OutputError: the path is a folder, or its folder is missing or not writable.
     """
-    if path.is_dir():
+    try:
+        taken, folder = path.exists(), path.is_dir()
+    except OSError as error:
+        raise OutputError(
+            error.errno, f"{str(path)[:80]} cannot be written: {error.strerror}."
+        ) from error
+    if folder:
         raise OutputError(errno.EISDIR, f"{path} is a folder; name a file.")
-    if path.exists() and not force:
+    if taken and not force:
         raise OutputExistsError(f"{path} exists; use --force to overwrite it, or -o for another.")
     if not path.parent.is_dir():
         raise OutputError(errno.ENOENT, f"The folder {path.parent} does not exist.")

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import ImageError, MissingFileError, SizeError
-from clit_deploy.files import replacing
-from clit_deploy.png import MAX_SIDE, PngWriter
+from clit_deploy.files import is_file, replacing
+from clit_deploy.png import PngWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LIMITS = {
-    ".png": MAX_SIDE,
+    ".png": 1_000_000,  # libpng, and with it nearly every reader, refuses longer ones
     ".jpg": 65_500,
     ".jpeg": 65_500,
     ".webp": 16_383,
-    ".bmp": MAX_SIDE,
-    ".tif": MAX_SIDE,
-    ".tiff": MAX_SIDE,
+    ".bmp": 32_767,
+    ".tif": 1_000_000,
+    ".tiff": 1_000_000,
 }
 """Longest side of each format that can be written."""
 
-BEST_COMPRESSION = 10
-"""No upscaled picture gets smaller than a tenth."""
+BEST_COMPRESSION = 1032
+"""Deflate, the compression of PNG, makes nothing smaller than that."""
 
 NO_ALPHA = {".jpg", ".jpeg", ".bmp"}
+_TIFF_BITS = 258
 _SIXTEEN_BIT_COLOUR = {(16, 2), (16, 6), (16, 4)}
 
 
@@ -63,42 +64,55 @@ def read_image(path: Path) -> Picture:
         MissingFileError: no such file.
         ImageError: not an image, cut off, empty, or so large that it may be an attack.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(f"There is no image file {path}.")
     if path.stat().st_size == 0:
-        raise ImageError(f"{path} is empty.")
+        raise ImageError(f"{path} is empty; copy it again.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
-                _warn_about_depth(path)
-                return _picture(image)
+                _warn_about_losses(path, image)
+                return _picture(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
-            f"{path} claims more than {Image.MAX_IMAGE_PIXELS:,} pixels and was not decoded."
+            f"{path} claims more than {Image.MAX_IMAGE_PIXELS:,} pixels and was not decoded, for "
+            "it may be an attack on memory; cut or shrink it first."
         ) from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path} is not an image in a format that can be read.") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plugins raise what they like
         raise ImageError(f"{path} is damaged or cut off: {error}.") from error
 
 
 def _picture(image: Image.Image) -> Picture:
     if image.mode.startswith("I") or image.mode == "F":
         gray = np.asarray(image, np.float32) / (1 if image.mode == "F" else 65535)
-        return Picture(np.repeat(gray.clip(0, 1)[..., None], 3, axis=2), None)
+        if gray.size and not (gray.min() >= 0 and gray.max() <= 1):
+            raise ImageError(
+                "The picture's floats or 32-bit integers go beyond 0..1 (or 0..65535), so their "
+                "white is not known; save it with 8 or 16 bits."
+            )
+        return Picture(np.repeat(gray[..., None], 3, axis=2), None)
     alpha = image.has_transparency_data
     pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"), np.float32) / np.float32(255)
     rgb = np.ascontiguousarray(pixels[..., :3])
     return Picture(rgb, np.ascontiguousarray(pixels[..., 3:]) if alpha else None)
 
 
-def _warn_about_depth(path: Path) -> None:
+def _warn_about_losses(path: Path, image: Image.Image) -> None:
     with path.open("rb") as file:
         head = file.read(26)
-    if head[:4] == b"\x89PNG" and (head[24], head[25]) in _SIXTEEN_BIT_COLOUR:
-        log.warning("%s has 16 bits a channel; it is read with 8.", path.name)
+    deep_png = head[:4] == b"\x89PNG" and (head[24], head[25]) in _SIXTEEN_BIT_COLOUR
+    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, ())
+    deep_tiff = isinstance(bits, tuple) and len(bits) > 1 and max(bits) > 8
+    if deep_png or deep_tiff:
+        log.warning("%s has more than 8 bits a channel; it is read with 8.", path.name)
+    if getattr(image, "n_frames", 1) > 1:
+        log.warning("%s has several frames; only the first is upscaled.", path.name)
 
 
 def check_format(path: Path, size: Size, *, alpha: bool) -> None:

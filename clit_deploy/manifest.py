@@ -115,6 +115,11 @@ class Manifest:
     """SHA-256 of every other member."""
     format: int = FORMAT
 
+    @property
+    def margin(self) -> int:
+        """Feature pixels that the decoders can need around an encoder tile's core."""
+        return max(stage.margin for stage in self.stages)
+
     def to_json(self) -> str:
         """The manifest as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
@@ -134,8 +139,7 @@ class Manifest:
         if version != FORMAT:
             raise PlanError(
                 f"The plan has format version {version}; this clit-deploy reads version {FORMAT}. "
-                "Export the checkpoint again, or install the version that made it "
-                f"({content.get('versions', {}).get('clit-deploy', 'not stated')})."
+                "Export the checkpoint again, or install the clit-deploy that made it."
             )
         try:
             return _build(cls, content)

@@ -61,7 +61,8 @@ def _cgroup() -> int | None:
     root = Path("/sys/fs/cgroup")
     try:
         limit = (root / "memory.max").read_text().strip()
-        used = int((root / "memory.current").read_text())
+        cache = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
+        used = int((root / "memory.current").read_text()) - int(cache.get("inactive_file", 0))
     except (OSError, ValueError):
         return None
     return None if limit == "max" else max(int(limit) - used, 0)

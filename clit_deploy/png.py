@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _UP = 2
-MAX_SIDE = 2**31 - 1
 
 
 class PngWriter:

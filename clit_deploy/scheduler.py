@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from clit_deploy.encoder import Features
     from clit_deploy.runtimes.base import Runtime
 
-Progress = "Callable[[float], None]"
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -66,13 +64,10 @@ class Scheduler:
         self._pool = ThreadPoolExecutor(runtime.workers, thread_name_prefix="clit-decode")
 
     def close(self) -> None:
-        """Stop the workers."""
+        """Stop the workers and let the graphs go."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-    @property
-    def margin(self) -> int:
-        """Feature pixels that the decoders can need around an encoder tile's core."""
-        return max(stage.margin for stage in self.manifest.stages)
+        self._stages.clear()
+        self.encoder.close()
 
     def open_stages(self, job: Job) -> None:
         """Load the graphs that the job needs, so that its memory can be predicted."""
@@ -89,7 +84,7 @@ class Scheduler:
         height, width = job.size
         axes = Axis(height, job.output[0]), Axis(width, job.output[1])
         done = 0
-        for tile in tiles(height, layout.tile, self.encoder.info.halo, self.margin):
+        for tile in tiles(height, layout.tile, self.encoder.info.halo, self.manifest.margin):
             features = self.encoder.encode(job.image, tile, layout.tile)
             for rows in axes[0].outputs(tile.core).split(layout.block):
                 strip = np.empty((len(rows), job.output[1], 3), np.float32)
@@ -99,6 +94,7 @@ class Scheduler:
                     if progress:
                         progress(done / (job.output[0] * job.output[1]))
                 yield strip
+            del features  # or it would stay while the next band is encoded
 
     def _block(self, job: Job, features: Features, block: Block) -> NDArray[np.float32]:
         rgb: NDArray[np.float32] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import time
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy import memory
-from clit_deploy.errors import SizeError
+from clit_deploy.errors import OutputError, OutputExistsError, SizeError
 from clit_deploy.files import check_writable
 from clit_deploy.geometry import Span
 from clit_deploy.images import (
@@ -42,15 +43,18 @@ class Wish:
     width: int | None = None
     height: int | None = None
 
-    def resolve(self, image: Size) -> tuple[float | None, Size | None]:
-        """Scale or size (height, width) for an image of this size.
+    def check(self) -> None:
+        """Refuse what no image can fulfil.
 
         Raises:
-            SizeError: none or several are given, or a number below 1.
+            SizeError: none or several are given.
         """
         given = [v for v in (self.scale, self.size, self.width, self.height) if v is not None]
         if len(given) != 1:
             raise SizeError("Give exactly one of --scale, --size, --width and --height.")
+
+    def resolve(self, image: Size) -> tuple[float | None, Size | None]:
+        """Scale or size (height, width) for an image of this size."""
         if self.width is not None:
             return None, (round(image[0] * self.width / image[1]), self.width)
         if self.height is not None:
@@ -81,7 +85,28 @@ def default_output(image: Path, wish: Wish) -> Path:
         suffix = f"{wish.size[1]}x{wish.size[0]}"
     else:
         suffix = f"w{wish.width}" if wish.width is not None else f"h{wish.height}"
-    return image.with_name(f"{image.stem}_{suffix}.png")
+    return image.parent / f"{image.stem}_{suffix}.png"
+
+
+def targets(images: list[Path], output: Path | None, wish: Wish, *, force: bool) -> list[Path]:
+    """Where each image goes: beside itself, into the folder `output`, or to the file `output`.
+
+    Raises:
+        OutputExistsError, OutputError: a file that may not or cannot be written, or two images
+            that would go to the same one.
+    """
+    if output is not None and len(images) > 1 and not output.is_dir():
+        raise OutputError(errno.ENOTDIR, f"{output} is no folder; several images need one.")
+    found: list[Path] = []
+    for image in images:
+        target = default_output(image, wish)
+        if output is not None:
+            target = output / target.name if output.is_dir() else output
+        if target in found:
+            raise OutputExistsError(f"Two of the images would go to {target}; rename one.")
+        check_writable(target, force=force)
+        found.append(target)
+    return found
 
 
 def upscale_file(

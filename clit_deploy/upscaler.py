@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy import memory
-from clit_deploy.budget import Forecast, choose
+from clit_deploy.budget import Forecast, choose, working_memory
 from clit_deploy.bundle import Plan
 from clit_deploy.cascade import Size, output_size
 from clit_deploy.config import RuntimeName, parse_bytes
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.scheduler import Layout
+
+LARGEST_VALUE = 2.0
+"""Float images may overshoot white a little; 255 is another convention."""
 
 MOST_THREADS = 256
 """Each thread keeps a chunk in memory; more than any board or desktop has is a slip."""
@@ -80,6 +83,7 @@ class Upscaler:
         self.layout = layout
         self.runtime = open_runtime(name, threads)
         self._scheduler = Scheduler(self.plan, self.runtime)
+        self._closed = False
 
     def __enter__(self) -> Upscaler:
         return self
@@ -89,6 +93,7 @@ class Upscaler:
 
     def close(self) -> None:
         """Release the runtime's threads and graphs."""
+        self._closed = True
         self._scheduler.close()
 
     def upscale(
@@ -128,15 +133,19 @@ class Upscaler:
         self, image: NDArray[np.generic], *, scale: float | None = None, size: Size | None = None
     ) -> Job:
         """Check an image and a wish; what `forecast` and `strips` work on."""
+        if self._closed:
+            raise RuntimeUnavailableError("This upscaler is closed; load the plan again.")
         pixels = unit_range(image)
         output, ratio = output_size((pixels.shape[0], pixels.shape[1]), scale, size)
         return Job(pixels, output, ratio)
 
-    def forecast(self, job: Job, *, held_per_pixel: int = 0, held: int = 0) -> Forecast:
+    def forecast(self, job: Job, *, held_per_pixel: int = 0) -> Forecast:
         """How the work is going to be cut, and the peak of memory to expect."""
         self._scheduler.open_stages(job)
-        forecast = choose(self._scheduler, job, self.max_memory, held_per_pixel, held)
-        return Forecast(self.layout, forecast.peak) if self.layout else forecast
+        if self.layout:
+            held = job.output[0] * job.output[1] * held_per_pixel + memory.resident()
+            return Forecast(self.layout, held + working_memory(self._scheduler, job, self.layout))
+        return choose(self._scheduler, job, self.max_memory, held_per_pixel)
 
     def strips(
         self, job: Job, forecast: Forecast, progress: Callable[[float], None] | None = None
@@ -165,4 +174,9 @@ def unit_range(image: NDArray[np.generic]) -> NDArray[np.float32]:
     pixels = np.ascontiguousarray(image, np.float32)
     if not np.isfinite(pixels).all():
         raise ImageError("The image holds NaN or infinite values.")
+    if pixels.max() > LARGEST_VALUE:
+        raise ImageError(
+            f"The image is of type {image.dtype} and reaches {pixels.max():g}; floats are 0 to 1, "
+            "so divide it by its white."
+        )
     return pixels

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import zipfile
@@ -61,7 +62,7 @@ def foreign(folder, kind):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("a.txt", "a")
     else:
-        path.write_bytes({"empty": b"", "text": b"hello there"}[kind])
+        path.write_bytes({"empty": b"", "text": b"hello there", "byte": b"\x08"}[kind])
     return path
 
 
@@ -75,6 +76,7 @@ def foreign(folder, kind):
         ("zip", "without a manifest"),
         ("empty", "an empty file"),
         ("text", "not recognised"),
+        ("byte", "bare ONNX graph"),
     ],
 )
 def test_other_files_are_named(tmp_path, kind, words):
@@ -101,6 +103,17 @@ def test_a_changed_member_is_noticed(plans, tmp_path):
     path.write_bytes(content)
     with pytest.raises(PlanError, match=r"encoder\.onnx"):
         Plan.open(path).read("encoder.onnx")
+
+
+def test_damage_anywhere_is_a_plan_error(plans, tmp_path):
+    content = plans["liif"].read_bytes()
+    path = tmp_path / "bits.plan"
+    for at in [*range(60), *range(len(content) - 700, len(content))]:
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
+        with contextlib.suppress(PlanError):
+            plan = Plan.open(path)
+            for member in plan.manifest.digests:
+                plan.read(member)
 
 
 def test_a_wrong_digest_is_noticed(plan):

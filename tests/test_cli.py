@@ -124,7 +124,9 @@ def test_bad_wishes(plans, image):
         fails(cli(*run, "--scale", scale), "at least 1")
     fails(cli(*run, "--size", "big"), "1920x1080")
     fails(cli(*run, "--width", "4"), "only enlarge")
-    fails(cli(*run, "--scale", "99999"), "does not fit on the disk")
+    fails(cli(*run, "--scale", "99999"), "1,000,000")
+    fails(cli(*run, "--scale", "1e308"), "at least 1")
+    fails(cli(*run, "--size", "²x9"), "1920x1080")
     fails(cli(*run, "--scale", "2000", "-o", "x.webp"), "16,383")
     fails(cli(*run, "--scale", "30", "--max-memory", "1MB"), "needs about", "1 MB is allowed")
     fails(cli(*run, "--scale", "2", "--max-memory", "much"), "2GB")
@@ -139,6 +141,11 @@ def test_bad_files(plans, image, tmp_path):
     fails(cli("export", tmp_path / "no.pth"), "no checkpoint file")
     fails(cli("export", image), "not a PyTorch checkpoint")
     fails(cli("info", image), "PNG image")
+    fails(cli("info", tmp_path), "no plan file")
+    fails(cli("info", "x" * 300), "no plan file")
+    fails(cli("run", "-e", plans["liif"], tmp_path, "--scale", "2"), "no image file")
+    fails(cli("run", "-e", plans["liif"], image, "--scale", "2", "-o", "o" * 300 + ".png"), "ooo")
+    fails(cli("export", "."), "no checkpoint file")
     out = tmp_path / "missing" / "o.png"
     fails(cli("run", "-e", plans["liif"], image, "--scale", "2", "-o", out), "does not exist")
 
@@ -152,6 +159,34 @@ def test_existing_outputs_need_force(plans, image, tmp_path):
     assert cli(*run, "--force").returncode == 0
     with Image.open(out) as made:
         assert made.size == (20, 24)
+
+
+def test_no_two_images_go_to_one_file(plans, image, tmp_path):
+    twin = tmp_path / "other" / image.name
+    twin.parent.mkdir()
+    Image.fromarray(photo(5, 6)).save(twin)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    run = ["run", "-e", plans["liif"], image, twin, "--scale", "2", "-o", folder, "--force"]
+    fails(cli(*run), "Two of the images")
+    assert not list(folder.iterdir())
+
+
+def test_json_keeps_what_was_finished(plans, image, tmp_path):
+    done = cli("run", "-e", plans["liif"], image, tmp_path / "no.png", "--scale", "2", "--json")
+    assert done.returncode == 1
+    (outcome,) = json.loads(done.stdout)
+    assert outcome["input"] == str(image)
+
+
+def test_export_does_not_overwrite_unasked(plans, tmp_path):
+    checkpoint = plans["liif"].with_suffix(".pth")
+    target = tmp_path / "m.plan"
+    target.write_text("precious")
+    fails(cli("export", checkpoint, "-o", target), "--force")
+    assert target.read_text() == "precious"
+    fails(cli("export", checkpoint, "-o", tmp_path), "is a folder")
+    assert cli("export", checkpoint, "-o", target, "--force").returncode == 0
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -111,7 +111,7 @@ def test_sixteen_bit_colour_says_that_it_is_reduced(tmp_path, caplog):
     (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
     read = read_image(tmp_path / "deep.png")
     assert np.allclose(read.rgb[0, 0], [1, 0, 0.5], atol=0.01)
-    assert "16 bits a channel; it is read with 8" in caplog.text
+    assert "more than 8 bits a channel; it is read with 8" in caplog.text
 
 
 def test_bad_files(tmp_path, monkeypatch):
@@ -130,6 +130,29 @@ def test_bad_files(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     with pytest.raises(ImageError, match="more than 50 pixels"):
         read_image(save(tmp_path, Image.new("RGB", (9, 9)), "bomb.png"))
+
+
+def test_orientation_is_applied(tmp_path):
+    image = Image.fromarray(photo(6, 9))
+    exif = image.getexif()
+    exif[0x0112] = 6  # rotate by a quarter turn
+    read = read_image(save(tmp_path, image, exif=exif))
+    assert read.rgb.shape == (9, 6, 3)
+    assert np.allclose(read.rgb * 255, np.rot90(photo(6, 9), -1), atol=0.01)
+
+
+def test_floats_of_unknown_white_are_refused(tmp_path):
+    path = save(tmp_path, Image.fromarray(np.full((3, 3), 200, np.float32)), "f.tiff")
+    with pytest.raises(ImageError, match="white is not known"):
+        read_image(path)
+
+
+def test_only_the_first_frame_is_read_and_that_is_said(tmp_path, caplog):
+    frames = [Image.fromarray(photo(6, 5, seed)) for seed in (0, 1)]
+    path = tmp_path / "two.tiff"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert np.array_equal(read_image(path).rgb, photo(6, 5).astype(np.float32) / 255)
+    assert "only the first" in caplog.text
 
 
 def test_formats_have_limits(tmp_path):

@@ -21,8 +21,7 @@ def render(plan, image, layout, **wish):
 
 
 def smallest_tile(plan: Plan) -> int:
-    margin = max(stage.margin for stage in plan.manifest.stages)
-    return smallest(plan.manifest.encoder.halo, margin)
+    return smallest(plan.manifest.encoder.halo, plan.manifest.margin)
 
 
 @pytest.mark.parametrize(

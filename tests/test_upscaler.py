@@ -55,6 +55,7 @@ def test_the_input_is_left_alone(up):
         np.zeros((0, 8, 3), np.uint8),
         np.zeros((8, 8, 3), np.int32),
         np.full((8, 8, 3), np.nan, np.float32),
+        np.full((8, 8, 3), 255, np.float32),
         "photo.png",
     ],
 )
@@ -66,8 +67,16 @@ def test_bad_images_are_refused(up, image):
 def test_wishes_are_checked(up):
     with pytest.raises(SizeError):
         up.upscale(photo(8, 8), scale=0.5)
-    with pytest.raises(SizeError):
-        up.upscale(photo(8, 8))
+    for wish in ({}, {"scale": "2"}, {"scale": 1e308}, {"size": 3}, {"size": (np.nan, 9)}):
+        with pytest.raises(SizeError):
+            up.upscale(photo(8, 8), **wish)
+
+
+def test_a_closed_upscaler_says_so(plans):
+    with clit_deploy.load(plans["liif"]) as opened:
+        pass
+    with pytest.raises(RuntimeUnavailableError, match="closed"):
+        opened.upscale(photo(8, 8), scale=2)
 
 
 def test_bad_options_are_refused(plans):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from clit_deploy import __version__
 from clit_deploy.bundle import make_plan, pack_arrays
 from clit_deploy.config import Precision
-from clit_deploy.errors import MissingDependencyError, UnsupportedModelError
+from clit_deploy.errors import MissingDependencyError, OutputError, UnsupportedModelError
+from clit_deploy.files import check_writable
 from clit_deploy.manifest import EncoderInfo, Manifest, Source
 
 try:
     import onnx
+    import onnxscript  # noqa: F401  (torch's exporter imports it late)
     import torch
 
     from clit_deploy.export.builder import OPSET
@@ -34,10 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clit_deploy.bundle import Plan
+    from clit_deploy.export.family import FamilyExport
 
 log = logging.getLogger(__name__)
 
-FAMILIES: dict[str, Callable[[Any], Any]] = {
+FAMILIES: dict[str, Callable[[Any], FamilyExport]] = {
     "clit": ClitExport,
     "liif": LiifExport,
     "lte": LteExport,
@@ -56,7 +60,7 @@ def export_checkpoint(
     Args:
         checkpoint: a file with `{'model': {'name', 'args', 'sd'}, ...}`.
         plan: where to write; by default the checkpoint's name with `.plan`.
-        precision: `fp32`.
+        precision: `fp32`. An existing plan of that name is replaced.
         progress: is told what is being done.
 
     Returns: the plan's path.
@@ -66,13 +70,16 @@ def export_checkpoint(
         ProofError: the graphs disagree with the model; nothing is written.
     """
     checkpoint = Path(checkpoint)
-    target = Path(plan) if plan is not None else checkpoint.with_suffix(".plan")
+    target = Path(plan) if plan is not None else default_plan(checkpoint)
     tell = progress or (lambda step: log.info("%s", step))
     try:
         kind = Precision(precision)
     except ValueError:
         known = ", ".join(member.value for member in Precision)
         raise UnsupportedModelError(f"Unknown precision {precision!r}; there is {known}.") from None
+    check_writable(target, force=True)
+    if target.exists() and checkpoint.exists() and target.samefile(checkpoint):
+        raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
     tell(f"reading {checkpoint.name}")
     loaded = load_checkpoint(checkpoint)
     made = build_plan(loaded, kind, tell)
@@ -80,6 +87,11 @@ def export_checkpoint(
     made = prove(made, loaded.model)
     tell(f"writing {target.name}")
     return made.save(target)
+
+
+def default_plan(checkpoint: Path) -> Path:
+    """The checkpoint's name with `.plan`."""
+    return checkpoint.parent / f"{checkpoint.stem}.plan"
 
 
 def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], None]) -> Plan:

@@ -1,6 +1,14 @@
 """The networks in PyTorch, as the papers define them, with the published state-dict keys."""
 
-from clit_deploy.models.checkpoint import Checkpoint, load_checkpoint
-from clit_deploy.models.registry import build_model
+from clit_deploy.errors import MissingDependencyError
+
+try:
+    from clit_deploy.models.checkpoint import Checkpoint, load_checkpoint
+    from clit_deploy.models.registry import build_model
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        f"The models need {error.name}, which is not installed; "
+        "install it with pip install 'clit-deploy[export]'."
+    ) from error
 
 __all__ = ["Checkpoint", "build_model", "load_checkpoint"]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clit_deploy.errors import CheckpointError, MissingFileError
-from clit_deploy.models.registry import build_model
+from clit_deploy.files import is_file
+from clit_deploy.models.registry import build_model, resolved
 
 if TYPE_CHECKING:
     from clit_deploy.models.base import ImplicitModel
@@ -39,12 +40,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         UnsupportedModelError: an unknown family, encoder or option.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(f"There is no checkpoint file {path}.")
     spec = _model_spec(path)
     model = build_model(spec)
     _load_weights(model, spec["sd"], path.name)
-    plain = {"name": spec["name"], "args": spec.get("args") or {}}
+    plain = {"name": spec["name"], "args": resolved(spec)}
     return Checkpoint(model, plain, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -81,6 +82,8 @@ def _reason(error: Exception) -> str:
 
 def _load_weights(model: ImplicitModel, weights: dict[str, Any], name: str) -> None:
     own = model.state_dict()
+    if not all(isinstance(key, str) for key in weights):
+        raise CheckpointError(f"The weights in {name} are not all named by strings.")
     missing = sorted(set(own) - set(weights))
     extra = sorted(set(weights) - set(own))
     if missing or extra:
@@ -95,6 +98,14 @@ def _load_weights(model: ImplicitModel, weights: dict[str, Any], name: str) -> N
             found = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
             raise CheckpointError(
                 f"Tensor {key} in {name} is {found}; the args ask for {tuple(own[key].shape)}."
+            )
+        if (
+            value.layout != torch.strided
+            or value.is_floating_point() != own[key].is_floating_point()
+        ):
+            raise CheckpointError(
+                f"Tensor {key} in {name} is {value.dtype}, {value.layout}; dense real numbers of "
+                f"{own[key].dtype} are needed."
             )
         if not torch.isfinite(value).all():
             raise CheckpointError(f"Tensor {key} in {name} holds NaN or infinite values.")

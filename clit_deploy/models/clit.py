@@ -46,6 +46,11 @@ class CLIT(ImplicitModel):
         super().__init__()
         if not local_attn:
             raise UnsupportedModelError("A CLIT without local attention is not supported.")
+        if r < 1 or conv_num < 1:
+            raise UnsupportedModelError(
+                f"A CLIT with window radius {r} and {conv_num} stages makes no sense; both are "
+                "at least 1."
+            )
         if base_dim % head:
             raise UnsupportedModelError(f"base_dim {base_dim} is no multiple of {head} heads.")
         if imnet_num != conv_num:

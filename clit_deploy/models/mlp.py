@@ -40,6 +40,10 @@ class MLP(nn.Module):
         """Build from a published `imnet_spec`; the input width is the model's business."""
         if not spec or spec.get("name") != "mlp":
             raise UnsupportedModelError(f"The imnet_spec is {spec!r:.80}; only 'mlp' is known.")
+        if spec["args"].get("out_dim") != 3:
+            raise UnsupportedModelError(
+                f"The MLP answers {spec['args'].get('out_dim')} numbers a query, not RGB."
+            )
         return cls(in_dim=in_dim, **spec["args"])
 
     @property

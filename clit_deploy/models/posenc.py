@@ -47,4 +47,6 @@ def position_bias(
         raise UnsupportedModelError(
             f"Unknown position encoding {posenc_type!r}; this version knows 'sinusoid'."
         )
+    if enc_dims % 4:
+        raise UnsupportedModelError(f"The encoding's enc_dims is {enc_dims}, no multiple of 4.")
     return SinusoidBias(head, posenc_scale, enc_dims)

@@ -1,4 +1,4 @@
-"""Names of published specs -> our networks. The one place where a family is registered."""
+"""Names of published specs -> our networks."""
 
 from __future__ import annotations
 
@@ -46,12 +46,22 @@ def build_model(spec: Mapping[str, Any]) -> ImplicitModel:
     return model  # type: ignore[no-any-return]
 
 
+def resolved(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The args of a spec with the defaults of what they leave out."""
+    known = inspect.signature(FAMILIES[spec["name"]]).parameters.values()
+    defaults = {p.name: p.default for p in known if p.default is not p.empty}
+    return {**defaults, **_args(spec, "model")}
+
+
 def _args(spec: Any, what: str) -> Mapping[str, Any]:
     if not (hasattr(spec, "keys") and isinstance(spec.get("name"), str)):
         raise UnsupportedModelError(
             f"The {what} spec is {spec!r:.80}; it must be a mapping with 'name' and 'args'."
         )
-    return spec.get("args") or {}
+    args = spec.get("args") or {}
+    if not hasattr(args, "keys"):
+        raise UnsupportedModelError(f"The args of {what} {spec['name']!r} are no mapping.")
+    return args
 
 
 def _make(known: Mapping[str, Any], spec: Mapping[str, Any], what: str, args: Any) -> Any:
@@ -69,5 +79,14 @@ def _make(known: Mapping[str, Any], spec: Mapping[str, Any], what: str, args: An
         )
     try:
         return make(**args)
-    except (TypeError, KeyError, AttributeError) as error:
+    except UnsupportedModelError:
+        raise
+    except (
+        TypeError,
+        LookupError,
+        AttributeError,
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise UnsupportedModelError(f"The args of {what} {name!r} do not fit: {error}.") from error

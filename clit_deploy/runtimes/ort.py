@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -9,10 +10,15 @@ from typing import TYPE_CHECKING
 import onnxruntime as ort
 
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import RuntimeUnavailableError
+from clit_deploy.errors import (
+    ClitDeployError,
+    GraphRunError,
+    MemoryBudgetError,
+    RuntimeUnavailableError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -24,6 +30,12 @@ log = logging.getLogger(__name__)
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
+_ONE_RELU = bytes.fromhex(
+    "080812003a330a0c0a0178120179220452656c751201705a0f0a0178120a0a08080112040a020801620f0a0179"
+    "120a0a08080112040a02080142040a001012"
+)
+"""The smallest ONNX file: y = Relu(x)."""
+
 
 def usable_cpus() -> int:
     """Processors that this process may use."""
@@ -34,22 +46,42 @@ def usable_cpus() -> int:
 
 
 def open_runtime(name: RuntimeName, threads: int | None = None) -> Runtime:
-    """The runtime of that name; `auto` takes CUDA where ONNX Runtime has it, else the CPU.
+    """The runtime of that name; `auto` takes CUDA where it really works, else the CPU.
 
     Raises:
-        RuntimeUnavailableError: CUDA was asked for, but this ONNX Runtime has no CUDA provider.
+        RuntimeUnavailableError: CUDA was asked for, but is not there or does not start.
     """
-    has_cuda = CUDA in ort.get_available_providers()
-    if name is RuntimeName.CUDA and not has_cuda:
+    offered = ort.get_available_providers()
+    cuda = False
+    if name is not RuntimeName.CPU and CUDA in offered:
+        cuda = _starts(CUDA)
+        if not cuda and name is RuntimeName.AUTO:
+            log.warning("ONNX Runtime has a CUDA provider that does not start; the CPU is used.")
+    if name is RuntimeName.CUDA and not cuda:
+        found = "its CUDA provider does not start (are CUDA and cuDNN installed?)"
         raise RuntimeUnavailableError(
-            "The CUDA runtime was asked for, but this ONNX Runtime offers only "
-            f"{', '.join(ort.get_available_providers())}. Install it with "
-            "'pip uninstall onnxruntime && pip install onnxruntime-gpu', or use --runtime cpu."
+            "The CUDA runtime was asked for, but "
+            + (found if CUDA in offered else f"this ONNX Runtime offers only {', '.join(offered)}")
+            + ". Install it with 'pip uninstall onnxruntime && pip install onnxruntime-gpu[cuda,"
+            "cudnn]', or use --runtime cpu."
         )
-    if name is RuntimeName.AUTO:
-        name = RuntimeName.CUDA if has_cuda else RuntimeName.CPU
-        log.info("runtime auto: %s (providers: %s)", name.value, ort.get_available_providers())
-    return OrtRuntime(name is RuntimeName.CUDA, threads or usable_cpus())
+    log.info("runtime %s: %s (providers: %s)", name.value, "cuda" if cuda else "cpu", offered)
+    return OrtRuntime(cuda, threads or usable_cpus())
+
+
+def _starts(provider: str) -> bool:
+    """Whether a provider takes a graph; ONNX Runtime falls back to the CPU without an error."""
+    session = ort.InferenceSession(_ONE_RELU, _options(1), providers=[provider, CPU])
+    return bool(session.get_providers()[0] == provider)
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    # Idle threads of one session would take the processors from the others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 class OrtRuntime:
@@ -65,20 +97,18 @@ class OrtRuntime:
         self.name = f"onnxruntime {ort.__version__} ({device})"
         self.workers = 1 if cuda else threads
         self._threads = threads
-        self._providers = [CUDA, CPU] if cuda else [CPU]
+        # TF32 would round the products of FP32 graphs to ten bits.
+        self._providers = [(CUDA, {"use_tf32": 0}), CPU] if cuda else [CPU]
 
     def runner(self, graph: bytes, *, wide: bool, dims: Mapping[str, int] | None = None) -> Runner:
         """Open a session; see `Runtime.runner`."""
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = self._threads if wide else 1
-        # Idle threads of one session would take the processors from the others.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = _options(self._threads if wide else 1)
         # A wide run is rare and large: its memory goes back to the system after each run.
         options.enable_cpu_mem_arena = not wide
         for dim, value in (dims or {}).items():
             options.add_free_dimension_override_by_name(dim, value)
-        return OrtRunner(ort.InferenceSession(graph, options, providers=self._providers))
+        with _translated("load"):
+            return OrtRunner(ort.InferenceSession(graph, options, providers=self._providers))
 
 
 class OrtRunner:
@@ -91,5 +121,23 @@ class OrtRunner:
     def run(self, feeds: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Run on the inputs that the graph has; others are not its business."""
         wanted = {name: value for name, value in feeds.items() if name in self._inputs}
-        output: NDArray[np.float32] = self._session.run(None, wanted)[0]
-        return output
+        with _translated("run"):
+            output: NDArray[np.float32] = self._session.run(None, wanted)[0]
+            return output
+
+
+@contextlib.contextmanager
+def _translated(verb: str) -> Iterator[None]:
+    """ONNX Runtime's own errors have no common base, and run over many lines."""
+    try:
+        yield
+    except ClitDeployError:
+        raise
+    except Exception as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "alloc" in text.lower():
+            raise MemoryBudgetError(
+                f"Out of memory: ONNX Runtime cannot {verb} a graph ({text:.120}). "
+                "Give --max-memory a size that the machine has."
+            ) from error
+        raise GraphRunError(f"ONNX Runtime cannot {verb} a graph: {text:.200}") from error

@@ -3,8 +3,11 @@ import pytest
 import torch
 
 import clit_deploy
-from clit_deploy.errors import ProofError, UnsupportedModelError
+from clit_deploy.bundle import Plan
+from clit_deploy.cascade import factors
+from clit_deploy.errors import OutputError, ProofError, UnsupportedModelError
 from clit_deploy.export import core, proof
+from clit_deploy.verify import compare, stored_samples
 from tests.helpers import ruled_weights, save_checkpoint, tiny_checkpoint, tiny_clit, tiny_liif
 
 
@@ -42,6 +45,34 @@ def test_a_graph_that_is_wrong_stops_the_export(tmp_path, monkeypatch):
 def test_the_proof_exercises_every_stage():
     scales = [scale for _, scale in proof.CASES]
     assert min(scales) < 4 < sorted(scales)[1] < 16 < max(scales)
+    for stages in range(1, 7):
+        longest = max(len(factors(scale, stages)) for _, scale in proof.cases(stages))
+        assert longest == stages
+
+
+def test_nan_anywhere_fails_the_proof(plans, monkeypatch):
+    plan = Plan.open(plans["liif"])
+    samples = stored_samples(plan)
+    samples[1].expected[0, 0, 0] = np.nan
+    with pytest.raises(ProofError, match="wrong by"):
+        compare(plan, samples, 2e-4)
+
+
+def test_weights_of_zero_pass(tmp_path):
+    spec = tiny_liif()
+    weights = {k: v * 0 for k, v in clit_deploy.models.build_model(spec).state_dict().items()}
+    save_checkpoint(tmp_path / "m.pth", spec, weights)
+    assert clit_deploy.export_checkpoint(tmp_path / "m.pth").is_file()
+
+
+def test_the_checkpoint_is_never_overwritten(tmp_path):
+    path = tiny_checkpoint(tmp_path, tiny_liif(), "m.plan")
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="the checkpoint itself"):
+        clit_deploy.export_checkpoint(path)
+    with pytest.raises(OutputError, match="does not exist"):
+        clit_deploy.export_checkpoint(path, tmp_path / "none" / "x.plan")
+    assert path.read_bytes() == before
 
 
 def test_a_model_without_position_bias_or_cell(plans):

@@ -118,6 +118,29 @@ def test_nan_weights_are_named(tmp_path, weights, value):
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: {7: torch.zeros(1), **w}, "not all named by strings"),
+        (lambda w: {**w, "imnet.layers.0.bias": torch.zeros(24).to_sparse()}, "sparse"),
+        (lambda w: {**w, "imnet.layers.0.bias": torch.zeros(24).long()}, "int64"),
+        (lambda w: {**w, "imnet.layers.0.bias": torch.zeros(24).cfloat()}, "complex64"),
+        (lambda w: {**w, "imnet.layers.0.bias": 3}, "is int"),
+    ],
+)
+def test_strange_tensors_are_refused(tmp_path, weights, change, words):
+    with pytest.raises(CheckpointError, match=words):
+        load_checkpoint(saved(tmp_path, {"model": {**tiny_liif(), "sd": change(weights)}}))
+
+
+def test_defaults_are_written_out(tmp_path):
+    spec = tiny_clit()
+    del spec["args"]["r"]
+    path = tmp_path / "m.pth"
+    save_checkpoint(path, spec, ruled_weights(build_model(spec).state_dict()))
+    assert load_checkpoint(path).spec["args"]["r"] == 3
+
+
+@pytest.mark.parametrize(
     ("spec", "words"),
     [
         (
@@ -143,6 +166,16 @@ def test_nan_weights_are_named(tmp_path, weights, value):
         (tiny_clit(imnet_num=1), "3 attention stages but 1"),
         (tiny_clit(pb_spec={"name": "posenc", "args": {"posenc_type": "learn"}}), "'learn'"),
         ({"args": {}}, "'name' and 'args'"),
+        ({"name": "liif", "args": ["a"]}, "no mapping"),
+        (tiny_clit(head=0), "do not fit"),
+        (tiny_clit(r=0), "at least 1"),
+        (tiny_clit(stages=0), "at least 1"),
+        (tiny_liif(imnet_spec={"name": "mlp", "args": {"out_dim": 1, "hidden_list": [8]}}), "RGB"),
+        (tiny_liif(imnet_spec={"name": "mlp", "args": {"out_dim": 3, "hidden_list": [-8]}}), "fit"),
+        (
+            tiny_clit(pb_spec={"name": "p", "args": {"posenc_type": "sinusoid", "enc_dims": 30}}),
+            "no multiple of 4",
+        ),
     ],
 )
 def test_unsupported_specs_say_what_they_lack(spec, words):

@@ -1,8 +1,11 @@
+import numpy as np
 import onnxruntime as ort
 import pytest
 
+from clit_deploy.bundle import Plan
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import RuntimeUnavailableError
+from clit_deploy.errors import GraphRunError, RuntimeUnavailableError
+from clit_deploy.runtimes import ort as ort_module
 from clit_deploy.runtimes.ort import CPU, CUDA, open_runtime, usable_cpus
 
 
@@ -12,9 +15,31 @@ def offer(monkeypatch, *providers):
 
 def test_auto_takes_cuda_where_it_is(monkeypatch):
     offer(monkeypatch, CUDA, CPU)
+    monkeypatch.setattr(ort_module, "_starts", lambda provider: provider == CUDA)
     runtime = open_runtime(RuntimeName.AUTO)
     assert "CUDA" in runtime.name
     assert runtime.workers == 1
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_cuda_provider_that_does_not_start_is_not_used_silently(monkeypatch, caplog):
+    """The provider is offered, but sessions end on the CPU: as without CUDA's libraries."""
+    offer(monkeypatch, CUDA, CPU)
+    assert "CPU" in open_runtime(RuntimeName.AUTO).name
+    assert "does not start" in caplog.text
+    with pytest.raises(RuntimeUnavailableError, match="does not start"):
+        open_runtime(RuntimeName.CUDA)
+
+
+def test_errors_of_the_runtime_are_one_sentence(plans):
+    runner = open_runtime(RuntimeName.CPU, 1).runner(
+        Plan.open(plans["liif"]).read("encoder.onnx"), wide=True
+    )
+    with pytest.raises(GraphRunError, match="cannot run a graph") as caught:
+        runner.run({"image": np.zeros((1, 5, 8, 8), np.float32)})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(GraphRunError, match="cannot load a graph"):
+        open_runtime(RuntimeName.CPU).runner(b"no graph", wide=True)
 
 
 def test_auto_takes_the_cpu_elsewhere(monkeypatch, caplog):

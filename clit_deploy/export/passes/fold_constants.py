@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import onnx_graphsurgeon as gs
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
 def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     """Fold constants with onnx-graphsurgeon; shapes that stay symbolic are left alone."""
-    logging.getLogger("onnx_graphsurgeon").setLevel(logging.ERROR)
     graph = gs.import_onnx(model)
     graph.fold_constants(fold_shapes=False)
     graph.cleanup(remove_unused_graph_inputs=False).toposort()
