@@ -12,6 +12,7 @@ from clit_deploy.cascade import Size, grids
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import MemoryBudgetError
 from clit_deploy.scheduler import Layout
+from clit_deploy.stage import cells_at_once
 from clit_deploy.tiling import smallest, tiles
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _stages(manifest: Manifest, job: Job, layout: Layout, workers: int) -> list[
     ):
         sides = [_cells(layout.block, g, o) for g, o in zip(grid, job.output, strict=True)]
         n = _slots(grid, job.output, layout.block)
-        cells = min(max(info.chunk_queries // n, 1), info.chunk_cells, sides[0] * sides[1])
+        cells = min(cells_at_once(info, n), sides[0] * sides[1])
         chunk = cells * (info.cell_bytes + n * info.query_bytes)
         reach = info.before + info.after
         maps = (sides[0] + reach) * (sides[1] + reach) * info.project_bytes

@@ -118,16 +118,19 @@ class _Place:
         return slots if self.keep is None else slots.take(self.keep, axis)
 
 
+def cells_at_once(info: StageInfo, n: int) -> int:
+    """Cells of `n` queries that decode at once best: as many as the cache holds."""
+    return min(max(info.chunk_queries // n, 1), info.chunk_cells)
+
+
 def chunk_shape(info: StageInfo, rows: Slots, cols: Slots, workers: int) -> Size:
     """Rows and columns of cells that decode at once.
 
     As many cells as the plan finds best for the cache, fewer where a cell has many queries or
     the block is too small to keep all workers busy.
     """
-    n = rows.n * cols.n
     total = len(rows.cells) * len(cols.cells)
-    cells = max(info.chunk_queries // n, 1)
-    cells = min(cells, info.chunk_cells, -(-total // workers))
+    cells = min(cells_at_once(info, rows.n * cols.n), -(-total // workers))
     if len(cols.cells) >= cells:
         return 1, cells
     return max(cells // len(cols.cells), 1), len(cols.cells)
