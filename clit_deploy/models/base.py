@@ -26,7 +26,12 @@ class Encoder(nn.Module):
     out_dim: int
     """Channels of the features."""
     halo: int
-    """Radius of the receptive field, in pixels."""
+    """Pixels around a tile that its features need: the radius of the receptive field, or, where
+    that is unbounded, as much as keeps the error of tiling small."""
+    exact: ClassVar[bool] = True
+    """Whether the halo covers the receptive field, so that tiled equals whole."""
+    multiple: int = 1
+    """Sides of the images that it takes, and starts of their tiles, are multiples of this."""
     live_channels: int
     """Channels of all tensors that are alive at once, at most (estimated, for its memory)."""
 
