@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from clit_deploy.cascade import Size, grids
+from clit_deploy.cascade import Size, levels
 
 
 def pixel_centres(size: Size, like: Tensor) -> Tensor:
@@ -70,6 +70,9 @@ class ImplicitModel(nn.Module, ABC):
     ) -> Tensor:
         """Upscale a whole image, `batch` queries at a time.
 
+        Where the encoder takes only certain sides, the image is mirrored at its lower and right
+        edges (as the published evaluation does), and the outputs keep their places.
+
         Args:
             image: `[h, w, 3]`, 0 to 1, in the model's dtype.
             size: height and width of the output.
@@ -80,18 +83,36 @@ class ImplicitModel(nn.Module, ABC):
         """
         height, width, _ = image.shape
         ratio = scale or max(size[0] / height, size[1] / width)
-        inp = ((image - 0.5) / 0.5).permute(2, 0, 1)[None]
+        inp = mirrored((image - 0.5) / 0.5, self.encoder.multiple).permute(2, 0, 1)[None]
+        padded = inp.shape[2], inp.shape[3]
         features = self.encoder(inp)
-        coords = pixel_centres(size, image).reshape(-1, 2)
-        cell = torch.tensor(self.cell(size, ratio), dtype=image.dtype, device=image.device)
+        shrink = torch.tensor((height, width), dtype=image.dtype, device=image.device)
+        shrink = shrink / torch.tensor(padded, dtype=image.dtype, device=image.device)
+        coords = (pixel_centres(size, image).reshape(-1, 2) + 1) * shrink - 1
+        cell = torch.tensor(self.cell(size, ratio), dtype=image.dtype, device=image.device) * shrink
         rgb = torch.zeros(len(coords), 3, dtype=image.dtype, device=image.device)
-        for stage, grid in enumerate(grids((height, width), size, ratio, self.stages)):
-            maps = self.stage_maps(features, grid, stage)
+        for stage, level in enumerate(levels((height, width), padded, size, ratio, self.stages)):
+            maps = self.stage_maps(features, level.size, stage)
             answers = [self.query(maps, part, cell, stage) for part in torch.split(coords, batch)]
             rgb = torch.cat(answers) + self.decay * rgb
         if self.bilinear_base:
             rgb = rgb + sample(inp, coords, "bilinear", "border")
         return (rgb * 0.5 + 0.5).reshape(*size, 3)
+
+
+def mirrored(image: Tensor, multiple: int) -> Tensor:
+    """`[h, w, c]` mirrored at its lower and right edges until its sides are multiples."""
+    for axis in (0, 1):
+        length = image.shape[axis]
+        index = torch.arange(-(-length // multiple) * multiple, device=image.device) % (2 * length)
+        image = image.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
+    return image
+
+
+def grid_of(maps: dict[str, Tensor]) -> Size:
+    """Height and width of a stage's grid."""
+    height, width = next(iter(maps.values())).shape[-2:]
+    return height, width
 
 
 def sample(maps: Tensor, coords: Tensor, mode: str, padding: str = "zeros") -> Tensor:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.base import Encoder, ImplicitModel, pixel_centres, sample
+from clit_deploy.models.attention import AttentionModel, attended, check_heads
+from clit_deploy.models.base import Encoder, grid_of, pixel_centres, sample
 from clit_deploy.models.edsr import conv3
 from clit_deploy.models.mlp import MLP
-from clit_deploy.models.posenc import SinusoidBias, position_bias
+from clit_deploy.models.posenc import position_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from clit_deploy.cascade import Size
 
 
-class CLIT(ImplicitModel):
+class CLIT(AttentionModel):
     """Local attention around the nearest grid pixel, then an MLP; once for every stage.
 
     The residual of a stage is its MLP's output plus 0.75 times the residual before it; the
     image is the last residual plus the bilinear upsampling of the input.
     """
 
-    bilinear_base: ClassVar[bool] = True
     decay: ClassVar[float] = 0.75
 
     def __init__(
@@ -51,8 +50,7 @@ class CLIT(ImplicitModel):
                 f"A CLIT with window radius {r} and {conv_num} stages makes no sense; both are "
                 "at least 1."
             )
-        if base_dim % head:
-            raise UnsupportedModelError(f"base_dim {base_dim} is no multiple of {head} heads.")
+        check_heads(base_dim, head)
         if imnet_num != conv_num:
             raise UnsupportedModelError(
                 f"The cascade has {conv_num} attention stages but {imnet_num} MLPs."
@@ -69,9 +67,7 @@ class CLIT(ImplicitModel):
         self.conv_vs = nn.ModuleList(conv3(base_dim, base_dim) for _ in range(conv_num))
         self.conv_qs = nn.ModuleList(conv3(base_dim, base_dim) for _ in range(conv_num))
         self.conv_ks = nn.ModuleList(conv3(base_dim, base_dim) for _ in range(conv_num))
-        self.pb_encoder: SinusoidBias | None = None
-        if pb_spec:
-            self.pb_encoder = position_bias(head, **pb_spec["args"])
+        self.pb_encoder = position_encoding(pb_spec, head)
         width = base_dim * (2 * r + 1) ** 2 + (2 if is_cell else 0)
         self.imnets = nn.ModuleList(MLP.from_spec(imnet_spec, width) for _ in range(conv_num))
 
@@ -84,9 +80,6 @@ class CLIT(ImplicitModel):
         q, k, v = self.conv_qs[stage], self.conv_ks[stage], self.conv_vs[stage]
         return cast("nn.Conv2d", q), cast("nn.Conv2d", k), cast("nn.Conv2d", v)
 
-    def _by_head(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:-1], self.head, -1)
-
     def stage_maps(self, features: Tensor, grid: Size, stage: int) -> dict[str, Tensor]:
         """Queries, keys and values of the features resampled to the stage's grid."""
         wide = self.conv_ch(features)
@@ -96,22 +89,10 @@ class CLIT(ImplicitModel):
 
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:
         """Attention over the window of the nearest grid pixel, then the stage's MLP."""
-        grid = maps["k"].shape[-2:]
-        sides = torch.tensor(grid, dtype=coords.dtype, device=coords.device)
-        centres = pixel_centres((grid[0], grid[1]), coords).permute(2, 0, 1)[None]
-        steps = torch.arange(-self.r, self.r + 1, dtype=coords.dtype, device=coords.device)
-        window = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
-        keys_at = sample(centres, coords, "nearest")[:, None] + window * (2 / sides)
-        offset = (coords[:, None] - keys_at) * sides
-
-        q = self._by_head(sample(maps["q"], coords, "bilinear"))
-        k = self._by_head(sample(maps["k"], keys_at, "nearest"))
-        v = self._by_head(sample(maps["v"], keys_at, "nearest"))
-        logits = torch.einsum("qhc,qjhc->qjh", q, k) / math.sqrt(self.dim // self.head)
-        if self.pb_encoder is not None:
-            logits = logits + self.pb_encoder(offset)
-        z = (logits.softmax(dim=1)[..., None] * v).flatten(1)
+        size = cell * torch.tensor(grid_of(maps), dtype=coords.dtype, device=coords.device)
+        window, shares = self.look(maps, coords, size)
+        z = attended(shares, maps["v"], window).flatten(1)
         if self.is_cell:
-            z = torch.cat([z, (cell * sides).expand(len(z), 2)], dim=-1)
+            z = torch.cat([z, size.expand(len(z), 2)], dim=-1)
         rgb: Tensor = self.mlp(stage)(z)
         return rgb

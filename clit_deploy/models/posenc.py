@@ -1,6 +1,14 @@
-"""Position encodings of CLIT and LIT: relative offset -> one attention bias a head."""
+"""Position encodings of CLIT and LIT: relative offset -> attention bias, or waves (CLIT, eq. 6).
+
+Offsets and pixel sizes are in half grid pixels, row and column. `bias` gives one number a head
+for every offset; `phases` the angles of the complex waves that LIT's frequency branch turns by.
+"""
 
 from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,45 +16,164 @@ from torch import Tensor, nn
 from clit_deploy.errors import UnsupportedModelError
 
 
-class SinusoidBias(nn.Module):
-    """Axis-aligned sines and cosines of the offset, projected to the heads (CLIT, equation 6).
+class PositionEncoding(nn.Module, ABC):
+    """One of the published kinds, with the published state-dict keys."""
+
+    @abstractmethod
+    def bias(self, offset: Tensor, cell: Tensor) -> Tensor:
+        """Offsets `[q, j, 2]` for pixels of `cell [2]` or `[q, 2]` -> `[q, j, heads]`."""
+
+    def wave_vectors(self) -> Tensor:
+        """Radians a half grid pixel of every complex wave, row and column, `[waves, 2]`.
+
+        Raises:
+            UnsupportedModelError: the encoding is none of waves.
+        """
+        raise UnsupportedModelError(
+            f"The position encoding {type(self).__name__} has no waves; LIT's frequency branch "
+            "needs 'sinusoid', 'ipe' or 'learn'."
+        )
+
+    def amplitude(self, cell: Tensor) -> Tensor:
+        """Factor of every complex wave, broadcast to `[q or 1, waves]`."""
+        return torch.ones(1, dtype=cell.dtype, device=cell.device)
+
+
+class Sinusoid(PositionEncoding):
+    """Sines and cosines along either axis, projected to the heads.
 
     Frequencies are `2 ** linspace(0, posenc_scale, enc_dims / 4) - 1`: 0 to 1023 as published.
+    `damped` (the integrated encoding, ipe) averages every wave over the answered pixel.
     """
 
     frequencies: Tensor
 
-    def __init__(self, head: int, posenc_scale: float, enc_dims: int) -> None:
+    def __init__(self, head: int, posenc_scale: float, enc_dims: int, damped: bool) -> None:
         super().__init__()
+        if enc_dims % 4:
+            raise UnsupportedModelError(f"The encoding's enc_dims is {enc_dims}, no multiple of 4.")
         frequencies = 2.0 ** torch.linspace(0, posenc_scale, enc_dims // 4) - 1
         self.register_buffer("frequencies", frequencies, persistent=False)
+        self.damped = damped
         self.proj = nn.Linear(enc_dims, head)
 
-    def forward(self, offset: Tensor) -> Tensor:
-        """Offsets in half grid pixels `[..., 2]` -> biases `[..., head]`."""
-        angles = (offset[..., None] * self.frequencies.to(offset.dtype)).flatten(-2)
-        bias: Tensor = self.proj(torch.cat([angles.sin(), angles.cos()], dim=-1))
-        return bias
+    def wave_vectors(self) -> Tensor:
+        """Waves along the rows first, then along the columns."""
+        zero = torch.zeros_like(self.frequencies)
+        rows = torch.stack([self.frequencies, zero], dim=-1)
+        return torch.cat([rows, rows.flip(-1)])
+
+    def amplitude(self, cell: Tensor) -> Tensor:
+        """Where damped, sin(x) / x of the wave over the pixel's size."""
+        if not self.damped:
+            return super().amplitude(cell)
+        return torch.sinc(cell.reshape(-1, 2) @ self.wave_vectors().to(cell).T / math.pi)
+
+    def bias(self, offset: Tensor, cell: Tensor) -> Tensor:
+        """See `PositionEncoding.bias`."""
+        angle = offset @ self.wave_vectors().to(offset).T
+        fade = self.amplitude(cell)[:, None] if self.damped else 1
+        result: Tensor = self.proj(torch.cat([angle.sin() * fade, angle.cos() * fade], dim=-1))
+        return result
 
 
-def position_bias(
-    head: int,
-    posenc_type: str | None = None,
-    posenc_scale: float = 6,
-    enc_dims: int = 256,
-    hidden_dims: int = 32,  # noqa: ARG001  (published specs give it to every type)
-    gamma: float = 1,  # noqa: ARG001
-    complex_transform: bool = False,
-) -> SinusoidBias:
-    """Build from the args of a published `pb_spec`.
+class Learned(PositionEncoding):
+    """Learned waves through a small network (`learn`)."""
+
+    def __init__(self, head: int, enc_dims: int, hidden_dims: int, gamma: float) -> None:
+        super().__init__()
+        self.scale = 1 / math.sqrt(hidden_dims)
+        self.Wr = nn.Linear(2, hidden_dims // 2, bias=False)
+        nn.init.normal_(self.Wr.weight, std=gamma**-2)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(hidden_dims, eps=1e-6),
+            nn.Linear(hidden_dims, hidden_dims),
+            nn.GELU(),
+            nn.LayerNorm(hidden_dims, eps=1e-6),
+            nn.Linear(hidden_dims, enc_dims),
+        )
+        self.proj = nn.Sequential(nn.GELU(), nn.Linear(enc_dims, head))
+
+    def wave_vectors(self) -> Tensor:
+        """The learned ones."""
+        return self.Wr.weight.detach()
+
+    def amplitude(self, cell: Tensor) -> Tensor:
+        """One constant."""
+        return super().amplitude(cell) * self.scale
+
+    def bias(self, offset: Tensor, cell: Tensor) -> Tensor:  # noqa: ARG002
+        """See `PositionEncoding.bias`."""
+        angle = self.Wr(offset)
+        waves = torch.cat([angle.sin(), angle.cos()], dim=-1) * self.scale
+        result: Tensor = self.proj(self.mlp(waves))
+        return result
+
+
+class Dynamic(PositionEncoding):
+    """A network of the offset itself (`dpb`, dynamic position bias)."""
+
+    def __init__(self, head: int, enc_dims: int, hidden_dims: int) -> None:
+        super().__init__()
+        if enc_dims != hidden_dims:
+            raise UnsupportedModelError(
+                f"The dpb encoding has enc_dims {enc_dims} and hidden_dims {hidden_dims}; its last "
+                "norm works only where they are equal."
+            )
+        self.mlp = nn.Sequential(
+            nn.Linear(2, hidden_dims),
+            nn.LayerNorm(hidden_dims, eps=1e-6),
+            nn.ReLU(),
+            nn.Linear(hidden_dims, hidden_dims),
+            nn.LayerNorm(hidden_dims, eps=1e-6),
+            nn.ReLU(),
+            nn.Linear(hidden_dims, enc_dims),
+        )
+        self.proj = nn.Sequential(
+            nn.LayerNorm(hidden_dims, eps=1e-6), nn.ReLU(), nn.Linear(enc_dims, head)
+        )
+
+    def bias(self, offset: Tensor, cell: Tensor) -> Tensor:  # noqa: ARG002
+        """See `PositionEncoding.bias`."""
+        result: Tensor = self.proj(self.mlp(offset))
+        return result
+
+
+def position_encoding(spec: Any, head: int, *, waves: bool = False) -> PositionEncoding | None:
+    """Build from a published `pb_spec` or `pe_spec`; without a spec or a type there is none.
+
+    Args:
+        spec: `{'name': 'posenc', 'args': {...}}`.
+        head: heads of the attention that the bias is for.
+        waves: whether complex waves are wanted (a `pe_spec`), or a bias.
 
     Raises:
-        UnsupportedModelError: a type of encoding that this version does not know.
+        UnsupportedModelError: an encoding that the published code does not have either.
     """
-    if posenc_type != "sinusoid" or complex_transform:
+    args = dict(spec["args"]) if spec else {}
+    kind = args.pop("posenc_type", None)
+    if kind is None:
+        return None
+    if bool(args.pop("complex_transform", False)) != waves:
+        wanted, place = ("true", "pe_spec") if waves else ("false", "pb_spec")
+        raise UnsupportedModelError(f"complex_transform of the {place} must be {wanted}.")
+    strange = sorted(set(args) - _OPTIONS)
+    if strange or args.get("in_dims", 2) != 2:
         raise UnsupportedModelError(
-            f"Unknown position encoding {posenc_type!r}; this version knows 'sinusoid'."
+            f"The position encoding has options that this version does not know: "
+            f"{', '.join(strange) or 'in_dims other than 2'}."
         )
-    if enc_dims % 4:
-        raise UnsupportedModelError(f"The encoding's enc_dims is {enc_dims}, no multiple of 4.")
-    return SinusoidBias(head, posenc_scale, enc_dims)
+    scale, enc = args.get("posenc_scale", 6), args.get("enc_dims", 256)
+    hidden, gamma = args.get("hidden_dims", 32), args.get("gamma", 1)
+    if kind in ("sinusoid", "ipe"):
+        return Sinusoid(head, scale, enc, damped=kind == "ipe")
+    if kind == "learn":
+        return Learned(head, enc, hidden, gamma)
+    if kind == "dpb":
+        return Dynamic(head, enc, hidden)
+    raise UnsupportedModelError(
+        f"Unknown position encoding {kind!r}; there are sinusoid, ipe, learn and dpb."
+    )
+
+
+_OPTIONS = {"posenc_scale", "gauss_scale", "in_dims", "enc_dims", "hidden_dims", "head", "gamma"}

@@ -6,11 +6,11 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.clit import CLIT
+from clit_deploy.families import FAMILIES
 from clit_deploy.models.edsr import EDSR
-from clit_deploy.models.liif import LIIF
-from clit_deploy.models.lte import LTE
+from clit_deploy.models.rcan import RCAN
 from clit_deploy.models.rdn import RDN
+from clit_deploy.models.swinir import SwinIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "edsr-baseline": EDSR.baseline,
     "edsr": EDSR,
+    "rcan": RCAN,
     "rdn": RDN,
+    "swinir": SwinIR,
 }
-
-FAMILIES: dict[str, type[ImplicitModel]] = {"clit": CLIT, "liif": LIIF, "lte": LTE}
 
 
 def build_model(spec: Mapping[str, Any]) -> ImplicitModel:
@@ -40,15 +40,17 @@ def build_model(spec: Mapping[str, Any]) -> ImplicitModel:
     encoder_spec = args.pop("encoder_spec", None)
     if encoder_spec is None:
         raise UnsupportedModelError("The model's args name no encoder: 'encoder_spec' is missing.")
-    encoder = _make(ENCODERS, encoder_spec, "encoder", _args(encoder_spec, "encoder"))
-    model = _make(FAMILIES, spec, "model family", {"encoder": encoder, **args})
+    make = _known(ENCODERS, encoder_spec, "encoder")
+    encoder = _make(make, encoder_spec, "encoder", _args(encoder_spec, "encoder"))
+    network = _known(FAMILIES, spec, "model family").part("model")
+    model: ImplicitModel = _make(network, spec, "model family", {"encoder": encoder, **args})
     model.eval()
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def resolved(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The args of a spec with the defaults of what they leave out."""
-    known = inspect.signature(FAMILIES[spec["name"]]).parameters.values()
+    known = inspect.signature(FAMILIES[spec["name"]].part("model")).parameters.values()
     defaults = {p.name: p.default for p in known if p.default is not p.empty}
     return {**defaults, **_args(spec, "model")}
 
@@ -64,13 +66,16 @@ def _args(spec: Any, what: str) -> Mapping[str, Any]:
     return args
 
 
-def _make(known: Mapping[str, Any], spec: Mapping[str, Any], what: str, args: Any) -> Any:
-    name = spec["name"]
-    if name not in known:
+def _known(known: Mapping[str, Any], spec: Mapping[str, Any], what: str) -> Any:
+    if spec["name"] not in known:
         raise UnsupportedModelError(
-            f"Unknown {what} {name!r}; this version knows {', '.join(sorted(known))}."
+            f"Unknown {what} {spec['name']!r}; this version knows {', '.join(sorted(known))}."
         )
-    make = known[name]
+    return known[spec["name"]]
+
+
+def _make(make: Callable[..., Any], spec: Mapping[str, Any], what: str, args: Any) -> Any:
+    name = spec["name"]
     strange = sorted(set(args) - set(inspect.signature(make).parameters))
     if strange:
         raise UnsupportedModelError(

@@ -1,0 +1,85 @@
+"""Local attention around the nearest grid pixel, which CLIT and LIT share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from clit_deploy.errors import UnsupportedModelError
+from clit_deploy.models.base import ImplicitModel, grid_of, pixel_centres, sample
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clit_deploy.cascade import Size
+    from clit_deploy.models.posenc import PositionEncoding
+
+
+@dataclass(frozen=True)
+class Window:
+    """The window around the nearest grid pixel of every query: `(2r + 1)^2` places, row first."""
+
+    at: Tensor
+    """Where its pixels are, `[q, j, 2]` in -1..1."""
+    offset: Tensor
+    """From its pixels to the query, in half grid pixels, `[q, j, 2]`."""
+
+    @classmethod
+    def around(cls, coords: Tensor, grid: Size, r: int) -> Window:
+        """The windows of `coords [q, 2]` on a grid."""
+        sides = torch.tensor(grid, dtype=coords.dtype, device=coords.device)
+        centres = pixel_centres(grid, coords).permute(2, 0, 1)[None]
+        steps = torch.arange(-r, r + 1, dtype=coords.dtype, device=coords.device)
+        window = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+        at = sample(centres, coords, "nearest")[:, None] + window * (2 / sides)
+        return cls(at, (coords[:, None] - at) * sides)
+
+
+class AttentionModel(ImplicitModel):
+    """A model whose stages attend to `head` shares of `dim` channels in a window of `2r + 1`."""
+
+    bilinear_base = True
+    dim: int
+    head: int
+    r: int
+    pb_encoder: PositionEncoding | None
+
+    def look(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor) -> tuple[Window, Tensor]:
+        """The windows of `coords [q, 2]`, and the attention of each head `[q, j, heads]`.
+
+        Softmax of the query's products with the keys and the position bias; `maps` holds queries
+        `q` and keys `k`, `cell` is the size of a pixel in half grid pixels.
+        """
+        window = Window.around(coords, grid_of(maps), self.r)
+        q = by_head(sample(maps["q"], coords, "bilinear"), self.head)
+        k = by_head(sample(maps["k"], window.at, "nearest"), self.head)
+        logits = torch.einsum("qhc,qjhc->qjh", q, k) / math.sqrt(q.shape[-1])
+        if self.pb_encoder is not None:
+            logits = logits + self.pb_encoder.bias(window.offset, cell)
+        return window, logits.softmax(dim=1)
+
+
+def by_head(x: Tensor, heads: int) -> Tensor:
+    """`[..., channels]` -> `[..., heads, channels / heads]`."""
+    return x.reshape(*x.shape[:-1], heads, -1)
+
+
+def attended(shares: Tensor, values: Tensor, window: Window) -> Tensor:
+    """The window's values, each head's times its share: `[q, j, channels]`."""
+    v = by_head(sample(values, window.at, "nearest"), shares.shape[-1])
+    return (shares[..., None] * v).flatten(2)
+
+
+def check_heads(dim: int, head: int) -> None:
+    """Refuse a number of heads that does not divide the channels.
+
+    Raises:
+        UnsupportedModelError: it does not.
+    """
+    if head < 1 or dim % head:
+        raise UnsupportedModelError(
+            f"base_dim {dim} is no multiple of {head} heads; the checkpoint's args are wrong."
+        )

@@ -1,0 +1,94 @@
+"""LIT with the local frequency branch (Chen et al., CVPR 2023, section 3.2), query by query."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from clit_deploy.errors import UnsupportedModelError
+from clit_deploy.models.attention import AttentionModel, attended, check_heads
+from clit_deploy.models.base import Encoder, grid_of, sample
+from clit_deploy.models.edsr import conv3
+from clit_deploy.models.mlp import MLP
+from clit_deploy.models.posenc import position_encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clit_deploy.cascade import Size
+
+
+class LIT(AttentionModel):
+    """One stage of local attention; beside each value the MLP sees the window's spectrum.
+
+    The spectrum is the two-dimensional Fourier transform of a 7x7 window of further features;
+    every coefficient is turned by the complex position encoding of its place in the window.
+    """
+
+    r = 3
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        imnet_spec: Mapping[str, Any] | None = None,
+        is_cell: bool = True,
+        local_ensemble: bool = False,
+        local_attn: bool = True,
+        base_dim: int = 192,
+        head: int = 8,
+        pe_spec: Mapping[str, Any] | None = None,
+        pb_spec: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if local_ensemble or not local_attn:
+            raise UnsupportedModelError(
+                "A LIT with local_ensemble or without local_attn is not supported; no published "
+                "configuration has either."
+            )
+        check_heads(base_dim, head)
+        self.dim, self.head, self.is_cell = base_dim, head, is_cell
+        self.encoder = encoder
+        self.conv_v, self.conv_q, self.conv_k = (conv3(encoder.out_dim, base_dim) for _ in "vqk")
+        self.pb_encoder = position_encoding(pb_spec, head)
+        encoding = position_encoding(pe_spec, 1, waves=True)
+        if encoding is None:
+            raise UnsupportedModelError("The LIT has no pe_spec; its frequency branch needs one.")
+        self.pe_encoder = encoding
+        self.waves = int((pe_spec or {})["args"].get("enc_dims", 256)) // 2
+        if len(encoding.wave_vectors()) != self.waves:
+            raise UnsupportedModelError(
+                f"The pe_spec has {len(encoding.wave_vectors())} waves, but the frequency branch "
+                f"{self.waves} channels (half of enc_dims); they must be equal."
+            )
+        self.conv_freq = conv3(encoder.out_dim, self.waves)
+        width = (base_dim + 2 * self.waves) * (2 * self.r + 1) ** 2
+        self.imnet = MLP.from_spec(imnet_spec, width + (2 if is_cell else 0))
+
+    def stage_maps(self, features: Tensor, grid: Size, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
+        """Queries, keys, values and the features of the frequency branch."""
+        convolutions = (self.conv_q, self.conv_k, self.conv_v, self.conv_freq)
+        return {name: conv(features) for name, conv in zip("qkvf", convolutions, strict=True)}
+
+    def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:  # noqa: ARG002
+        """Attention and spectrum of the window, then the MLP."""
+        size = cell * torch.tensor(grid_of(maps), dtype=coords.dtype, device=coords.device)
+        window, shares = self.look(maps, coords, size)
+        values = attended(shares, maps["v"], window)
+        spectrum = self._spectrum(sample(maps["f"], window.at, "nearest"))
+        angle = window.offset @ self.pe_encoder.wave_vectors().to(coords).T
+        turn = torch.polar(self.pe_encoder.amplitude(size)[:, None].expand_as(angle), angle)
+        turned = torch.view_as_real(spectrum * turn).flatten(2)
+        z = torch.cat([values, turned], dim=-1).flatten(1)
+        if self.is_cell:
+            z = torch.cat([z, size.expand(len(z), 2)], dim=-1)
+        rgb: Tensor = self.imnet(z)
+        return rgb
+
+    def _spectrum(self, window: Tensor) -> Tensor:
+        """`[q, 49, waves]` -> its Fourier coefficients, complex, in the order of the window."""
+        side = 2 * self.r + 1
+        square = window.reshape(len(window), side, side, -1)
+        spectrum: Tensor = torch.fft.fft2(square, dim=(1, 2), norm="ortho")
+        return spectrum.flatten(1, 2)

@@ -1,0 +1,100 @@
+"""RCAN without its upsampler (Zhang et al., ECCV 2018, figure 2)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from clit_deploy.errors import UnsupportedModelError
+from clit_deploy.models.base import Encoder
+from clit_deploy.models.edsr import MeanShift, conv3
+
+LARGEST_HALO = 32
+"""Below the reach of the convolutions; from 16 pixels on, the means of a tile, which are not those
+of the image, do more harm than what the halo cuts off."""
+
+
+class ChannelAttention(nn.Module):
+    """Each channel times a share that the means of all channels over the image decide."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        few = channels // reduction
+        self.conv_du = nn.Sequential(
+            nn.Conv2d(channels, few, 1), nn.ReLU(), nn.Conv2d(few, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[1, channels, h, w]` -> the same shape."""
+        share: Tensor = self.conv_du(x.mean(dim=(2, 3), keepdim=True))
+        return x * share
+
+
+class Residual(nn.Module):
+    """Layers, added to their input."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[1, channels, h, w]` -> the same shape."""
+        out: Tensor = x + self.body(x)
+        return out
+
+
+def block(channels: int, reduction: int) -> Residual:
+    """Convolution, ReLU, convolution, channel attention, added to the input."""
+    return Residual(
+        conv3(channels, channels),
+        nn.ReLU(),
+        conv3(channels, channels),
+        ChannelAttention(channels, reduction),
+    )
+
+
+class RCAN(Encoder):
+    """RCAN's head and body: groups of blocks, with a convolution after each group and after all."""
+
+    exact: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        n_resgroups: int = 10,
+        n_resblocks: int = 20,
+        n_feats: int = 64,
+        reduction: int = 16,
+        scale: int = 2,  # noqa: ARG002  (part of the published spec; only an upsampler uses it)
+        no_upsampling: bool = False,
+        rgb_range: float = 1,
+    ) -> None:
+        super().__init__()
+        if not no_upsampling:
+            raise UnsupportedModelError(
+                "The RCAN encoder has its upsampler (no_upsampling is not true); "
+                "implicit models use it without."
+            )
+        if not 1 <= reduction <= n_feats:
+            raise UnsupportedModelError(
+                f"RCAN's reduction is {reduction}; it must be between 1 and n_feats, {n_feats}."
+            )
+        self.sub_mean = MeanShift(rgb_range, sign=-1)
+        self.add_mean = MeanShift(rgb_range, sign=1)
+        self.head = nn.Sequential(conv3(3, n_feats))
+        groups = (
+            Residual(
+                *(block(n_feats, reduction) for _ in range(n_resblocks)), conv3(n_feats, n_feats)
+            )
+            for _ in range(n_resgroups)
+        )
+        self.body = nn.Sequential(*groups, conv3(n_feats, n_feats))
+        self.out_dim = n_feats
+        self.halo = min(n_resgroups * (2 * n_resblocks + 1) + 2, LARGEST_HALO)
+        self.live_channels = 6 * n_feats
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[1, 3, h, w]` in -1 to 1 -> features `[1, out_dim, h, w]`."""
+        x = self.head(x)
+        out: Tensor = x + self.body(x)
+        return out
