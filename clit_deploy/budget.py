@@ -13,7 +13,7 @@ from clit_deploy.config import show_bytes
 from clit_deploy.errors import MemoryBudgetError
 from clit_deploy.scheduler import Layout
 from clit_deploy.stage import cells_at_once
-from clit_deploy.tiling import smallest, tiles
+from clit_deploy.tiling import smallest
 
 if TYPE_CHECKING:
     from clit_deploy.manifest import Manifest
@@ -73,9 +73,10 @@ def choose(scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: 
 
 def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
     """Ways to cut the job, from the fastest to the smallest."""
-    least = smallest(scheduler.encoder.info.halo, scheduler.manifest.margin)
-    longest = max(job.size)
-    sides = [side for side in TILES if side >= least] or [least]
+    info = scheduler.encoder.info
+    least = smallest(info.halo, scheduler.manifest.margin, info.multiple)
+    longest = max(scheduler.encoder.padded_size(job.size))
+    sides = [side for side in TILES if side >= least and side % info.multiple == 0] or [least]
     sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
     ratio = max(out / side for out, side in zip(job.output, job.size, strict=True))
     blocks = BLOCKS if ratio < LARGEST_CELL else (LARGEST_CELL,)
@@ -85,8 +86,8 @@ def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
 def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """Bytes that rendering with `layout` takes beside what the process holds already."""
     manifest = scheduler.manifest
-    height, width = job.size
-    rows = tiles(height, layout.tile, scheduler.encoder.info.halo, scheduler.manifest.margin)
+    height, width = scheduler.encoder.padded_size(job.size)
+    rows = scheduler.encoder.tiles(height, layout.tile, manifest.margin)
     tile_pixels = len(rows[0].seen) * min(layout.tile, width)
     band = max(len(row.valid) for row in rows) * width * manifest.encoder.channels * 4
     encoding = tile_pixels * manifest.encoder.bytes_per_pixel

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from numbers import Real
 
 from clit_deploy.errors import SizeError
+from clit_deploy.geometry import Axis
 
 BASE = 4.0
 """Largest factor of a stage that another one can follow (CLIT, section 3.3 and its code)."""
@@ -41,6 +43,33 @@ def grids(image: Size, output: Size, scale: float, stages: int) -> list[Size]:
         )
         for stage in range(count)
     ]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One stage's grid, between the image and the output: rows first, then columns."""
+
+    rise: tuple[Axis, Axis]
+    """Grid pixels over image pixels."""
+    axes: tuple[Axis, Axis]
+    """Output pixels over grid pixels."""
+
+    @property
+    def size(self) -> Size:
+        """Grid pixels that exist, those over an encoder's padding included."""
+        return self.axes[0].extent, self.axes[1].extent
+
+
+def levels(image: Size, padded: Size, output: Size, scale: float, stages: int) -> list[Level]:
+    """The grids of the stages that run, for an image that its encoder sees as `padded`."""
+    found = []
+    for grid in grids(image, output, scale, stages):
+        rise = [Axis(i, g, p - i) for i, g, p in zip(image, grid, padded, strict=True)]
+        axes = [
+            Axis(up.out, out, up.covered - up.out) for up, out in zip(rise, output, strict=True)
+        ]
+        found.append(Level((rise[0], rise[1]), (axes[0], axes[1])))
+    return found
 
 
 def output_size(image: Size, scale: float | None, size: Size | None) -> tuple[Size, float]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Features:
-    """Features `[channels, rows, w]` of the rows `rows` of an image of size `image`."""
+    """Features `[channels, rows, w]` of the rows `rows` of a (padded) image of size `image`."""
 
     array: NDArray[np.float32]
     rows: Span
@@ -50,16 +50,31 @@ class Encoder:
         self._runtime = runtime
         self._runners: dict[Size, Runner] = {}
 
+    def padded_size(self, image: Size) -> Size:
+        """The size that an image of this size is encoded at."""
+        m = self.info.multiple
+        return -(-image[0] // m) * m, -(-image[1] // m) * m
+
+    def pad(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mirror `[h, w, 3]` at its lower and right edges, as far as the encoder needs it."""
+        sides = self.padded_size((image.shape[0], image.shape[1]))
+        more = [(0, side - length) for side, length in zip(sides, image.shape[:2], strict=True)]
+        return np.pad(image, [*more, (0, 0)], mode="symmetric") if more != [(0, 0)] * 2 else image
+
+    def tiles(self, length: int, tile: int, margin: int) -> list[Tile]:
+        """Tiles along one axis of a padded image; see `tiling.tiles`."""
+        return tiles(length, tile, self.info.halo, margin, self.info.multiple)
+
     def encode(self, image: NDArray[np.float32], rows: Tile, tile: int) -> Features:
         """Features of the valid rows of one row of tiles, over the whole width.
 
         Args:
-            image: `[h, w, 3]`, 0 to 1.
+            image: `[h, w, 3]`, 0 to 1, padded.
             rows: the tiles' place along the height.
             tile: the tile's width, at most.
         """
         height, width, _ = image.shape
-        parts = tiles(width, tile, self.info.halo)
+        parts = self.tiles(width, tile, margin=0)
         runner = self._runner((len(rows.seen), len(parts[0].seen)))
         top = rows.valid.start - rows.seen.start
         band = np.empty((self.info.channels, len(rows.valid), width), np.float32)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -48,16 +48,36 @@ class Span:
 
 @dataclass(frozen=True)
 class Axis:
-    """`out` output pixels laid evenly over `grid` feature pixels."""
+    """`out` output pixels laid evenly over `grid` feature pixels.
+
+    An encoder that pads its image gives `beyond` more feature pixels past the last output.
+    """
 
     grid: int
     out: int
+    beyond: int = 0
+
+    @property
+    def extent(self) -> int:
+        """Feature pixels that exist."""
+        return self.grid + self.beyond
+
+    @property
+    def covered(self) -> int:
+        """Output pixels that there would be over all feature pixels that exist."""
+        return round(self.extent * self.out / self.grid)
+
+    @property
+    def step(self) -> float:
+        """Size of an output pixel in half grid pixels: the papers' relative cell."""
+        return 2 * self.grid / self.out
 
     def outputs(self, pixels: Span) -> Span:
         """The output pixels whose centre lies on the grid pixels `pixels`: a partition of all."""
 
         def first(pixel: int) -> int:
-            return max(-((self.grid - 2 * self.out * pixel) // (2 * self.grid)), 0)
+            output = -((self.grid - 2 * self.out * pixel) // (2 * self.grid))
+            return min(max(output, 0), self.out)
 
         return Span(first(pixels.start), first(pixels.stop))
 
@@ -92,6 +112,67 @@ class Axis:
     def _position(self, outputs: Span) -> tuple[NDArray[np.int64], int]:
         index = np.arange(outputs.start, outputs.stop, dtype=np.int64)
         return (2 * index + 1) * self.grid, 2 * self.out
+
+
+class Places(Protocol):
+    """Queries along one axis, each in a cell of the grid: all that tables need to know."""
+
+    @property
+    def extent(self) -> int:
+        """Grid pixels that exist."""
+        ...
+
+    @property
+    def step(self) -> float | NDArray[np.float64]:
+        """Size of an answered pixel in half grid pixels."""
+        ...
+
+    def pixels(self) -> NDArray[np.int64]:
+        """The cell of every query."""
+        ...
+
+    def offset(self, pixel: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Distance from grid pixels (one axis more than `pixels`), in half grid pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class Points:
+    """Single queries along one axis, anywhere: `at [q]` counts grid pixels from the grid's edge.
+
+    Positions within `NOISE` of a border between pixels lie on it: where they were computed as
+    floats of a regular grid, they so find the pixel that exact arithmetic finds.
+    """
+
+    at: NDArray[np.float64]
+    extent: int
+    step: float | NDArray[np.float64]
+    anchor: Anchor
+
+    def pixels(self) -> NDArray[np.int64]:
+        """The cell of every query, int64 `[q]`."""
+        if self.anchor == "corner":
+            return np.floor(_snapped(self.at - 0.5)).astype(np.int64)
+        nearest = np.rint(_snapped(self.at) - 0.5).astype(np.int64)  # a tie goes to the even one
+        return np.clip(nearest, 0, self.extent - 1)
+
+    def offset(self, pixel: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Distance from `pixel [q, m]`, in half grid pixels."""
+        distance: NDArray[np.float64] = 2 * (self.at[:, None] - pixel) - 1
+        return distance
+
+    def take(self, part: NDArray[np.int64] | slice) -> Points:
+        """Some of the queries."""
+        step = self.step if isinstance(self.step, float) else self.step[part]
+        return Points(self.at[part], self.extent, step, self.anchor)
+
+
+NOISE = 1e-9
+
+
+def _snapped(at: NDArray[np.float64]) -> NDArray[np.float64]:
+    whole = np.rint(at)
+    return np.where(np.abs(at - whole) < NOISE, whole, at)
 
 
 @dataclass(frozen=True)
@@ -134,7 +215,21 @@ class Slots:
         index = self.index[part.start : part.stop, :used]
         return Slots(self.axis, cells, index, keep // self.n * used + keep % self.n)
 
+    @property
+    def extent(self) -> int:
+        """Grid pixels that exist."""
+        return self.axis.extent
+
+    @property
+    def step(self) -> float:
+        """Size of an output pixel in half grid pixels."""
+        return self.axis.step
+
     def pixels(self) -> NDArray[np.int64]:
         """The cell number in every slot, int64 `[cells, n]`."""
         cells = np.arange(self.cells.start, self.cells.stop, dtype=np.int64)
         return np.broadcast_to(cells[:, None], self.index.shape)
+
+    def offset(self, pixel: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Distance of the slots' outputs from `pixel [cells, n, m]`, in half grid pixels."""
+        return self.axis.offset(self.index[..., None], pixel)

@@ -13,10 +13,24 @@ from clit_deploy.geometry import Anchor  # noqa: TC001  (resolved at run time by
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = 1
+FORMAT = 2
 """Version of the plan format that this package writes and reads."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TiledCase:
+    """One image rendered with the smallest tiles, and whole."""
+
+    scale: float
+    image: tuple[int, int]
+    tile: int
+    block: int
+    max_difference: float
+    """In the image's 0..1."""
+    psnr: float
+    """Of the tiled output against the whole one, dB."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,11 @@ class EncoderInfo:
     """Pixels from a tile's edge in which its features differ from the whole image's."""
     bytes_per_pixel: int
     """Working memory of a tile, estimated."""
+    multiple: int = 1
+    """Sides of images and tiles, and starts of tiles, are multiples of this; the image is mirrored
+    at its lower and right edges until it fits."""
+    tiling: TiledCase | None = None
+    """Where no halo makes tiles exact: what they cost on a test picture, at worst."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,10 @@ class StageInfo:
     project: str
     decode: str
     point: str
+    attention: str | None
+    """The graph of the attention alone, where the stage has any: what it looks at, for people."""
+    pairs: str | None
+    """The graph of the position bias, where it does not split into rows and columns."""
     anchor: Anchor
     before: int
     """Map pixels that a cell needs before its own."""

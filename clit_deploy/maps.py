@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.bundle import Plan
-    from clit_deploy.cascade import Size
+    from clit_deploy.cascade import Level
     from clit_deploy.encoder import Features
     from clit_deploy.geometry import Span
     from clit_deploy.runtimes.base import Runtime
@@ -27,14 +27,14 @@ class MapMaker:
         self._tables = tables
         self._project = runtime.runner(plan.read(self.info.project), wide=True)
 
-    def make(self, features: Features, grid: Size, rows: Span, cols: Span) -> NDArray[np.float32]:
+    def make(self, features: Features, level: Level, rows: Span, cols: Span) -> NDArray[np.float32]:
         """The maps that the cells `rows x cols` read, `[rows + window, cols + window, channels]`.
 
         Outside the grid they are what the stage's border says: zero, or the nearest inside.
         """
         wanted = [span.grow(self.info.before, self.info.after) for span in (rows, cols)]
-        inside = [span.clip(side) for span, side in zip(wanted, grid, strict=True)]
-        work = self._tables.project(self.index, features.image, grid, inside[0], inside[1])
+        inside = [span.clip(side) for span, side in zip(wanted, level.size, strict=True)]
+        work = self._tables.project(self.index, level, inside[0], inside[1])
         patch = features.patch(work.rows, work.cols)
         maps = self._project.run({"features": patch, **work.feeds})
         missing = [

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.cascade import Size, grids
+from clit_deploy.cascade import Level, Size, factors, levels
 from clit_deploy.encoder import Encoder
 from clit_deploy.geometry import Axis, Span
 from clit_deploy.stage import Block, Stage
 from clit_deploy.tables import tables_of
-from clit_deploy.tiling import tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,8 +70,13 @@ class Scheduler:
 
     def open_stages(self, job: Job) -> None:
         """Load the graphs that the job needs, so that its memory can be predicted."""
-        for index in range(len(self._grids(job))):
+        for index in range(len(factors(job.scale, len(self.manifest.stages)))):
             self._stage(index)
+
+    def levels(self, job: Job) -> list[Level]:
+        """The grids of the stages that run."""
+        padded = self.encoder.padded_size(job.size)
+        return levels(job.size, padded, job.output, job.scale, len(self.manifest.stages))
 
     def strips(
         self, job: Job, layout: Layout, progress: Callable[[float], None] | None = None
@@ -81,27 +85,32 @@ class Scheduler:
 
         Yields: `[rows, W, 3]` float32, not clipped, strip after strip.
         """
-        height, width = job.size
-        axes = Axis(height, job.output[0]), Axis(width, job.output[1])
+        axis = Axis(job.size[0], job.output[0])
+        image = self.encoder.pad(job.image)
+        stages = self.levels(job)
         done = 0
-        for tile in tiles(height, layout.tile, self.encoder.info.halo, self.manifest.margin):
-            features = self.encoder.encode(job.image, tile, layout.tile)
-            for rows in axes[0].outputs(tile.core).split(layout.block):
+        for tile in self.encoder.tiles(len(image), layout.tile, self.manifest.margin):
+            outputs = axis.outputs(tile.core)
+            if not outputs:  # nothing but padding
+                continue
+            features = self.encoder.encode(image, tile, layout.tile)
+            for rows in outputs.split(layout.block):
                 strip = np.empty((len(rows), job.output[1], 3), np.float32)
-                for cols in axes[1].outputs(Span(0, width)).split(layout.block):
-                    strip[:, cols.start : cols.stop] = self._block(job, features, Block(rows, cols))
+                for cols in Span(0, job.output[1]).split(layout.block):
+                    block = Block(rows, cols)
+                    strip[:, cols.start : cols.stop] = self._block(job, stages, features, block)
                     done += len(rows) * len(cols)
                     if progress:
                         progress(done / (job.output[0] * job.output[1]))
                 yield strip
             del features  # or it would stay while the next band is encoded
 
-    def _block(self, job: Job, features: Features, block: Block) -> NDArray[np.float32]:
+    def _block(
+        self, job: Job, stages: list[Level], features: Features, block: Block
+    ) -> NDArray[np.float32]:
         rgb: NDArray[np.float32] | None = None
-        for index, grid in enumerate(self._grids(job)):
-            answer = self._stage(index).render(
-                features, grid, job.output, job.scale, block, self._pool
-            )
+        for index, level in enumerate(stages):
+            answer = self._stage(index).render(features, level, job.scale, block, self._pool)
             if rgb is not None:
                 rgb *= np.float32(self.manifest.decay)
                 answer += rgb
@@ -110,9 +119,6 @@ class Scheduler:
         if self.manifest.bilinear_base:
             rgb += bilinear(job.image, job.output, block)
         return rgb
-
-    def _grids(self, job: Job) -> list[Size]:
-        return grids(job.size, job.output, job.scale, len(self.manifest.stages))
 
     def _stage(self, index: int) -> Stage:
         if index not in self._stages:

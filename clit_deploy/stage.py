@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.geometry import Axis, Slots, Span
+from clit_deploy.geometry import Slots, Span
 from clit_deploy.maps import MapMaker
+from clit_deploy.pairs import PairTable
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.bundle import Plan
-    from clit_deploy.cascade import Size
+    from clit_deploy.cascade import Level, Size
     from clit_deploy.encoder import Features
     from clit_deploy.manifest import StageInfo
     from clit_deploy.runtimes.base import Runtime
@@ -51,29 +52,33 @@ class Stage:
         self._workers = runtime.workers
         self._maps = MapMaker(index, plan, runtime, tables)
         self._decode = runtime.runner(plan.read(self.info.decode), wide=False)
+        self._pairs: PairTable | None = None
+        if self.info.pairs:
+            self._pairs = PairTable(runtime.runner(plan.read(self.info.pairs), wide=False))
 
     def render(
         self,
         features: Features,
-        grid: Size,
-        output: Size,
+        level: Level,
         scale: float,
         block: Block,
         pool: Executor,
     ) -> NDArray[np.float32]:
         """What the stage adds to a block of the output, `[rows, cols, 3]`."""
-        rows = Slots.sort(Axis(grid[0], output[0]), block.rows, self.info.anchor)
-        cols = Slots.sort(Axis(grid[1], output[1]), block.cols, self.info.anchor)
-        maps = self._maps.make(features, grid, rows.cells, cols.cells)
+        rows = Slots.sort(level.axes[0], block.rows, self.info.anchor)
+        cols = Slots.sort(level.axes[1], block.cols, self.info.anchor)
+        maps = self._maps.make(features, level, rows.cells, cols.cells)
         shape = chunk_shape(self.info, rows, cols, self._workers)
         row_parts = self._parts("row", rows, shape[0])
         col_parts = self._parts("col", cols, shape[1])
-        size = self._tables.cell(grid, output, scale)
+        size = self._tables.cell(rows, cols, scale)
         result = np.empty((len(block.rows), len(block.cols), 3), np.float32)
 
         def decode(chunk: tuple[_Part, _Part]) -> None:
             row, col = chunk
             feeds = {"maps": self._window(maps, row, col), "cell": size, **row.feeds, **col.feeds}
+            if self._pairs:
+                feeds.update(self._pairs.of_slots(row.slots, col.slots))
             rgb = self._decode.run(feeds)
             flat = rgb.reshape(rgb.shape[0] * rgb.shape[1], -1, 3)
             placed = _Place.of(row, rows), _Place.of(col, cols)
@@ -87,7 +92,7 @@ class Stage:
         for span in Span(0, len(slots.cells)).split(size):
             some = slots.take(span)
             if len(some.keep):
-                parts.append(_Part(span, some, self._tables.axis(self.index, side, some)))
+                parts.append(_Part(span, some, self._tables.axis(side, some)))
         return parts
 
     def _window(self, maps: NDArray[np.float32], row: _Part, col: _Part) -> NDArray[np.float32]:

@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clit_deploy.cascade import Size
-    from clit_deploy.geometry import Slots, Span
+    from clit_deploy.cascade import Level
+    from clit_deploy.geometry import Places, Span
 
 Feeds = dict[str, "NDArray[np.float32]"]
 Side = Literal["row", "col"]
@@ -34,13 +34,17 @@ class Tables(ABC):
     """The tables of a family. All arrays are float32, computed in float64."""
 
     @abstractmethod
-    def project(self, stage: int, image: Size, grid: Size, rows: Span, cols: Span) -> Projection:
-        """Tables for the maps of a stage at `rows` and `cols` of its `grid` (inside it)."""
+    def project(self, stage: int, level: Level, rows: Span, cols: Span) -> Projection:
+        """Tables for the maps of a stage at `rows` and `cols` of its grid (inside it)."""
 
     @abstractmethod
-    def axis(self, stage: int, side: Side, slots: Slots) -> Feeds:
-        """Tables of one axis, by the graph's input name; the first dimension runs over cells."""
+    def axis(self, side: Side, places: Places) -> Feeds:
+        """Tables of one axis, by the graph's input name; first come the dimensions of `places`."""
 
-    def cell(self, grid: Size, output: Size, scale: float) -> NDArray[np.float32]:  # noqa: ARG002
-        """The size of an output pixel in half grid pixels, `[1, 2]`: the papers' relative cell."""
-        return np.array([[2 * g / o for g, o in zip(grid, output, strict=True)]], np.float32)
+    def cell(self, rows: Places, cols: Places, scale: float) -> NDArray[np.float32]:  # noqa: ARG002
+        """The size of an answered pixel in half grid pixels: the papers' relative cell.
+
+        Returns: `[1, 2]`, or `[q, 2]` where it differs from query to query.
+        """
+        steps = np.broadcast_arrays(rows.step, cols.step)
+        return np.stack(steps, axis=-1).reshape(-1, 2).astype(np.float32)

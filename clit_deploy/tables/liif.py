@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clit_deploy.cascade import Size
-    from clit_deploy.geometry import Slots, Span
+    from clit_deploy.cascade import Level
+    from clit_deploy.geometry import Places, Span
 
 
 class LiifTables(Tables):
@@ -24,16 +24,15 @@ class LiifTables(Tables):
         self.neighbours = 2 if args.get("local_ensemble", True) else 1
         self.reach = 1 if args.get("feat_unfold", True) else 0
 
-    def project(self, stage: int, image: Size, grid: Size, rows: Span, cols: Span) -> Projection:  # noqa: ARG002
+    def project(self, stage: int, level: Level, rows: Span, cols: Span) -> Projection:  # noqa: ARG002
         """The hoisted first layer needs a 3x3 neighbourhood where the model unfolds features."""
         reach = self.reach
         return Projection(rows.grow(reach, reach), cols.grow(reach, reach), {})
 
-    def axis(self, stage: int, side: Side, slots: Slots) -> Feeds:  # noqa: ARG002
-        """Offsets and blending weights of every neighbour, both `[cells, n, neighbours]`."""
-        pixels = slots.pixels()[..., None] + np.arange(self.neighbours)
-        near = np.clip(pixels, 0, slots.axis.grid - 1)
-        offset = slots.axis.offset(slots.index[..., None], near)
+    def axis(self, side: Side, places: Places) -> Feeds:
+        """Offsets and blending weights of every neighbour, both `[..., neighbours]`."""
+        pixels = places.pixels()[..., None] + np.arange(self.neighbours)
+        offset = places.offset(np.clip(pixels, 0, places.extent - 1))
         # Beyond the centre of the last grid pixel both neighbours are that pixel; 1e-9 keeps the
         # quotient defined on the centre itself.
         far = np.abs(offset[..., ::-1]) + 1e-9

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
+from clit_deploy.cascade import Level, levels
 from clit_deploy.export.clit import ClitExport
 from clit_deploy.geometry import Axis, Slots, Span
 from clit_deploy.models import build_model
@@ -20,13 +21,13 @@ TABLES = ClitTables(SPEC["args"], ClitExport(MODEL).arrays())
 def test_row_and_column_biases_add_up_to_the_model_s():
     rows = Slots.sort(Axis(5, 23), Span(0, 23), "pixel")
     cols = Slots.sort(Axis(4, 9), Span(0, 9), "pixel")
-    by_row = TABLES.axis(0, "row", rows)["row_bias"]  # [cells, n, heads, k]
-    by_col = TABLES.axis(0, "col", cols)["col_bias"]
+    by_row = TABLES.axis("row", rows)["row_bias"]  # [cells, n, heads, k]
+    by_col = TABLES.axis("col", cols)["col_bias"]
     steps = 2.0 * np.arange(-3, 4)
     offset_y = rows.axis.offset(rows.index, rows.pixels())[2, 1] - steps
     offset_x = cols.axis.offset(cols.index, cols.pixels())[3, 0] - steps
     offsets = torch.tensor(np.stack(np.meshgrid(offset_y, offset_x, indexing="ij"), axis=-1))
-    expected = MODEL.pb_encoder(offsets).detach().numpy()
+    expected = MODEL.pb_encoder.bias(offsets, torch.ones(2)).detach().numpy()
     got = by_row[2, 1].T[:, None] + by_col[3, 0].T[None, :]
     assert np.abs(got - expected).max() < 1e-6
 
@@ -34,7 +35,7 @@ def test_row_and_column_biases_add_up_to_the_model_s():
 def test_bilinear_weights_are_those_of_interpolation():
     axis = Axis(6, 20)
     slots = Slots.sort(axis, Span(0, 20), "pixel")
-    weights = TABLES.axis(0, "row", slots)["row_weights"]
+    weights = TABLES.axis("row", slots)["row_weights"]
     ramp = slots.pixels()[..., None] + np.arange(-1, 2) + 0.5
     centre = (2 * slots.index + 1) * 6 / 40
     assert np.allclose((weights * ramp).sum(-1), centre, atol=1e-6)
@@ -51,7 +52,9 @@ def test_taps_are_a_convolution_of_the_resampled_map(h, w, factor, data):
     fine = sample(coarse, pixel_centres(grid, coarse), "bilinear").permute(2, 0, 1)[None]
     expected = conv2d(fine, kernel, padding=1)[0, 0].numpy()
     expected = expected[rows.start : rows.stop, cols.start : cols.stop]
-    work = TABLES.project(1, (h, w), grid, rows, cols)
+    rise = Axis(h, grid[0]), Axis(w, grid[1])
+    level = Level(rise, (Axis(grid[0], grid[0]), Axis(grid[1], grid[1])))
+    work = TABLES.project(1, level, rows, cols)
     # Features reach one pixel further, for the convolution that widens them.
     y, x = work.rows.grow(-1, -1), work.cols.grow(-1, -1)
     part = coarse[0, 0, y.start : y.stop, x.start : x.stop].numpy()
@@ -62,7 +65,8 @@ def test_taps_are_a_convolution_of_the_resampled_map(h, w, factor, data):
 
 
 def test_the_mask_is_zero_outside_the_image():
-    work = TABLES.project(0, (5, 6), (5, 6), Span(0, 5), Span(2, 4))
+    (level,) = levels((5, 6), (5, 6), (10, 12), 2, 1)
+    work = TABLES.project(0, level, Span(0, 5), Span(2, 4))
     assert work.feeds["row_inside"].tolist() == [0, 1, 1, 1, 1, 1, 0]
     assert work.feeds["col_inside"].tolist() == [1, 1, 1, 1]
     assert (work.rows, work.cols) == (Span(-2, 7), Span(0, 6))

@@ -12,7 +12,7 @@ TABLES = LiifTables({}, {})
 def test_blends_are_opposite_distances_and_sum_to_one(grid, scale):
     axis = Axis(grid, round(grid * scale))
     slots = Slots.sort(axis, Span(0, axis.out), "corner")
-    feeds = TABLES.axis(0, "row", slots)
+    feeds = TABLES.axis("row", slots)
     offset, blend = feeds["row_offset"].astype(float), feeds["row_blend"]
     assert np.allclose(blend.sum(-1), 1, atol=1e-6)
     far = np.abs(offset[..., ::-1])
@@ -22,7 +22,7 @@ def test_blends_are_opposite_distances_and_sum_to_one(grid, scale):
 
 def test_beyond_the_border_both_neighbours_are_the_last_pixel():
     slots = Slots.sort(Axis(3, 12), Span(0, 12), "corner")
-    offset = TABLES.axis(0, "col", slots)["col_offset"]
+    offset = TABLES.axis("col", slots)["col_offset"]
     assert slots.cells == Span(-1, 3)
     assert np.array_equal(offset[0, :, 0], offset[0, :, 1])
     assert np.array_equal(offset[-1, :, 0], offset[-1, :, 1])
@@ -32,4 +32,4 @@ def test_beyond_the_border_both_neighbours_are_the_last_pixel():
 def test_a_centre_on_the_last_pixel_keeps_the_blend_defined():
     axis = Axis(4, 12)  # output 10 has its centre on that of pixel 3
     slots = Slots.sort(axis, Span(10, 11), "corner")
-    assert np.allclose(TABLES.axis(0, "row", slots)["row_blend"], 0.5)
+    assert np.allclose(TABLES.axis("row", slots)["row_blend"], 0.5)
