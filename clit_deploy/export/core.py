@@ -5,25 +5,22 @@ from __future__ import annotations
 import errno
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clit_deploy import __version__
 from clit_deploy.bundle import make_plan, pack_arrays
 from clit_deploy.config import Precision
 from clit_deploy.errors import MissingDependencyError, OutputError, UnsupportedModelError
+from clit_deploy.families import FAMILIES
 from clit_deploy.files import check_writable
 from clit_deploy.manifest import EncoderInfo, Manifest, Source
 
 try:
     import onnx
-    import onnxscript  # noqa: F401  (torch's exporter imports it late)
     import torch
 
     from clit_deploy.export.builder import OPSET
-    from clit_deploy.export.clit import ClitExport
     from clit_deploy.export.encoder import encoder_graph
-    from clit_deploy.export.liif import LiifExport
-    from clit_deploy.export.lte import LteExport
     from clit_deploy.export.passes import clean
     from clit_deploy.export.proof import prove
     from clit_deploy.models import Checkpoint, load_checkpoint
@@ -40,12 +37,6 @@ if TYPE_CHECKING:
     from clit_deploy.export.family import FamilyExport
 
 log = logging.getLogger(__name__)
-
-FAMILIES: dict[str, Callable[[Any], FamilyExport]] = {
-    "clit": ClitExport,
-    "liif": LiifExport,
-    "lte": LteExport,
-}
 
 
 def export_checkpoint(
@@ -97,7 +88,7 @@ def default_plan(checkpoint: Path) -> Path:
 def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], None]) -> Plan:
     """All graphs and tables of a model, as a plan in memory without its proof."""
     model = source.model
-    family = FAMILIES[source.spec["name"]](model)
+    family: FamilyExport = FAMILIES[source.spec["name"]].part("export")(model)
     stages = tuple(family.describe(stage) for stage in range(model.stages))
     tell("exporting the encoder")
     members = {"encoder.onnx": _bytes(encoder_graph(model.encoder))}
@@ -106,6 +97,7 @@ def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], N
         members[stage.project] = _bytes(family.project(index))
         members[stage.decode] = _bytes(family.decode(index))
         members[stage.point] = _bytes(family.point(index))
+    members |= {name: _bytes(graph) for name, graph in family.shared().items()}
     members["tables.npz"] = pack_arrays(family.arrays())
     channels = model.encoder.out_dim
     manifest = Manifest(
@@ -116,6 +108,7 @@ def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], N
             channels=channels,
             halo=model.encoder.halo,
             bytes_per_pixel=4 * model.encoder.live_channels,
+            multiple=model.encoder.multiple,
         ),
         stages=stages,
         decay=model.decay,

@@ -9,6 +9,8 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 import torch
+from onnx_ir.passes.common import CommonSubexpressionEliminationPass
+from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
 from clit_deploy.export.builder import OPSET
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import onnx
+
+    from clit_deploy.models.base import Encoder
 
 
 class _Normalised(nn.Module):
@@ -31,23 +35,42 @@ class _Normalised(nn.Module):
         return features
 
 
-def encoder_graph(encoder: nn.Module) -> onnx.ModelProto:
-    """`image [1, 3, height, width]` (0 to 1) -> `features [1, C, height, width]`."""
-    height, width = torch.export.Dim("height", min=8), torch.export.Dim("width", min=8)
+SIDES = ("height", "width")
+
+
+def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
+    """`image [1, 3, height, width]` (0 to 1) -> `features [1, C, height, width]`.
+
+    Both sides are symbolic, so that one graph serves every tile; what depends on them (the masks
+    of shifted windows) becomes constant when a runtime fixes them.
+    """
+    unit = encoder.multiple
+    dims = [torch.export.Dim(f"{side}_units", min=2) for side in SIDES]
+    height, width = (unit * dim if unit > 1 else dim for dim in dims)
+    sample = torch.rand(1, 3, max(24, 3 * unit), max(40, 5 * unit))
     with _quiet():
         program = torch.onnx.export(
             _Normalised(encoder).eval(),
-            (torch.rand(1, 3, 24, 40),),
+            (sample,),
             dynamo=True,
             opset_version=OPSET,
             input_names=["image"],
             output_names=["features"],
             dynamic_shapes={"image": {2: height, 3: width}},
             external_data=False,
+            optimize=False,
         )
-    assert program is not None  # noqa: S101  (None only without dynamo)
+        assert program is not None  # noqa: S101  (None only without dynamo)
+        # The exporter's own optimiser tries hundreds of rewrites on every node, which for SwinIR
+        # takes as long as tracing it; these two steps are what its graphs need.
+        fold_constants(program.model)
+        CommonSubexpressionEliminationPass()(program.model)
     model: onnx.ModelProto = program.model_proto
     model.graph.name = "encoder"
+    for value in (*model.graph.input, *model.graph.output):
+        for dim, side in zip(value.type.tensor_type.shape.dim[2:], SIDES, strict=True):
+            dim.ClearField("dim_value")
+            dim.dim_param = side
     return model
 
 

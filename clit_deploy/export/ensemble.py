@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.export.builder import Builder, Dims, Tensor, ints
-from clit_deploy.export.layers import flat_index, gather, grid_position, windows
+from clit_deploy.export.layers import gather, windows
 from clit_deploy.manifest import StageInfo
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class EnsembleExport(ABC):
             near: maps of the neighbours, channels last.
             down: row offsets, which spread over `near` and over the queries' columns.
             across: column offsets, likewise.
-            cell: `[1, 2]`, if the model takes it.
+            cell: `[1, 2]` or one for every query, if the model takes it.
         """
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
@@ -63,6 +63,8 @@ class EnsembleExport(ABC):
             project=f"stage{stage}.project.onnx",
             decode=f"stage{stage}.decode.onnx",
             point=f"stage{stage}.point.onnx",
+            attention=None,
+            pairs=None,
             anchor="corner" if ensemble else "pixel",
             before=0,
             after=1 if ensemble else 0,
@@ -99,48 +101,32 @@ class EnsembleExport(ABC):
         b.output("rgb", b.transpose(rgb, 0, 2, 1, 3, 4), ["rows", "ny", "cols", "nx", 3])
         return b.model()
 
+    def shared(self) -> dict[str, onnx.ModelProto]:
+        """These families need no further graphs."""
+        return {}
+
     def point(self, stage: int) -> onnx.ModelProto:
-        """The neighbours gathered for every coordinate."""
+        """The neighbours gathered for every query."""
         m = self.neighbours
         b = Builder(f"stage{stage}.point")
         maps = b.input("maps", ["map_rows", "map_cols", self.channels])
-        coords = b.input("coords", [1, "queries", 2])
-        cell = b.input("cell", [1, 2]) if self.has_cell else None
-        grid, origin = b.input("grid", [1, 2]), b.input("origin", [1, 2])
+        pixel = b.input("pixel", ["queries", 2])
+        row_offset, row_blend = (b.input(f"row_{x}", ["queries", m]) for x in ("offset", "blend"))
+        col_offset, col_blend = (b.input(f"col_{x}", ["queries", m]) for x in ("offset", "blend"))
+        cell = b.unsqueeze(b.input("cell", ["sizes", 2]), 1, 2) if self.has_cell else None
         side = np.arange(m)
         steps = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
         with b.scope("neighbours"):
-            pixel, position = grid_position(b, coords, grid, "Floor" if m == 2 else "Round")
-            near = gather(b, maps, flat_index(b, maps, pixel, origin, steps), self.channels)
-            offset = _clamped_offset(b, pixel, position, grid, steps)
-            down, across = b.many("Split", 2, offset, axis=2, num_outputs=2)
-        rgb = b.reshape(self.answer(b, near, down, across, cell), -1, m * m, 3)
+            near = b.reshape(gather(b, maps, pixel, steps), -1, m, m, self.channels)
+        down, across = b.unsqueeze(row_offset, 2, 3), b.unsqueeze(col_offset, 1, 3)
+        rgb = b.reshape(self.answer(b, near, down, across, cell), -1, m, m, 3)
         with b.scope("blend"):
-            share = _point_blend(b, offset, m)
-            rgb = b("ReduceSum", b("Mul", rgb, share), ints(1), keepdims=0)
-        b.output("rgb", b.unsqueeze(rgb, 0), [1, "queries", 3])
+            share = b("Mul", b.unsqueeze(row_blend, 2, 3), b.unsqueeze(col_blend, 1, 3))
+            rgb = b("ReduceSum", b("Mul", rgb, share), ints(1, 2), keepdims=0)
+        b.output("rgb", rgb, ["queries", 3])
         return b.model()
 
 
 def _spread(b: Builder, table: Tensor, axes: tuple[int, ...]) -> Tensor:
     """A table `[cells, n, m]` -> neighbours first, spread over the chunk's seven axes."""
     return b.unsqueeze(b.transpose(table, 2, 0, 1), *axes)
-
-
-def _clamped_offset(
-    b: Builder, pixel: Tensor, position: Tensor, grid: Tensor, steps: NDArray[np.int64]
-) -> Tensor:
-    """Offsets `[q, m^2, 2]` from the neighbours that exist: beyond the border, the last."""
-    moved = b("Add", b.unsqueeze(pixel, 1), steps[None].astype(np.float32))
-    near = b("Max", b("Min", moved, b("Sub", grid, 1.0)), np.float32(0))
-    u = b.unsqueeze(b("Add", pixel, position), 1)
-    return b("Mul", b("Sub", u, near), 2.0)
-
-
-def _point_blend(b: Builder, offset: Tensor, m: int) -> Tensor:
-    """Opposite areas over their sum, `[q, m^2, 1]`; neighbours are ordered row first."""
-    reach = b("Add", b("Abs", offset), 1e-9)
-    flipped = b("Gather", reach, ints(*range(m * m))[::-1].copy(), axis=1)
-    sides = b("Div", flipped, b("Add", flipped, reach)) if m == 2 else b("Div", reach, reach)
-    rows, cols = b.many("Split", 2, sides, axis=2, num_outputs=2)
-    return b("Mul", rows, cols)

@@ -32,12 +32,15 @@ class FamilyExport(Protocol):
         ...
 
     def point(self, stage: int) -> onnx.ModelProto:
-        """Maps of a whole grid and `coords [1, q, 2]`, `cell [1, 2]` -> `rgb [1, q, 3]`.
+        """Maps, `pixel [q, 2]`, `cell [1 or q, 2]` and tables of single queries -> `rgb [q, 3]`.
 
-        `grid [1, 2]` is the size of the stage's grid, `origin [1, 2]` the grid pixel at
-        `maps[0, 0]`: maps need as much margin as decode's. Coordinates are float32, row and
-        column in -1..1, pixel centres inside; the cell is 2 grid / output, as decode's.
+        `pixel` is the place of each query's cell in the maps, whole numbers; the tables are
+        decode's, with one dimension of queries instead of cells and slots.
         """
+        ...
+
+    def shared(self) -> dict[str, onnx.ModelProto]:
+        """Further graphs that stages name in `StageInfo`, by member."""
         ...
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 Weights: TypeAlias = "NDArray[np.float64]"
 
 
-def weight(layer: nn.Linear | nn.Conv2d) -> Weights:
+def weight(layer: nn.Linear | nn.Conv2d | nn.LayerNorm) -> Weights:
     """A layer's weight, float64 so that folding costs nothing."""
     array: Weights = layer.weight.detach().double().numpy()
     return array
 
 
-def bias(layer: nn.Linear | nn.Conv2d) -> Weights:
+def bias(layer: nn.Linear | nn.Conv2d | nn.LayerNorm) -> Weights:
     """A layer's bias, float64."""
     assert layer.bias is not None  # noqa: S101  (no published layer lacks one)
     array: Weights = layer.bias.detach().double().numpy()
@@ -80,33 +80,12 @@ def windows(
     return b("Concat", *parts, axis=join) if len(parts) > 1 else parts[0]
 
 
-def grid_position(
-    b: Builder, coords: Tensor, grid: Tensor, snap: Literal["Round", "Floor"]
-) -> tuple[Tensor, Tensor]:
-    """Coordinates `[1, q, 2]` in -1..1 -> grid pixel and position from its centre, `[q, 2]`.
+def gather(b: Builder, maps: Tensor, pixel: Tensor, steps: NDArray[np.int64]) -> Tensor:
+    """Read `maps [h, w, c]` at `pixel [q, 2]` (whole numbers, as floats) moved by `steps [s, 2]`.
 
-    Both count in grid pixels. `Round` takes the nearest pixel (ties to even, as the published
-    code), `Floor` the one before the centre.
+    Returns: `[q, s, c]`.
     """
-    half = b("Mul", b("Add", b("Squeeze", coords, ints(0)), 1.0), b("Mul", grid, 0.5))
-    u = b("Sub", half, 0.5)
-    pixel = b(snap, u)
-    return pixel, b("Sub", u, pixel)
-
-
-def flat_index(
-    b: Builder, maps: Tensor, pixel: Tensor, origin: Tensor, steps: NDArray[np.int64]
-) -> Tensor:
-    """Rows of `maps [h, w, c]` seen as `[h * w, c]`, for `pixel [q, 2]` moved by `steps [s, 2]`.
-
-    Returns: int64 `[q, s]`.
-    """
-    local = b("Cast", b("Sub", pixel, origin), to=7)
-    moved = b("Add", b.unsqueeze(local, 1), steps[None])
+    moved = b("Add", b.unsqueeze(b("Cast", pixel, to=7), 1), steps[None])
     pitch = b("Concat", b.shape(maps, 1), ints(1), axis=0)
-    return b("ReduceSum", b("Mul", moved, pitch), ints(2), keepdims=0)
-
-
-def gather(b: Builder, maps: Tensor, index: Tensor, channels: int) -> Tensor:
-    """Read `maps [h, w, c]` at flat indices `[q, s]`: `[q, s, c]`."""
-    return b("Gather", b.reshape(maps, -1, channels), index, axis=0)
+    index = b("ReduceSum", b("Mul", moved, pitch), ints(2), keepdims=0)
+    return b("Gather", b.reshape(maps, -1, b.shape(maps, 2)), index, axis=0)

@@ -12,7 +12,13 @@ import torch
 from clit_deploy.bundle import Plan, make_plan, pack_arrays
 from clit_deploy.cascade import output_size
 from clit_deploy.manifest import Proof
-from clit_deploy.verify import ProofSample, compare
+from clit_deploy.verify import (
+    TILED_SCALE,
+    ProofSample,
+    compare,
+    tiled_against_whole,
+    tiling_picture,
+)
 
 if TYPE_CHECKING:
     from clit_deploy.models.base import ImplicitModel
@@ -33,6 +39,8 @@ def cases(stages: int) -> list[tuple[tuple[int, int], float]]:
 def prove(plan: Plan, model: ImplicitModel) -> Plan:
     """Render the cases with both; the plan returned carries the figures and the samples.
 
+    For an encoder whose tiles are not exact it also carries what tiles cost on a test picture.
+
     Raises:
         ProofError: an error above the tolerance.
     """
@@ -46,8 +54,12 @@ def prove(plan: Plan, model: ImplicitModel) -> Plan:
         samples.append(ProofSample(scale, pixels, expected))
     runtime, found = compare(plan, samples, TOLERANCE)
     proof = Proof(runtime, TOLERANCE, found, SAMPLES)
+    encoder = plan.manifest.encoder
+    if not model.encoder.exact:
+        tiled = tiled_against_whole(plan, tiling_picture(plan), TILED_SCALE)
+        encoder = dataclasses.replace(encoder, tiling=tiled)
     members = {name: plan.read(name) for name in plan.manifest.digests}
     members[SAMPLES] = pack_arrays(
         {f"{field}{k}": value for k, s in enumerate(samples) for field, value in s.arrays().items()}
     )
-    return make_plan(dataclasses.replace(plan.manifest, proof=proof), members)
+    return make_plan(dataclasses.replace(plan.manifest, encoder=encoder, proof=proof), members)

@@ -73,6 +73,7 @@ def test_names_and_shapes_of_clit(plans):
     made = graphs(Plan.open(plans["clit"]))
     assert set(made) == {
         "encoder.onnx",
+        "attention.onnx",
         *(f"stage{s}.{kind}.onnx" for s in range(3) for kind in ("project", "decode", "point")),
     }
     encoder = made["encoder.onnx"].graph
@@ -99,8 +100,19 @@ def test_names_and_shapes_of_clit(plans):
     }
     assert shapes(decode.output) == {"rgb": ["rows", "ny", "cols", "nx", 3]}
     point = made["stage0.point.onnx"].graph
-    assert shapes(point.input)["coords"] == [1, "queries", 2]
-    assert shapes(point.output) == {"rgb": [1, "queries", 3]}
+    assert shapes(point.input) == {
+        "maps": ["map_rows", "map_cols", 48],
+        "pixel": ["queries", 2],
+        "row_weights": ["queries", 3],
+        "col_weights": ["queries", 3],
+        "row_bias": ["queries", 4, 7],
+        "col_bias": ["queries", 4, 7],
+        "cell": ["sizes", 2],
+    }
+    assert shapes(point.output) == {"rgb": ["queries", 3]}
+    attention = made["attention.onnx"].graph
+    assert shapes(attention.output) == {"attention": ["queries", 4, 49]}
+    assert not [init for init in attention.initializer if init.data_type == 1]  # no weights
 
 
 def test_names_and_shapes_of_liif(plans):
