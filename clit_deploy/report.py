@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clit_deploy.manifest import Manifest, ProofCase
+    from clit_deploy.manifest import EncoderInfo, Manifest, ProofCase, TiledCase
     from clit_deploy.verify import Verification
 
 
@@ -19,7 +19,7 @@ def describe(path: Path, manifest: Manifest) -> str:
         f"{path.name}  {path.stat().st_size / 1e6:.1f} MB  format {manifest.format}",
         f"  model      {manifest.family}, encoder {encoder}, {_stages(manifest)}",
         f"  precision  {manifest.precision}, opset {manifest.opset}",
-        f"  encoder    {manifest.encoder.channels} channels, halo {manifest.encoder.halo} pixels",
+        f"  encoder    {_encoder(manifest.encoder)}",
         f"  source     {manifest.source.name}  sha256 {manifest.source.sha256[:16]}",
         f"  made with  {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}",
         *proof_lines(manifest),
@@ -38,16 +38,33 @@ def proof_lines(manifest: Manifest) -> list[str]:
 
 def verification(result: Verification) -> str:
     """What `verify` found."""
-    tiled = result.tiled
-    size = f"{tiled.image[1]}x{tiled.image[0]} at x{tiled.scale:g}"
-    cut = f"tiles of {tiled.tile}, blocks of {tiled.block}"
     lines = [
         f"all {result.members} members match their digests",
         f"the proof holds on {result.runtime}:",
         *(_case(case) for case in result.cases),
-        f"tiled equals whole to {tiled.max_difference:.1e}: {size}, {cut}",
+        f"tiled {_tiled(result.tiled)}",
     ]
     return "\n".join(lines)
+
+
+def _encoder(info: EncoderInfo) -> str:
+    text = f"{info.channels} channels, halo {info.halo} pixels"
+    if info.multiple > 1:
+        text += f", sides mirrored to multiples of {info.multiple}"
+    if info.tiling is None:
+        return text + ", tiles exact"
+    return text + (
+        f"\n  tiling     not exact: {_tiled(info.tiling)}; larger tiles differ less, a picture "
+        "that fits one tile not at all"
+    )
+
+
+def _tiled(case: TiledCase) -> str:
+    return (
+        f"differs from whole by {case.max_difference:.1e} at most, {case.psnr:.1f} dB "
+        f"({case.image[1]}x{case.image[0]} at x{case.scale:g}, tiles of {case.tile}, "
+        f"blocks of {case.block})"
+    )
 
 
 def _stages(manifest: Manifest) -> str:

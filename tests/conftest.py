@@ -9,7 +9,7 @@ import torch
 
 import clit_deploy
 from clit_deploy.bundle import Plan
-from tests.helpers import DATA, tiny_checkpoint, tiny_clit, tiny_liif, tiny_lte
+from tests.helpers import DATA, posenc, tiny_checkpoint, tiny_clit, tiny_liif, tiny_lit, tiny_lte
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,13 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "clit": tiny_clit(),
         "clit-r1": tiny_clit(stages=2, r=1, pb_spec=None, is_cell=False),
         "liif": tiny_liif(),
+        "lit": tiny_lit(),
+        "lit-learn": tiny_lit(
+            pe_spec=posenc("learn", complex_transform=True, enc_dims=16, hidden_dims=16),
+            pb_spec=posenc("dpb", enc_dims=8, hidden_dims=8),
+        ),
+        "clit-ipe": tiny_clit(stages=2, pb_spec=posenc("ipe", posenc_scale=5, enc_dims=16)),
+        "clit-learn": tiny_clit(stages=2, pb_spec=posenc("learn", enc_dims=12, hidden_dims=8)),
         "lte": tiny_lte(),
         "liif-plain": tiny_liif(local_ensemble=False, feat_unfold=False, cell_decode=False),
     }
@@ -50,6 +57,6 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.fixture(params=["clit", "clit-r1", "liif", "liif-plain", "lte"])
+@pytest.fixture(params=["clit", "clit-r1", "clit-learn", "liif", "liif-plain", "lit", "lte"])
 def plan(request: pytest.FixtureRequest, plans: dict[str, Path]) -> Plan:
     return Plan.open(plans[request.param])

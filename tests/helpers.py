@@ -34,6 +34,10 @@ REFERENCE_CASES = (
     "liif-noensemble-nounfold-x3",
     "clit1-rdn-x3",
     "clit2-rdn-x6",
+    "clit1-swinir-x4",
+    "clit3-swinir-x24",
+    "lit-tiny-x4",
+    "lte-swinir-x2",
     "liif-rdn-x6",
     "lte-edsr-x4",
     "lte-edsr-x12",
@@ -94,14 +98,14 @@ def ruled_weights(
     """Weights by the rule of the reference data."""
     made = {}
     for key, value in own.items():
-        fixed = key.startswith(("encoder.sub_mean", "encoder.add_mean"))
+        fixed = key.startswith(("encoder.sub_mean", "encoder.add_mean")) or "attn_mask" in key
         if fixed or not value.is_floating_point():
             made[key] = value
             continue
         shape = tuple(value.shape)
         state = np.random.RandomState((zlib.crc32(key.encode()) + seed) & 0xFFFFFFFF)
         z = state.standard_normal(shape)
-        if value.ndim >= 2:
+        if value.ndim >= 2 and key.endswith("weight"):
             z = gain * z / np.sqrt(np.prod(shape[1:]))
         elif key.endswith("weight"):
             z = 1 + 0.1 * z
@@ -146,6 +150,24 @@ def tiny_lte(**changes: Any) -> dict[str, Any]:
         "hidden_dim": 16,
     }
     return {"name": "lte", "args": {**args, **changes}}
+
+
+def tiny_lit(**changes: Any) -> dict[str, Any]:
+    mlp = {"out_dim": 3, "hidden_list": [24, 24], "act": "gelu"}
+    args = {
+        "encoder_spec": tiny_encoder(),
+        "imnet_spec": {"name": "mlp", "args": mlp},
+        "base_dim": 16,
+        "head": 4,
+        "pe_spec": posenc("sinusoid", complex_transform=True, posenc_scale=6, enc_dims=16),
+        "pb_spec": posenc("sinusoid", posenc_scale=10, enc_dims=32),
+    }
+    return {"name": "lit", "args": {**args, **changes}}
+
+
+def posenc(kind: str, **args: Any) -> dict[str, Any]:
+    """A published `pb_spec` or `pe_spec`."""
+    return {"name": "posenc", "args": {"posenc_type": kind, **args}}
 
 
 def tiny_encoder(blocks: int = 1) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Tiled equals whole, whatever the cut."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,15 @@ from PIL import Image
 
 import clit_deploy
 from clit_deploy.bundle import Plan
+from clit_deploy.errors import ProofError, SizeError
 from clit_deploy.geometry import Span
 from clit_deploy.models import load_checkpoint
+from clit_deploy.report import describe, verification
 from clit_deploy.scheduler import Layout, bilinear
 from clit_deploy.stage import Block
 from clit_deploy.tiling import smallest
-from tests.helpers import photo
+from clit_deploy.verify import check_tiled, tiling_picture, verify_plan
+from tests.helpers import photo, tiny_checkpoint, tiny_clit
 
 
 def render(plan, image, layout, **wish):
@@ -96,3 +101,92 @@ def test_cuda_equals_cpu(plans):
             with clit_deploy.load(path, runtime=runtime) as up:
                 results.append(up.upscale(image, scale=6, clip=False))
         assert np.abs(results[0] - results[1]).max() <= 1e-3
+
+
+INEXACT = {
+    "swinir": {
+        "name": "swinir",
+        "args": {"embed_dim": 16, "depths": [4, 4], "num_heads": [2, 2], "img_size": 16},
+    },
+    "rcan": {
+        "name": "rcan",
+        "args": {"n_resgroups": 1, "n_resblocks": 2, "n_feats": 8, "reduction": 4},
+    },
+}
+
+
+@pytest.fixture(scope="module", params=["swinir", "rcan"])
+def inexact(request, tmp_path_factory):
+    """A plan whose encoder's tiles differ a little from the whole."""
+    encoder = INEXACT[request.param]
+    encoder["args"]["no_upsampling"] = True
+    spec = tiny_clit(stages=2, encoder_spec=encoder)
+    folder = tmp_path_factory.mktemp(request.param)
+    return clit_deploy.export_checkpoint(tiny_checkpoint(folder, spec))
+
+
+def test_the_error_of_tiling_is_measured_and_shown(inexact):
+    plan = Plan.open(inexact)
+    stored = plan.manifest.encoder.tiling
+    assert 0 < stored.max_difference < 0.05
+    image = tiling_picture(plan)
+    whole = render(plan, image, Layout(4096 // 8 * 8, 256), scale=stored.scale)
+    tiled = render(plan, image, Layout(stored.tile, 64), scale=stored.scale)
+    assert np.abs(tiled - whole).max() == pytest.approx(stored.max_difference, rel=0.05)
+    shown = describe(inexact, plan.manifest)
+    assert f"not exact: differs from whole by {stored.max_difference:.1e}" in shown
+    checked = verify_plan(plan)
+    assert f"{checked.tiled.max_difference:.1e}" in verification(checked)
+
+
+def test_a_worse_tiling_than_at_the_export_is_refused(inexact):
+    plan = Plan.open(inexact)
+    stored = plan.manifest.encoder.tiling
+    better = dataclasses.replace(stored, max_difference=stored.max_difference / 3)
+    if stored.max_difference > 3e-5:
+        with pytest.raises(ProofError, match="Tiled and whole differ"):
+            check_tiled(stored, better)
+    check_tiled(stored, stored)
+
+
+def untied_places(image, output):
+    """Outputs that no grid has half-way between two pixels: there the model's rounding decides."""
+    centre = 2 * np.arange(output) + 1
+    return np.flatnonzero(
+        (centre * image % (2 * output) != 0) & (centre * 4 * image % (2 * output) != 0)
+    )
+
+
+@pytest.mark.parametrize("shape", [(8, 16), (11, 13), (3, 21), (1, 1)])
+@pytest.mark.parametrize("wish", [{"scale": 2.7}, {"scale": 5.3}])
+def test_sides_that_do_not_fit_are_mirrored_as_in_the_model(inexact, shape, wish):
+    image = photo(*shape)
+    got = render(inexact, image, None, **wish)
+    model = load_checkpoint(inexact.with_suffix(".pth")).model.double()
+    tensor = torch.from_numpy(image / 255.0)
+    expected = model.render(tensor, got.shape[:2], wish["scale"]).numpy()
+    untied = np.ix_(*(untied_places(i, o) for i, o in zip(shape, got.shape[:2], strict=True)))
+    assert np.abs(got - expected)[untied].max() / max(expected.std(), 0.05) < 2e-4
+    blocks = render(inexact, image, Layout(512, 9), **wish)
+    assert np.abs(blocks - got).max() <= 1e-5
+
+
+def test_a_picture_of_another_length_keeps_its_places(inexact):
+    """Mirrored pixels lie beyond the picture; the output is not stretched over them."""
+    ramp = np.broadcast_to(np.linspace(0, 1, 21, dtype=np.float32)[None, :, None], (9, 21, 3))
+    model = load_checkpoint(inexact.with_suffix(".pth")).model
+    assert model.bilinear_base
+    with clit_deploy.load(inexact) as up:
+        coords = np.stack([np.zeros(50), np.linspace(-0.9, 0.9, 50)], axis=-1)
+        whole = up.upscale(ramp, scale=4, clip=False)
+        some = up.query(ramp, coords, (2 / 36, 2 / 84), scale=4)
+    assert whole.shape == (36, 84, 3)
+    at = ((coords[:, 1] + 1) / 2 * 84).astype(int)
+    assert np.abs(some - whole[18, at]).max() < 0.2
+
+
+def test_a_tile_that_cuts_windows_is_refused(inexact):
+    if Plan.open(inexact).manifest.encoder.multiple == 1:
+        pytest.skip("the encoder has no windows")
+    with pytest.raises(SizeError, match="multiple of 8"):
+        render(inexact, photo(200, 200), Layout(124, 64), scale=2)
