@@ -41,6 +41,10 @@ class SizeError(ClitDeployError, ValueError):
     """A scale or an output size that makes no sense or that a format cannot hold."""
 
 
+class CoordinateError(ClitDeployError, ValueError):
+    """Coordinates, a place or a matrix that make no sense for the image."""
+
+
 class MemoryBudgetError(ClitDeployError, MemoryError):
     """The work does not fit into the memory that was allowed."""
 

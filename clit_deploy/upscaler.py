@@ -11,7 +11,9 @@ from clit_deploy.budget import Forecast, choose, working_memory
 from clit_deploy.bundle import Plan
 from clit_deploy.cascade import Size, output_size
 from clit_deploy.config import RuntimeName, parse_bytes
-from clit_deploy.errors import ImageError, RuntimeUnavailableError
+from clit_deploy.coordinates import output_of, pixel_query, queries_of
+from clit_deploy.errors import ImageError, RuntimeUnavailableError, UnsupportedModelError
+from clit_deploy.query import PointScheduler, bilinear_at
 from clit_deploy.runtimes.ort import open_runtime
 from clit_deploy.scheduler import Job, Scheduler
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from clit_deploy.cascade import Level
+    from clit_deploy.query import Queries
     from clit_deploy.scheduler import Layout
 
 LARGEST_VALUE = 2.0
@@ -83,6 +87,7 @@ class Upscaler:
         self.layout = layout
         self.runtime = open_runtime(name, threads)
         self._scheduler = Scheduler(self.plan, self.runtime)
+        self._point_scheduler: PointScheduler | None = None
         self._closed = False
 
     def __enter__(self) -> Upscaler:
@@ -94,6 +99,7 @@ class Upscaler:
     def close(self) -> None:
         """Release the runtime's threads and graphs."""
         self._closed = True
+        self._point_scheduler = None
         self._scheduler.close()
 
     def upscale(
@@ -129,15 +135,107 @@ class Upscaler:
             row += len(strip)
         return result
 
+    def query(
+        self,
+        image: NDArray[np.generic],
+        coords: NDArray[np.float64],
+        cell: NDArray[np.float64] | None = None,
+        *,
+        scale: float | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """The image's colours at any coordinates, straight from the network.
+
+        Args:
+            image: uint8, uint16 or float32 (0 to 1), `[h, w, 3]`.
+            coords: float64 `[q, 2]`, row and column; -1 and 1 are the image's edges.
+            cell: height and width of the pixels that are answered, in the same units, `[2]` or
+                `[q, 2]`; by default the spacing where `coords` are a regular grid, otherwise a
+                quarter of an image pixel.
+            scale: decides how many stages of a cascade run; by default what `cell` comes to.
+            progress: is told the part that is done.
+
+        Returns: float32 `[q, 3]`, not clipped; on the centres of a grid what `upscale` gives.
+
+        Raises:
+            ImageError: the image has another shape or type, or values that are not finite.
+            CoordinateError: coordinates or cells of another shape, outside their range, or NaN.
+        """
+        pixels = unit_range(image)
+        height, width, _ = pixels.shape
+        queries = queries_of(coords, cell, (height, width))
+        output, ratio = output_of(queries, (height, width))
+        return self.answer(Job(pixels, output, scale or ratio), queries, progress)
+
+    def answer(
+        self, job: Job, queries: Queries, progress: Callable[[float], None] | None = None
+    ) -> NDArray[np.float32]:
+        """The colours at places of a job's image, `[q, 3]`; its output decides the cascade."""
+        self._checked(job)
+        layout = self.forecast(job).layout
+        rgb = self._points().residuals(
+            job.image, queries, self.levels(job), job.scale, layout.tile, progress
+        )
+        return rgb + bilinear_at(job.image, queries.at) if self.plan.manifest.bilinear_base else rgb
+
+    def attention(
+        self,
+        image: NDArray[np.generic],
+        at: tuple[int, int],
+        *,
+        scale: float | None = None,
+        size: Size | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """Where one output pixel looks: the attention of every head, for every stage that runs.
+
+        Args:
+            image: uint8, uint16 or float32 (0 to 1), `[h, w, 3]`.
+            at: row and column of the output pixel.
+            scale: factor of both sides, at least 1; or
+            size: height and width of the output.
+
+        Returns: a list of `[heads, 2r + 1, 2r + 1]` (rows, columns of the window on the stage's
+            grid), each of which sums to 1.
+
+        Raises:
+            UnsupportedModelError: the plan's model has no attention.
+            CoordinateError: `at` is outside the output.
+        """
+        manifest = self.plan.manifest
+        if any(stage.attention is None for stage in manifest.stages):
+            raise UnsupportedModelError(
+                f"{self.plan.name} holds a model of family {manifest.family!r}, which has no "
+                "attention to show; CLIT and LIT have."
+            )
+        job = self.job(image, scale=scale, size=size)
+        queries = pixel_query(at, job.size, job.output)
+        layout = self.forecast(job).layout
+        return self._points().attention(
+            job.image, queries, self.levels(job), job.scale, layout.tile
+        )
+
+    def levels(self, job: Job) -> list[Level]:
+        """The grids of the stages that a job runs."""
+        return self._scheduler.levels(job)
+
+    def _points(self) -> PointScheduler:
+        if self._point_scheduler is None:
+            encoder = self._scheduler.encoder
+            self._point_scheduler = PointScheduler(self.plan, self.runtime, encoder)
+        return self._point_scheduler
+
     def job(
         self, image: NDArray[np.generic], *, scale: float | None = None, size: Size | None = None
     ) -> Job:
         """Check an image and a wish; what `forecast` and `strips` work on."""
-        if self._closed:
-            raise RuntimeUnavailableError("This upscaler is closed; load the plan again.")
         pixels = unit_range(image)
         output, ratio = output_size((pixels.shape[0], pixels.shape[1]), scale, size)
-        return Job(pixels, output, ratio)
+        return self._checked(Job(pixels, output, ratio))
+
+    def _checked(self, job: Job) -> Job:
+        if self._closed:
+            raise RuntimeUnavailableError("This upscaler is closed; load the plan again.")
+        return job
 
     def forecast(self, job: Job, *, held_per_pixel: int = 0) -> Forecast:
         """How the work is going to be cut, and the peak of memory to expect."""

@@ -1,0 +1,38 @@
+"""`clit-deploy export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clit_deploy.config import Precision
+from clit_deploy.files import check_writable
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A published checkpoint (.pth).")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The plan [default: CHECKPOINT.plan].")
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Type of the graphs.")] = Precision.FP32,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")] = False,
+) -> None:
+    """Turn a checkpoint into a plan, and prove that it computes the same."""
+    from clit_deploy.export.core import default_plan, export_checkpoint
+
+    output = output or default_plan(checkpoint)
+    check_writable(output, force=force)
+    path = export_checkpoint(
+        checkpoint,
+        output,
+        precision=precision.value,
+        progress=lambda step: typer.echo(f"  {step}", err=True),
+    )
+    from clit_deploy.bundle import Plan
+    from clit_deploy.report import proof_lines
+
+    typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    for line in proof_lines(Plan.open(path).manifest):
+        typer.echo(line)

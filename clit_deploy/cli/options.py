@@ -1,0 +1,78 @@
+"""Options that several commands share, and the reading of what people type into them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clit_deploy.config import RuntimeName
+from clit_deploy.errors import CoordinateError, SizeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RuntimeOption = Annotated[
+    RuntimeName, typer.Option("--runtime", help="Where to run; auto takes the best present.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="Processors to use [default: all].")
+]
+MemoryOption = Annotated[
+    str | None, typer.Option("--max-memory", help="Memory that may be used, like 2GB.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+EngineOption = Annotated[Path, typer.Option("--engine", "-e", help="The .plan file.")]
+PlanArgument = Annotated[Path, typer.Argument(help="A .plan file.", show_default=False)]
+ImageArgument = Annotated[Path, typer.Argument(help="A picture.", show_default=False)]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`1920x1080` -> (height, width)."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise SizeError(f"{text!r} is no size; write it like 1920x1080.")
+    return int(parts[1]), int(parts[0])
+
+
+def parse_place(text: str) -> tuple[int, int]:
+    """`X,Y` -> (row, column)."""
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().lstrip("-").isdecimal() for part in parts):
+        raise CoordinateError(f"{text!r} is no place; write it like 120,80 (column, row).")
+    return int(parts[1]), int(parts[0])
+
+
+class ProgressBar:
+    """A bar with the time left on stderr, where that is a terminal; otherwise nothing."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bar: Any = None
+
+    def __enter__(self) -> Callable[[float], None] | None:
+        if not sys.stderr.isatty():
+            return None
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.start()
+        task = self._bar.add_task(self._name, total=1.0)
+        return lambda done: self._bar.update(task, completed=done)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
