@@ -21,10 +21,7 @@ import clit_deploy
 from benchmarks.common import alternate, clit_spec, liif_spec, random_plan, report
 from clit_deploy.bundle import Plan
 from clit_deploy.cascade import grids
-from clit_deploy.config import RuntimeName
 from clit_deploy.geometry import Axis, Slots, Span
-from clit_deploy.points import PointDecoder
-from clit_deploy.runtimes.ort import open_runtime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +81,6 @@ def measure(
     image = np.random.RandomState(0).rand(side, side, 3).astype(np.float32)
     size = (side * scale, side * scale)
     plan = Plan.open(path)
-    points = PointDecoder(plan, open_runtime(RuntimeName.CPU, threads))
     axis = (np.arange(size[0]) * 2 + 1) / size[0] - 1
     coords = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     tensor = torch.from_numpy(image)
@@ -92,7 +88,7 @@ def measure(
         seconds = alternate(
             {
                 "eager": lambda: model.render(tensor, size, scale),
-                "points": lambda: points.residuals(image, coords, size, scale),
+                "points": lambda: up.query(image, coords, scale=scale),
                 "plan": lambda: up.upscale(image, scale=scale),
             },
             {"eager": max(runs // 2, 1), "points": max(runs // 2, 1), "plan": runs},

@@ -16,7 +16,7 @@ class Family:
     """Where the three parts of a family are."""
 
     model: str
-    """An `ImplicitModel` (`models/base.py`)."""
+    """An `ImplicitModel` (`models/base.py`), as `module:Class`."""
     export: str
     """A `FamilyExport` (`export/family.py`)."""
     tables: str
@@ -24,13 +24,20 @@ class Family:
 
     def part(self, name: str) -> Any:
         """Import one of the parts."""
-        return pkgutil.resolve_name(f"clit_deploy.{getattr(self, name)}")
+        return pkgutil.resolve_name(getattr(self, name))
+
+
+def _own(model: str, export: str, tables: str) -> Family:
+    package = __package__
+    return Family(
+        f"{package}.models.{model}", f"{package}.export.{export}", f"{package}.tables.{tables}"
+    )
 
 
 FAMILIES = {
-    "clit": Family("models.clit:CLIT", "export.clit:ClitExport", "tables.clit:ClitTables"),
-    "liif": Family("models.liif:LIIF", "export.liif:LiifExport", "tables.liif:LiifTables"),
-    "lit": Family("models.lit:LIT", "export.lit:LitExport", "tables.lit:LitTables"),
-    "lte": Family("models.lte:LTE", "export.lte:LteExport", "tables.lte:LteTables"),
+    "clit": _own("clit:CLIT", "clit:ClitExport", "clit:ClitTables"),
+    "liif": _own("liif:LIIF", "liif:LiifExport", "liif:LiifTables"),
+    "lit": _own("lit:LIT", "lit:LitExport", "lit:LitTables"),
+    "lte": _own("lte:LTE", "lte:LteExport", "lte:LteTables"),
 }
 """By the name that checkpoints and plans give them."""

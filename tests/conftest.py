@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
 
 import clit_deploy
 from clit_deploy.bundle import Plan
+from clit_deploy.export import core
 from tests.helpers import DATA, posenc, tiny_checkpoint, tiny_clit, tiny_liif, tiny_lit, tiny_lte
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from clit_deploy.models.base import Encoder
 
 
 def pytest_report_header() -> str:
@@ -31,6 +37,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="ONNX Runtime has no CUDA provider here"))
         if "data" in item.keywords and not DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no reference data at {DATA}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_trace_an_encoder() -> Iterator[None]:
+    """Many tests export the same encoder with the same weights; tracing takes up to half a minute,
+    so each is traced once."""
+    traced: dict[bytes, onnx.ModelProto] = {}
+
+    def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
+        options = [
+            (name, [(k, v) for k, v in vars(part).items() if isinstance(v, (int, float))])
+            for name, part in encoder.named_modules()
+        ]
+        digest = hashlib.sha256(f"{encoder} {options}".encode())
+        for name, value in encoder.state_dict().items():
+            digest.update(name.encode() + value.numpy().tobytes())
+        key = digest.digest()
+        if key not in traced:
+            traced[key] = export_encoder(encoder)
+        copy = onnx.ModelProto()
+        copy.CopyFrom(traced[key])
+        return copy
+
+    export_encoder = core.encoder_graph
+    core.encoder_graph = encoder_graph
+    yield
+    core.encoder_graph = export_encoder
 
 
 @pytest.fixture(scope="session")

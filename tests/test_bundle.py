@@ -11,7 +11,7 @@ from PIL import Image
 
 from clit_deploy.bundle import Plan, make_plan
 from clit_deploy.errors import MissingFileError, PlanError
-from clit_deploy.manifest import Manifest
+from clit_deploy.manifest import FORMAT, Manifest
 
 
 def test_round_trip(plan, tmp_path):
@@ -129,11 +129,11 @@ def test_another_format_version(plan, tmp_path):
     path = tmp_path / "future.plan"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("manifest.json", future.to_json())
-    with pytest.raises(PlanError, match=r"format version 99.*reads version 1"):
+    with pytest.raises(PlanError, match=r"format version 99.*reads version 2"):
         Plan.open(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "family": "x"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format": 2, "family": "x"}'])
 def test_a_broken_manifest(text):
     with pytest.raises(PlanError, match="manifest"):
         Manifest.from_json(text)
@@ -143,7 +143,7 @@ def test_an_unknown_family(plan):
     from clit_deploy.tables import tables_of
 
     strange = dataclasses.replace(plan.manifest, family="thera")
-    with pytest.raises(PlanError, match=r"'thera'.*clit, liif, lte"):
+    with pytest.raises(PlanError, match=r"'thera'.*clit, liif, lit, lte"):
         tables_of(Plan(strange, {}))
 
 
@@ -151,4 +151,4 @@ def test_arrays_come_back(plans):
     arrays = Plan.open(plans["clit"]).arrays("tables.npz")
     assert arrays["bias_row"].shape == (4, 32)
     assert arrays["frequencies"].dtype == np.float64
-    assert json.loads(Plan.open(plans["clit"]).manifest.to_json())["format"] == 1
+    assert json.loads(Plan.open(plans["clit"]).manifest.to_json())["format"] == FORMAT

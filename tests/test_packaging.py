@@ -31,7 +31,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
 def test_options_in_the_readme_exist():
     text = (ROOT / "README.md").read_text()
     used = set(re.findall(r"clit-deploy (\w+)", text))
-    source = (ROOT / "clit_deploy" / "cli.py").read_text()
+    files = sorted((ROOT / "clit_deploy" / "cli").glob("*.py"))
+    source = "".join(path.read_text() for path in files)
     for command in used:
         assert f"\ndef {command}(" in source, command
     for option in set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)):

@@ -47,7 +47,7 @@ def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     unit = encoder.multiple
     dims = [torch.export.Dim(f"{side}_units", min=2) for side in SIDES]
     height, width = (unit * dim if unit > 1 else dim for dim in dims)
-    sample = torch.rand(1, 3, max(24, 3 * unit), max(40, 5 * unit))
+    sample = torch.rand(1, 3, *((3 * unit, 5 * unit) if unit > 1 else (24, 40)))
     with _quiet():
         program = torch.onnx.export(
             _Normalised(encoder).eval(),

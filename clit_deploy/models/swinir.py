@@ -202,7 +202,7 @@ class SwinIR(Encoder):
         # Fitted to ONNX Runtime, which keeps a buffer of every shape to the end of a run: 4.5 times
         # what is in use at once.
         attention = 2 * max(num_heads) * window_size**2
-        self.live_channels = 14 * embed_dim + 3 * hidden + attention + 1500
+        self.live_channels = 14 * embed_dim + 3 * hidden + attention + 1700
 
     def forward(self, x: Tensor) -> Tensor:
         """`[1, 3, h, w]` in -1 to 1, sides multiples of the window -> `[1, 64, h, w]`."""

@@ -7,11 +7,13 @@ from clit_deploy.errors import CheckpointError, MissingFileError, UnsupportedMod
 from clit_deploy.models import build_model, load_checkpoint
 from tests.helpers import (
     DATA,
+    posenc,
     ruled_weights,
     save_checkpoint,
     tiny_clit,
     tiny_encoder,
     tiny_liif,
+    tiny_lit,
     tiny_lte,
 )
 
@@ -145,7 +147,7 @@ def test_defaults_are_written_out(tmp_path):
     [
         (
             {"name": "thera", "args": {"encoder_spec": tiny_encoder()}},
-            "family 'thera'.*clit, liif, lte",
+            "family 'thera'.*clit, liif, lit, lte",
         ),
         (tiny_liif(encoder_spec={"name": "vgg", "args": {}}), "encoder 'vgg'"),
         (tiny_liif(encoder_spec={"name": "edsr", "args": {"depth": 3}}), "not know: depth"),
@@ -164,10 +166,25 @@ def test_defaults_are_written_out(tmp_path):
         (tiny_clit(head=5), "no multiple of 5"),
         (tiny_clit(local_attn=False), "without local attention"),
         (tiny_clit(imnet_num=1), "3 attention stages but 1"),
-        (tiny_clit(pb_spec={"name": "posenc", "args": {"posenc_type": "learn"}}), "'learn'"),
+        (tiny_clit(pb_spec=posenc("fourier")), "Unknown position encoding 'fourier'"),
+        (tiny_clit(pb_spec=posenc("sinusoid", complex_transform=True)), "must be false"),
+        (tiny_clit(pb_spec=posenc("sinusoid", phase=1)), "not know: phase"),
+        (tiny_clit(pb_spec=posenc("dpb", enc_dims=16, hidden_dims=8)), "only where they are equal"),
+        (tiny_lit(head=3), "no multiple of 3"),
+        (tiny_lit(local_ensemble=True), "no published configuration"),
+        (tiny_lit(pe_spec=None), "no pe_spec"),
+        (tiny_lit(pe_spec=posenc("sinusoid", enc_dims=16)), "must be true"),
+        (
+            tiny_lit(pe_spec=posenc("dpb", complex_transform=True, enc_dims=8, hidden_dims=8)),
+            "no waves",
+        ),
+        (
+            tiny_lit(pe_spec=posenc("learn", complex_transform=True, enc_dims=16, hidden_dims=8)),
+            "4 waves, but the frequency branch 8 channels",
+        ),
         ({"args": {}}, "'name' and 'args'"),
         ({"name": "liif", "args": ["a"]}, "no mapping"),
-        (tiny_clit(head=0), "do not fit"),
+        (tiny_clit(head=0), "no multiple of 0"),
         (tiny_clit(r=0), "at least 1"),
         (tiny_clit(stages=0), "at least 1"),
         (tiny_liif(imnet_spec={"name": "mlp", "args": {"out_dim": 1, "hidden_list": [8]}}), "RGB"),

@@ -1,0 +1,22 @@
+"""Every query reads its nearest grid pixel: a linear map of the feature and of the offset."""
+
+import torch
+from torch import nn
+
+from clit_deploy.models.base import ImplicitModel, sample
+from clit_deploy.models.ensemble import neighbours
+
+
+class Toy(ImplicitModel):
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+        self.linear = nn.Linear(encoder.out_dim + 2, 3)
+
+    def stage_maps(self, features, grid, stage):
+        return {"features": features}
+
+    def query(self, maps, coords, cell, stage):
+        (near,) = neighbours(coords, maps["features"].shape[-2:], ensemble=False)
+        feature = sample(maps["features"], near.at, "nearest")
+        return self.linear(torch.cat([feature, near.offset], dim=-1))

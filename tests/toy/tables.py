@@ -1,0 +1,8 @@
+"""Its tables are LIIF's for one neighbour, without a margin."""
+
+from clit_deploy.tables.liif import LiifTables
+
+
+class ToyTables(LiifTables):
+    def __init__(self, args, arrays):
+        super().__init__({"local_ensemble": False, "feat_unfold": False}, arrays)
