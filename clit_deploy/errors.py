@@ -53,6 +53,10 @@ class RuntimeUnavailableError(ClitDeployError, RuntimeError):
     """The runtime that was asked for is not present on this machine."""
 
 
+class TrainingError(ClitDeployError, ValueError):
+    """A training run that cannot start or go on."""
+
+
 class GraphRunError(ClitDeployError, RuntimeError):
     """A runtime cannot load or run a graph."""
 

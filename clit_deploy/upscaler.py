@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,13 +21,16 @@ from clit_deploy.scheduler import Job, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from clit_deploy.cascade import Level
     from clit_deploy.query import Queries
     from clit_deploy.scheduler import Layout
+
+log = logging.getLogger(__name__)
+
+DEFAULT = Path(__file__).parent / "default" / "clit-default.plan"
 
 LARGEST_VALUE = 2.0
 """Float images may overshoot white a little; 255 is another convention."""
@@ -35,7 +40,7 @@ MOST_THREADS = 256
 
 
 def load(
-    plan: str | Path | Plan,
+    plan: str | Path | Plan | None = None,
     *,
     runtime: str = "auto",
     threads: int | None = None,
@@ -44,7 +49,7 @@ def load(
     """Open a plan; use the result in a `with` statement, or close it.
 
     Args:
-        plan: the `.plan` file.
+        plan: the `.plan` file; None for the model that ships with the package.
         runtime: `cpu`, `cuda`, or `auto` for the best that is present.
         threads: processors to use; by default all that this process may use.
         max_memory: bytes that the process may hold, a number or like `2GB`.
@@ -62,7 +67,7 @@ class Upscaler:
 
     def __init__(
         self,
-        plan: str | Path | Plan,
+        plan: str | Path | Plan | None = None,
         *,
         runtime: str = "auto",
         threads: int | None = None,
@@ -80,7 +85,7 @@ class Upscaler:
             raise RuntimeUnavailableError(
                 f"threads is {threads}; a number from 1 to {MOST_THREADS} is needed."
             )
-        self.plan = plan if isinstance(plan, Plan) else Plan.open(plan)
+        self.plan = plan if isinstance(plan, Plan) else Plan.open(plan or default_plan())
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         if self.max_memory is not None:
             memory.return_freed_blocks()
@@ -250,6 +255,18 @@ class Upscaler:
     ) -> Iterator[NDArray[np.float32]]:
         """The output from top to bottom, `[rows, W, 3]` at a time, not clipped."""
         return self._scheduler.strips(job, forecast.layout, progress)
+
+
+def default_plan() -> Path:
+    """The plan that ships with the package; that it is used is said once."""
+    global _said
+    if not _said:
+        log.warning("no plan is named, so the default model is used (%s)", DEFAULT.name)
+        _said = True
+    return DEFAULT
+
+
+_said = False
 
 
 def unit_range(image: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from clit_deploy import __version__
-from clit_deploy.cli import export, inspect, run, views
+from clit_deploy.cli import export, inspect, run, train, views
 from clit_deploy.errors import ClitDeployError, OutputError
 
 app = typer.Typer(
@@ -96,6 +96,8 @@ COMMANDS = (
     inspect.verify,
     views.warp,
     views.attention,
+    train.train,
+    train.evaluate,
 )
 for command in COMMANDS:
     app.command()(command)

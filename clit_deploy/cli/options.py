@@ -25,7 +25,10 @@ MemoryOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
-EngineOption = Annotated[Path, typer.Option("--engine", "-e", help="The .plan file.")]
+DefaultEngineOption = Annotated[
+    Path | None,
+    typer.Option("--engine", "-e", help="The .plan file [default: the model that ships with it]."),
+]
 PlanArgument = Annotated[Path, typer.Argument(help="A .plan file.", show_default=False)]
 ImageArgument = Annotated[Path, typer.Argument(help="A picture.", show_default=False)]
 
@@ -38,6 +41,14 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise SizeError(f"{text!r} is no size; write it like 1920x1080.")
     return int(parts[1]), int(parts[0])
+
+
+def parse_scales(text: str) -> list[float]:
+    """`2,3.5,4` -> numbers."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise SizeError(f"{text!r} are no scales; write them like 2,3.5,4.") from error
 
 
 def parse_place(text: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from clit_deploy.cli.options import (
-    EngineOption,
+    DefaultEngineOption,
     ForceOption,
     JsonOption,
     MemoryOption,
@@ -24,7 +24,7 @@ from clit_deploy.config import RuntimeName
 
 def run(
     images: Annotated[list[Path], typer.Argument(help="Images to upscale.", show_default=False)],
-    engine: EngineOption,
+    engine: DefaultEngineOption = None,
     scale: Annotated[float | None, typer.Option(help="Factor of both sides, 1 or more.")] = None,
     size: Annotated[str | None, typer.Option(help="Output size, WIDTHxHEIGHT.")] = None,
     width: Annotated[int | None, typer.Option(help="Output width; keeps the aspect.")] = None,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from clit_deploy.cli.options import (
-    EngineOption,
+    DefaultEngineOption,
     ForceOption,
     ImageArgument,
     JsonOption,
@@ -28,7 +28,6 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Output file.
 
 def warp(
     image: ImageArgument,
-    engine: EngineOption,
     matrix: Annotated[
         str,
         typer.Option(
@@ -39,6 +38,7 @@ def warp(
     ],
     size: Annotated[str, typer.Option(help="Output size, WIDTHxHEIGHT.")],
     output: OutputOption,
+    engine: DefaultEngineOption = None,
     max_memory: MemoryOption = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
@@ -71,9 +71,9 @@ def warp(
 
 def attention(
     image: ImageArgument,
-    engine: EngineOption,
     at: Annotated[str, typer.Option(help="Output pixel X,Y (column, row) that looks.")],
     output: OutputOption,
+    engine: DefaultEngineOption = None,
     scale: Annotated[float | None, typer.Option(help="Factor of both sides, 1 or more.")] = None,
     size: Annotated[str | None, typer.Option(help="Output size, WIDTHxHEIGHT.")] = None,
     max_memory: MemoryOption = None,

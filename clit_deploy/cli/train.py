@@ -1,0 +1,103 @@
+"""`clit-deploy train` and `clit-deploy evaluate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clit_deploy.cli.options import (
+    DefaultEngineOption,
+    JsonOption,
+    MemoryOption,
+    ProgressBar,
+    RuntimeOption,
+    ThreadsOption,
+    parse_scales,
+)
+from clit_deploy.config import RuntimeName
+from clit_deploy.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from clit_deploy.evaluate import Score
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="What to train, a TOML file.")],
+    data: Annotated[Path, typer.Option("--data", help="A folder of pictures.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The run's folder; an unfinished run goes on.")
+    ],
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+) -> None:
+    """Train a cascade stage by stage; a run that was stopped goes on where it was."""
+    try:
+        from clit_deploy.training.config import read_config
+        from clit_deploy.training.loop import train as train_model
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"Training needs {error.name}, which is not installed; "
+            "install it with pip install 'clit-deploy[train]'."
+        ) from error
+
+    wanted = read_config(config)
+    total = sum(phase.steps for phase in wanted.phases)
+    before = [sum(p.steps for p in wanted.phases[:k]) for k in range(len(wanted.phases))]
+    with ProgressBar(config.stem) as bar:
+
+        def progress(report: dict[str, float]) -> None:
+            if bar:
+                bar((before[int(report["phase"]) - 1] + report["step"]) / total)
+
+        path = train_model(wanted, data, output, device=device, progress=progress)
+    typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    typer.echo(f"log: {output / 'log.csv'}, plot: {output / 'log.png'}")
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="A folder of high-resolution pictures.")],
+    engine: DefaultEngineOption = None,
+    scales: Annotated[str, typer.Option(help="Scales, like 2,3,4.")] = "2,3,4,6,12",
+    border: Annotated[
+        int | None, typer.Option(min=0, help="Pixels left out at the edges [default: the scale].")
+    ] = None,
+    rgb: Annotated[bool, typer.Option("--rgb", help="Compare all colours, not luminance.")] = False,
+    max_memory: MemoryOption = None,
+    runtime: RuntimeOption = RuntimeName.AUTO,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a plan on pictures: PSNR and SSIM, with bicubic beside it."""
+    from clit_deploy.evaluate import evaluate as score_all
+    from clit_deploy.upscaler import load
+
+    wanted = parse_scales(scales)
+    with (
+        load(engine, runtime=runtime.value, threads=threads, max_memory=max_memory) as up,
+        ProgressBar(data.name) as progress,
+    ):
+        scores = score_all(up, data, wanted, border=border, luminance=not rgb, progress=progress)
+        name = up.runtime.name
+    if as_json:
+        rows = [dataclasses.asdict(score) for score in scores]
+        typer.echo(json.dumps({"data": str(data), "runtime": name, "scores": rows}, indent=1))
+        return
+    typer.echo(
+        f"{data.name}, {len(scores) // len(wanted)} pictures, {'RGB' if rgb else 'Y'}, {name}"
+    )
+    typer.echo("| scale | plan dB | bicubic dB | plan SSIM | bicubic SSIM |")
+    typer.echo("| --- | --- | --- | --- | --- |")
+    for scale in wanted:
+        typer.echo(_line(scale, [score for score in scores if score.scale == scale]))
+
+
+def _line(scale: float, scores: list[Score]) -> str:
+    fields = ("psnr", "bicubic_psnr", "ssim", "bicubic_ssim")
+    means = [statistics.fmean(getattr(score, field) for score in scores) for field in fields]
+    digits = (2, 2, 4, 4)
+    cells = [f"{mean:.{d}f}" for mean, d in zip(means, digits, strict=True)]
+    return f"| x{scale:g} | {' | '.join(cells)} |"
