@@ -130,6 +130,9 @@ class Manifest:
     tables: str
     """The member with the arrays that the host's tables are made from."""
     precision: str
+    """Type of the arithmetic."""
+    half_weights: bool
+    """Whether weights are stored as float16, to be widened when they are loaded."""
     opset: int
     source: Source
     versions: dict[str, str]

@@ -15,10 +15,11 @@ def describe(path: Path, manifest: Manifest) -> str:
     """What a plan holds, a line for each thing."""
     args = manifest.hyperparameters
     encoder = args.get("encoder_spec", {}).get("name", "unknown")
+    stored = ", weights stored as fp16" if manifest.half_weights else ""
     lines = [
         f"{path.name}  {path.stat().st_size / 1e6:.1f} MB  format {manifest.format}",
         f"  model      {manifest.family}, encoder {encoder}, {_stages(manifest)}",
-        f"  precision  {manifest.precision}, opset {manifest.opset}",
+        f"  precision  {manifest.precision}{stored}, opset {manifest.opset}",
         f"  encoder    {_encoder(manifest.encoder)}",
         f"  source     {manifest.source.name}  sha256 {manifest.source.sha256[:16]}",
         f"  made with  {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}",

@@ -17,6 +17,9 @@ def export(
         Path | None, typer.Option("--output", "-o", help="The plan [default: CHECKPOINT.plan].")
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Type of the graphs.")] = Precision.FP32,
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="Store weights as float16: half the file.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")] = False,
 ) -> None:
     """Turn a checkpoint into a plan, and prove that it computes the same."""
@@ -28,6 +31,7 @@ def export(
         checkpoint,
         output,
         precision=precision.value,
+        half_weights=half_weights,
         progress=lambda step: typer.echo(f"  {step}", err=True),
     )
     from clit_deploy.bundle import Plan

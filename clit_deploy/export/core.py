@@ -22,6 +22,8 @@ try:
     from clit_deploy.export.builder import OPSET
     from clit_deploy.export.encoder import encoder_graph
     from clit_deploy.export.passes import clean
+    from clit_deploy.export.passes.check import check
+    from clit_deploy.export.passes.halve_weights import halve_weights
     from clit_deploy.export.proof import prove
     from clit_deploy.models import Checkpoint, load_checkpoint
 except ModuleNotFoundError as error:
@@ -44,6 +46,7 @@ def export_checkpoint(
     plan: str | Path | None = None,
     *,
     precision: str = "fp32",
+    half_weights: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Turn a published checkpoint into a plan, and prove that the plan computes the same.
@@ -52,6 +55,7 @@ def export_checkpoint(
         checkpoint: a file with `{'model': {'name', 'args', 'sd'}, ...}`.
         plan: where to write; by default the checkpoint's name with `.plan`.
         precision: `fp32`. An existing plan of that name is replaced.
+        half_weights: store weights as float16, at half the size; arithmetic stays float32.
         progress: is told what is being done.
 
     Returns: the plan's path.
@@ -73,7 +77,7 @@ def export_checkpoint(
         raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
     tell(f"reading {checkpoint.name}")
     loaded = load_checkpoint(checkpoint)
-    made = build_plan(loaded, kind, tell)
+    made = build_plan(loaded, kind, tell, half_weights=half_weights)
     tell("proving the graphs against the PyTorch model")
     made = prove(made, loaded.model)
     tell(f"writing {target.name}")
@@ -85,19 +89,26 @@ def default_plan(checkpoint: Path) -> Path:
     return checkpoint.parent / f"{checkpoint.stem}.plan"
 
 
-def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], None]) -> Plan:
+def build_plan(
+    source: Checkpoint,
+    precision: Precision,
+    tell: Callable[[str], None],
+    *,
+    half_weights: bool = False,
+) -> Plan:
     """All graphs and tables of a model, as a plan in memory without its proof."""
     model = source.model
     family: FamilyExport = FAMILIES[source.spec["name"]].part("export")(model)
     stages = tuple(family.describe(stage) for stage in range(model.stages))
     tell("exporting the encoder")
-    members = {"encoder.onnx": _bytes(encoder_graph(model.encoder))}
+    graphs = {"encoder.onnx": encoder_graph(model.encoder)}
     for index, stage in enumerate(stages):
         tell(f"exporting stage {index + 1} of {len(stages)}")
-        members[stage.project] = _bytes(family.project(index))
-        members[stage.decode] = _bytes(family.decode(index))
-        members[stage.point] = _bytes(family.point(index))
-    members |= {name: _bytes(graph) for name, graph in family.shared().items()}
+        graphs[stage.project] = family.project(index)
+        graphs[stage.decode] = family.decode(index)
+        graphs[stage.point] = family.point(index)
+    graphs |= family.shared()
+    members = {name: _bytes(graph, half_weights) for name, graph in graphs.items()}
     members["tables.npz"] = pack_arrays(family.arrays())
     channels = model.encoder.out_dim
     manifest = Manifest(
@@ -115,6 +126,7 @@ def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], N
         bilinear_base=model.bilinear_base,
         tables="tables.npz",
         precision=precision.value,
+        half_weights=half_weights,
         opset=OPSET,
         source=Source(source.name, source.sha256),
         versions={
@@ -126,6 +138,9 @@ def build_plan(source: Checkpoint, precision: Precision, tell: Callable[[str], N
     return make_plan(manifest, members)
 
 
-def _bytes(model: onnx.ModelProto) -> bytes:
-    serialised: bytes = clean(model).SerializeToString(deterministic=True)
+def _bytes(model: onnx.ModelProto, half_weights: bool) -> bytes:
+    model = clean(model)
+    if half_weights:
+        model = check(halve_weights(model))
+    serialised: bytes = model.SerializeToString(deterministic=True)
     return serialised

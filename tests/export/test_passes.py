@@ -3,13 +3,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import clit_deploy
+from clit_deploy.bundle import Plan
 from clit_deploy.errors import ProofError
 from clit_deploy.export.passes import clean
 from clit_deploy.export.passes.check import check
 from clit_deploy.export.passes.fold_constants import fold_constants
+from clit_deploy.export.passes.halve_weights import SMALLEST, halve_weights
 from clit_deploy.export.passes.pin_versions import pin_versions
 from clit_deploy.export.passes.remove_identities import remove_identities
 from clit_deploy.export.passes.strip_metadata import strip_metadata
+from clit_deploy.report import describe
 
 
 def model(*nodes, constants=(), opset=20):
@@ -89,3 +93,31 @@ def test_all_passes_together_keep_the_function():
     )
     assert kinds(made) == ["Mul"]
     onnx.checker.check_model(made)
+
+
+def test_half_weights_are_stored_small_and_run_the_same(plans, tmp_path):
+    plan = clit_deploy.export_checkpoint(
+        plans["clit"].with_suffix(".pth"), tmp_path / "half.plan", half_weights=True
+    )
+    whole, half = Plan.open(plans["clit"]), Plan.open(plan)
+    assert half.manifest.half_weights
+    assert len(half.read("stage0.decode.onnx")) < 0.7 * len(whole.read("stage0.decode.onnx"))
+    for name in half.manifest.digests:
+        if name.endswith(".onnx"):
+            model = onnx.load_from_string(half.read(name))
+            large = [i for i in model.graph.initializer if np.prod(i.dims) >= SMALLEST]
+            assert all(i.data_type != onnx.TensorProto.FLOAT for i in large)
+    image = np.random.RandomState(0).rand(9, 8, 3).astype(np.float32)
+    results = []
+    for path in (whole, half):
+        with clit_deploy.load(path) as up:
+            results.append(up.upscale(image, scale=5, clip=False))
+    assert np.abs(results[0] - results[1]).max() / results[0].std() < 1e-2
+    assert not np.array_equal(*results)
+    assert "weights stored as fp16" in describe(plan, half.manifest)
+
+
+def test_weights_that_float16_cannot_hold_stay():
+    weight = numpy_helper.from_array(np.full((20, 20), 1e6, np.float32), "w")
+    made = halve_weights(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [weight])))
+    assert made.graph.initializer[0].data_type == onnx.TensorProto.FLOAT
