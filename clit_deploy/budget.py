@@ -11,11 +11,14 @@ from clit_deploy import memory
 from clit_deploy.cascade import Size, grids
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import MemoryBudgetError
+from clit_deploy.query import PATCH
 from clit_deploy.scheduler import Layout
 from clit_deploy.stage import cells_at_once
 from clit_deploy.tiling import smallest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from clit_deploy.manifest import Manifest
     from clit_deploy.scheduler import Job, Scheduler
 
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 
 TILES = (512, 384, 320, 256, 192, 160, 128, 96, 64, 48, 32, 24, 16)
 BLOCKS = (256, 128, 64)
+BATCHES = (2048, 1024, 512, 256, 128, 64)
+"""Single queries at a time."""
 LARGEST_CELL = 64
 """Queries of a cell along one axis, at most: smaller blocks keep a cell from growing past it."""
 
@@ -50,25 +55,57 @@ def choose(scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: 
     Raises:
         MemoryBudgetError: not even the smallest cut fits; the message has the number needed.
     """
-    now = memory.resident()
-    free = memory.available()
+    held = job.output[0] * job.output[1] * held_per_pixel + memory.resident()
+    ways = (
+        Forecast(layout, held + working_memory(scheduler, job, layout))
+        for layout in layouts(scheduler, job)
+    )
+    return _first_that_fits(
+        ways,
+        allowed,
+        f"An output of {job.output[1]}x{job.output[0]} pixels",
+        f"ask for a smaller output{', or write a PNG, which is streamed' * bool(held_per_pixel)}",
+    )
+
+
+def choose_points(scheduler: Scheduler, job: Job, allowed: int | None, held: int) -> Forecast:
+    """The largest tile and batch of single queries whose predicted peak fits; see `choose`.
+
+    The job's output matters only for the stages that it asks for; `held` is bytes.
+    """
+    held += memory.resident()
+    sides = dict.fromkeys(layout.tile for layout in layouts(scheduler, job))
+    ways = (
+        Forecast(Layout(tile, batch), held + point_memory(scheduler, job, Layout(tile, batch)))
+        for batch, tile in itertools.product(BATCHES, sides)
+    )
+    size = f"{job.size[1]}x{job.size[0]}"
+    return _first_that_fits(
+        ways, allowed, f"Querying a picture of {size}", "take a smaller picture"
+    )
+
+
+def _first_that_fits(
+    ways: Iterable[Forecast], allowed: int | None, what: str, repair: str
+) -> Forecast:
+    now, free = memory.resident(), memory.available()
     limits = [allowed, None if free is None else now + free]
     limit = min((known for known in limits if known is not None), default=None)
-    held = job.output[0] * job.output[1] * held_per_pixel + now
-    forecasts = []
-    for layout in layouts(scheduler, job):
-        need = held + working_memory(scheduler, job, layout)
-        forecasts.append(Forecast(layout, need))
-        if limit is None or need <= limit:
-            log.info("tile %d, block %d, peak %s", layout.tile, layout.block, show_bytes(need))
-            return forecasts[-1]
-    least = min(forecast.peak for forecast in forecasts)
+    least: int | None = None
+    for way in ways:
+        if limit is None or way.peak <= limit:
+            log.info("tile %d, block %d, peak %s", *_shown(way))
+            return way
+        least = way.peak if least is None else min(least, way.peak)
     raise MemoryBudgetError(
-        f"An output of {job.output[1]}x{job.output[0]} pixels needs about {show_bytes(least)} "
-        f"with the smallest tiles; {show_bytes(limit or 0)} is "
-        f"{'allowed' if limit == allowed else 'available'}. Allow more, ask for a smaller output"
-        f"{', or write a PNG, which is streamed' if held_per_pixel else ''}."
+        f"{what} needs about {show_bytes(least or 0)} with the smallest tiles; "
+        f"{show_bytes(limit or 0)} is {'allowed' if limit == allowed else 'available'}. "
+        f"Allow more, or {repair}."
     )
+
+
+def _shown(way: Forecast) -> tuple[int, int, str]:
+    return way.layout.tile, way.layout.block, show_bytes(way.peak)
 
 
 def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
@@ -85,16 +122,29 @@ def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
 
 def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """Bytes that rendering with `layout` takes beside what the process holds already."""
-    manifest = scheduler.manifest
-    height, width = scheduler.encoder.padded_size(job.size)
-    rows = scheduler.encoder.tiles(height, layout.tile, manifest.margin)
-    tile_pixels = len(rows[0].seen) * min(layout.tile, width)
-    band = max(len(row.valid) for row in rows) * width * manifest.encoder.channels * 4
-    encoding = tile_pixels * manifest.encoder.bytes_per_pixel
     strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
-    decoding = max(_stages(manifest, job, layout, scheduler.runtime.workers))
+    decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.workers))
     # Freed memory stays with the allocators, so the parts add up.
-    return SLACK + (band + encoding + strip + decoding) * 11 // 10
+    return SLACK + (_encoding(scheduler, job, layout.tile) + strip + decoding) * 11 // 10
+
+
+def point_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
+    """The same for single queries, `layout.block` of them at a time."""
+    needs = []
+    for info in scheduler.manifest.stages[: scheduler.depth(job)]:
+        side = PATCH + info.before + info.after + 2
+        needs.append(side * side * info.project_bytes + layout.block * info.point_bytes)
+    return SLACK + (_encoding(scheduler, job, layout.tile) + max(needs)) * 11 // 10
+
+
+def _encoding(scheduler: Scheduler, job: Job, tile: int) -> int:
+    """A tile in the encoder, and the features of a row of tiles."""
+    info = scheduler.encoder.info
+    height, width = scheduler.encoder.padded_size(job.size)
+    rows = scheduler.encoder.tiles(height, tile, scheduler.manifest.margin)
+    pixels = len(rows[0].seen) * min(tile, width)
+    band = max(len(row.valid) for row in rows) * width * info.channels * 4
+    return band + pixels * info.bytes_per_pixel
 
 
 def _stages(manifest: Manifest, job: Job, layout: Layout, workers: int) -> list[int]:

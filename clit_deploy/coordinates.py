@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clit_deploy.cascade import LARGEST_SCALE, output_size
 from clit_deploy.errors import CoordinateError
 from clit_deploy.query import Queries
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.cascade import Size
+
+FLOAT32_NOISE = 5e-7
+"""How far the steps of a regular grid differ where it was computed in float32."""
 
 FINEST = 4.0
 """Pixels are answered at a quarter of an image pixel unless asked otherwise: the largest scale
@@ -43,14 +48,17 @@ def queries_of(coords: Any, cell: Any, image: Size) -> Queries:
         )
     sides = np.array(image, np.float64)
     if cell is None:
-        size = spacing(places)
-        size = 2 / sides / FINEST if size is None else size
+        found = spacing(places)
+        size = 2 / sides / FINEST if found is None else np.minimum(found, 2 / sides)
     else:
         size = _numbers(cell, "cell")
-        if size.shape not in ((2,), places.shape) or not (size > 0).all():
+        least = 2 / sides / LARGEST_SCALE
+        fits = size.shape in ((2,), places.shape) and ((size >= least) & (size <= 2)).all()
+        if not fits:
             raise CoordinateError(
-                f"The cell is {list(size.shape)}, from {size.min(initial=np.inf):g}; it must be "
-                f"positive, [2] or {list(places.shape)}: height and width of a pixel in -1..1."
+                f"The cell is {list(size.shape)}, from {size.min(initial=np.inf):g} to "
+                f"{size.max(initial=0):g}; height and width of a pixel must be [2] or "
+                f"{list(places.shape)}, at most 2 (the whole image) and at least {least.max():.1g}."
             )
     return Queries((places + 1) / 2 * sides, size.reshape(-1, 2) / 2 * sides)
 
@@ -61,22 +69,43 @@ def pixel_query(at: tuple[int, int], image: Size, output: Size) -> Queries:
     Raises:
         CoordinateError: there is no such pixel.
     """
-    inside = len(at) == 2 and all(0 <= a < side for a, side in zip(at, output, strict=True))
-    if not inside:
+    try:
+        row, col = (operator.index(a) for a in at)
+    except (TypeError, ValueError) as error:
+        raise CoordinateError(f"at is {at!r}; it must be a row and a column.") from error
+    if not (0 <= row < output[0] and 0 <= col < output[1]):
         raise CoordinateError(
-            f"There is no output pixel at row and column {tuple(at)}; the output has "
+            f"There is no output pixel at row {row} and column {col}; the output has "
             f"{output[0]} rows and {output[1]} columns."
         )
     sides, outputs = np.array(image, np.float64), np.array(output, np.float64)
-    centre = (2 * np.array(at) + 1) * sides / (2 * outputs)
+    centre = (2 * np.array((row, col)) + 1) * sides / (2 * outputs)
     return Queries(centre[None], (sides / outputs)[None])
 
 
-def output_of(queries: Queries, image: Size) -> tuple[Size, float]:
-    """The size and the scale of an output with pixels like those asked for (the median one)."""
-    cell = np.median(queries.cell, axis=0)
-    ratio = np.maximum(1 / cell, 1)
-    return (round(image[0] * ratio[0]), round(image[1] * ratio[1])), float(ratio.max())
+def output_of(queries: Queries, image: Size, scale: float | None = None) -> tuple[Size, float]:
+    """The size and the scale of an output with pixels like those asked for (the median one).
+
+    Args:
+        queries: with the size of their pixels.
+        image: its height and width.
+        scale: asks for the stages of a larger or smaller scale than the pixels come to.
+
+    Raises:
+        SizeError: a scale that makes no sense.
+        CoordinateError: pixels that are too small.
+    """
+    ratio = 1 / np.maximum(np.median(queries.cell, axis=0), 1e-300)
+    if ratio.max() > LARGEST_SCALE:
+        raise CoordinateError(
+            f"The pixels that are asked for are {ratio.max():.2g} times as fine as the image's; "
+            f"at most {LARGEST_SCALE:,} times makes sense."
+        )
+    rows, cols = (max(round(side * r), side) for side, r in zip(image, ratio, strict=True))
+    if scale is None:  # from whole pixels, so that x4 is 4 and not the float above it
+        return (rows, cols), max(rows / image[0], cols / image[1])
+    wished, checked = output_size(image, scale, None)
+    return (max(rows, wished[0]), max(cols, wished[1])), checked
 
 
 def spacing(coords: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -85,7 +114,7 @@ def spacing(coords: NDArray[np.float64]) -> NDArray[np.float64] | None:
     for axis in range(2):
         values = np.unique(coords[:, axis])
         gaps = np.diff(values)
-        if not len(gaps) or np.ptp(gaps) > 1e-6 * gaps.max():
+        if not len(gaps) or np.ptp(gaps) > max(1e-6 * gaps.max(), FLOAT32_NOISE):
             return None
         steps.append((values[-1] - values[0]) / len(gaps))
         count *= len(values)

@@ -46,8 +46,10 @@ class EncoderInfo:
     multiple: int = 1
     """Sides of images and tiles, and starts of tiles, are multiples of this; the image is mirrored
     at its lower and right edges until it fits."""
+    exact: bool = True
+    """Whether the halo makes tiles equal the whole."""
     tiling: TiledCase | None = None
-    """Where no halo makes tiles exact: what they cost on a test picture, at worst."""
+    """Where it does not: what the smallest tiles cost on a test picture."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class StageInfo:
     """Working memory of decode, bytes a cell, estimated."""
     query_bytes: int
     """Working memory of decode, bytes a query, estimated."""
+    point_bytes: int
+    """Working memory of point, bytes a query, estimated."""
     chunk_queries: int
     """Queries that decode at once best on a CPU."""
     chunk_cells: int

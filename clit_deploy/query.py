@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.geometry import Points, Span
-from clit_deploy.maps import MapMaker
 from clit_deploy.pairs import PairTable
-from clit_deploy.tables import tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,13 +22,13 @@ if TYPE_CHECKING:
 
     from clit_deploy.bundle import Plan
     from clit_deploy.cascade import Level
-    from clit_deploy.encoder import Encoder, Features
+    from clit_deploy.encoder import Features
     from clit_deploy.geometry import Anchor, Axis
+    from clit_deploy.maps import MapMaker
     from clit_deploy.runtimes.base import Runner, Runtime
-    from clit_deploy.tables.base import Feeds
-
-BATCH = 2048
-"""Queries that a point graph takes at once."""
+    from clit_deploy.scheduler import Job, Layout, Scheduler
+    from clit_deploy.tables.base import Feeds, Tables
+    from clit_deploy.tiling import Tile
 
 PATCH = 64
 """Side of a patch in pixels of the finest grid: its maps take some ten megabytes."""
@@ -57,28 +55,32 @@ class Queries:
 
 
 class PointStage:
-    """The graphs of one stage that answer single queries."""
+    """The graphs of one stage that answer single queries, each loaded when it is first needed."""
 
-    def __init__(self, index: int, plan: Plan, runtime: Runtime) -> None:
-        self.info = plan.manifest.stages[index]
-        self.tables = tables_of(plan)
-        self._maps = MapMaker(index, plan, runtime, self.tables)
+    def __init__(self, maps: MapMaker, plan: Plan, runtime: Runtime, tables: Tables) -> None:
+        self.info = maps.info
+        self._maps, self._tables = maps, tables
         self._plan, self._runtime = plan, runtime
         self._runners: dict[str, Runner] = {}
-        self._pairs = PairTable(self._runner(self.info.pairs)) if self.info.pairs else None
 
     def run(
-        self, graph: str, features: Features, level: Level, queries: Queries, scale: float
+        self,
+        graph: str,
+        features: Features,
+        level: Level,
+        queries: Queries,
+        scale: float,
+        batch: int,
     ) -> NDArray[np.float32]:
-        """A point graph's answers to queries that lie near one another."""
+        """A point graph's answers to queries that lie near one another, `batch` at a time."""
         rows, cols = (queries.on(axis, level.rise[axis], self.info.anchor) for axis in range(2))
         spans = [_span(points.pixels()) for points in (rows, cols)]
         maps = self._maps.make(features, level, *spans)
         # The maps begin `before` pixels ahead of the first cell.
         origin = np.array([span.start - self.info.before for span in spans])
         answers = []
-        for start in range(0, len(queries.at), BATCH):
-            part = slice(start, start + BATCH)
+        for start in range(0, len(queries.at), batch):
+            part = slice(start, start + batch)
             feeds = self._feeds(rows.take(part), cols.take(part), origin, scale)
             answers.append(self._runner(graph).run({"maps": maps, **feeds}))
         return np.concatenate(answers)
@@ -87,11 +89,13 @@ class PointStage:
         pixel = np.stack([rows.pixels(), cols.pixels()], axis=-1) - origin
         feeds = {
             "pixel": pixel.astype(np.float32),
-            "cell": self.tables.cell(rows, cols, scale),
-            **self.tables.axis("row", rows),
-            **self.tables.axis("col", cols),
+            "cell": self._tables.cell(rows, cols, scale),
+            **self._tables.axis("row", rows),
+            **self._tables.axis("col", cols),
         }
-        return {**feeds, **self._pairs.of_points(rows, cols)} if self._pairs else feeds
+        if self.info.pairs:
+            feeds |= PairTable(self._runner(self.info.pairs)).of_points(rows, cols)
+        return feeds
 
     def _runner(self, graph: str) -> Runner:
         if graph not in self._runners:
@@ -102,37 +106,37 @@ class PointStage:
 class PointScheduler:
     """All stages of a plan for single queries, fed from encoder tiles."""
 
-    def __init__(self, plan: Plan, runtime: Runtime, encoder: Encoder) -> None:
+    def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
         self.manifest = plan.manifest
-        self.encoder = encoder
-        self.stages = [PointStage(k, plan, runtime) for k in range(len(plan.manifest.stages))]
+        self.encoder = scheduler.encoder
+        self._plan, self._scheduler = plan, scheduler
+        self._stages: dict[int, PointStage] = {}
+        self._last: tuple[NDArray[np.float32], Tile, Features] | None = None
 
     def residuals(
         self,
-        image: NDArray[np.float32],
+        job: Job,
         queries: Queries,
-        stages: list[Level],
-        scale: float,
-        tile: int,
+        layout: Layout,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
         """Answers without the bilinear base, `[q, 3]`.
 
         Args:
-            image: `[h, w, 3]`, 0 to 1.
+            job: the image, and the output that decides the cascade.
             queries: inside the image.
-            stages: the grids of the stages that run.
-            scale: the scale that the cascade was chosen for.
-            tile: side of an encoder tile.
+            layout: side of an encoder tile, and queries at a time.
             progress: is told the part that is done.
         """
+        stages = self._scheduler.levels(job)
         result = np.empty((len(queries.at), 3), np.float32)
         done = 0
-        for features, some in self.patches(image, queries, len(stages), tile):
+        for features, some in self._patches(job.image, queries, len(stages), layout.tile):
             part = queries.take(some)
             total = np.zeros((len(some), 3), np.float32)
-            for stage, level in zip(self.stages, stages, strict=False):
-                answer = stage.run(stage.info.point, features, level, part, scale)
+            for index, level in enumerate(stages):
+                stage = self._stage(index)
+                answer = stage.run(stage.info.point, features, level, part, job.scale, layout.block)
                 total = answer + np.float32(self.manifest.decay) * total
             result[some] = total
             done += len(some)
@@ -140,39 +144,49 @@ class PointScheduler:
                 progress(done / len(result))
         return result
 
-    def attention(
-        self,
-        image: NDArray[np.float32],
-        query: Queries,
-        stages: list[Level],
-        scale: float,
-        tile: int,
-    ) -> list[NDArray[np.float32]]:
+    def attention(self, job: Job, query: Queries, layout: Layout) -> list[NDArray[np.float32]]:
         """The attention of one query, `[heads, 2r + 1, 2r + 1]` for every stage that runs."""
-        features, _ = next(self.patches(image, query, len(stages), tile))
+        stages = self._scheduler.levels(job)
+        features, _ = next(self._patches(job.image, query, len(stages), layout.tile))
         found = []
-        for stage, level in zip(self.stages, stages, strict=False):
+        for index, level in enumerate(stages):
+            stage = self._stage(index)
             graph = stage.info.attention
             assert graph is not None  # noqa: S101  (the caller asks only then)
-            flat = stage.run(graph, features, level, query, scale)[0]
+            flat = stage.run(graph, features, level, query, job.scale, 1)[0]
             side = math.isqrt(flat.shape[1])
             found.append(flat.reshape(-1, side, side).transpose(0, 2, 1))  # graphs: column first
         return found
 
-    def patches(
+    def _stage(self, index: int) -> PointStage:
+        if index not in self._stages:
+            scheduler = self._scheduler
+            self._stages[index] = PointStage(
+                scheduler.maps(index), self._plan, scheduler.runtime, scheduler.tables
+            )
+        return self._stages[index]
+
+    def _encode(self, image: NDArray[np.float32], rows: Tile, tile: int) -> Features:
+        """One row of tiles; the last one is kept, for the next queries are likely to be near."""
+        if self._last is None or self._last[0] is not image or self._last[1] != rows:
+            self._last = None  # or it would stay while the next one is encoded
+            self._last = image, rows, self.encoder.encode(self.encoder.pad(image), rows, tile)
+        return self._last[2]
+
+    def _patches(
         self, image: NDArray[np.float32], queries: Queries, stages: int, tile: int
     ) -> Iterator[tuple[Features, NDArray[np.int64]]]:
         """Features, and the queries that they answer: patch by patch of the image."""
         height, width, _ = image.shape
         inside = np.minimum(queries.at.astype(np.int64), (height - 1, width - 1))
-        padded = self.encoder.pad(image)
+        padded = self.encoder.padded_size((height, width))
         side = max(PATCH // 4 ** (stages - 1), 1)
-        for rows in self.encoder.tiles(len(padded), tile, self.manifest.margin):
+        for rows in self.encoder.tiles(padded[0], tile, self.manifest.margin):
             within = (inside[:, 0] >= rows.core.start) & (inside[:, 0] < rows.core.stop)
             band = np.flatnonzero(within)
             if not len(band):
                 continue
-            features = self.encoder.encode(padded, rows, tile)
+            features = self._encode(image, rows, tile)
             patch = inside[band] // side
             key = patch[:, 0] * (width // side + 1) + patch[:, 1]
             order = np.argsort(key, kind="stable")

@@ -52,11 +52,11 @@ def _encoder(info: EncoderInfo) -> str:
     text = f"{info.channels} channels, halo {info.halo} pixels"
     if info.multiple > 1:
         text += f", sides mirrored to multiples of {info.multiple}"
-    if info.tiling is None:
+    if info.exact or info.tiling is None:
         return text + ", tiles exact"
     return text + (
-        f"\n  tiling     not exact: {_tiled(info.tiling)}; larger tiles differ less, a picture "
-        "that fits one tile not at all"
+        f"\n  tiling     not exact: {_tiled(info.tiling)}; a picture that fits one tile does not "
+        "differ; try yours with 'verify --image'"
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from clit_deploy.cascade import Level, Size, factors, levels
 from clit_deploy.encoder import Encoder
 from clit_deploy.geometry import Axis, Span
+from clit_deploy.maps import MapMaker
 from clit_deploy.stage import Block, Stage
 from clit_deploy.tables import tables_of
 
@@ -58,7 +59,8 @@ class Scheduler:
         self.runtime = runtime
         self.encoder = Encoder(plan, runtime)
         self._plan = plan
-        self._tables = tables_of(plan)
+        self.tables = tables_of(plan)
+        self._makers: dict[int, MapMaker] = {}
         self._stages: dict[int, Stage] = {}
         self._pool = ThreadPoolExecutor(runtime.workers, thread_name_prefix="clit-decode")
 
@@ -66,12 +68,23 @@ class Scheduler:
         """Stop the workers and let the graphs go."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._stages.clear()
+        self._makers.clear()
         self.encoder.close()
 
     def open_stages(self, job: Job) -> None:
         """Load the graphs that the job needs, so that its memory can be predicted."""
-        for index in range(len(factors(job.scale, len(self.manifest.stages)))):
+        for index in range(self.depth(job)):
             self._stage(index)
+
+    def depth(self, job: Job) -> int:
+        """How many stages the job runs."""
+        return len(factors(job.scale, len(self.manifest.stages)))
+
+    def maps(self, index: int) -> MapMaker:
+        """The maker of a stage's maps, loaded when it is first asked for."""
+        if index not in self._makers:
+            self._makers[index] = MapMaker(index, self._plan, self.runtime, self.tables)
+        return self._makers[index]
 
     def levels(self, job: Job) -> list[Level]:
         """The grids of the stages that run."""
@@ -122,7 +135,7 @@ class Scheduler:
 
     def _stage(self, index: int) -> Stage:
         if index not in self._stages:
-            self._stages[index] = Stage(index, self._plan, self.runtime, self._tables)
+            self._stages[index] = Stage(self.maps(index), self._plan, self.runtime, self.tables)
         return self._stages[index]
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.geometry import Slots, Span
-from clit_deploy.maps import MapMaker
 from clit_deploy.pairs import PairTable
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from clit_deploy.cascade import Level, Size
     from clit_deploy.encoder import Features
     from clit_deploy.manifest import StageInfo
+    from clit_deploy.maps import MapMaker
     from clit_deploy.runtimes.base import Runtime
     from clit_deploy.tables.base import Feeds, Side, Tables
 
@@ -45,12 +45,11 @@ class _Part:
 class Stage:
     """The graphs of one stage, bound to a runtime."""
 
-    def __init__(self, index: int, plan: Plan, runtime: Runtime, tables: Tables) -> None:
-        self.index = index
-        self.info: StageInfo = plan.manifest.stages[index]
+    def __init__(self, maps: MapMaker, plan: Plan, runtime: Runtime, tables: Tables) -> None:
+        self.info: StageInfo = maps.info
         self._tables = tables
         self._workers = runtime.workers
-        self._maps = MapMaker(index, plan, runtime, tables)
+        self._maps = maps
         self._decode = runtime.runner(plan.read(self.info.decode), wide=False)
         self._pairs: PairTable | None = None
         if self.info.pairs:

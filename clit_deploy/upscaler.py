@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy import memory
-from clit_deploy.budget import Forecast, choose, working_memory
+from clit_deploy.budget import (
+    BATCHES,
+    Forecast,
+    choose,
+    choose_points,
+    point_memory,
+    working_memory,
+)
 from clit_deploy.bundle import Plan
 from clit_deploy.cascade import Size, output_size
 from clit_deploy.config import RuntimeName, parse_bytes
@@ -17,7 +24,7 @@ from clit_deploy.coordinates import output_of, pixel_query, queries_of
 from clit_deploy.errors import ImageError, RuntimeUnavailableError, UnsupportedModelError
 from clit_deploy.query import PointScheduler, bilinear_at
 from clit_deploy.runtimes.ort import open_runtime
-from clit_deploy.scheduler import Job, Scheduler
+from clit_deploy.scheduler import Job, Layout, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
 
     from clit_deploy.cascade import Level
     from clit_deploy.query import Queries
-    from clit_deploy.scheduler import Layout
 
 log = logging.getLogger(__name__)
 
@@ -165,22 +171,22 @@ class Upscaler:
         Raises:
             ImageError: the image has another shape or type, or values that are not finite.
             CoordinateError: coordinates or cells of another shape, outside their range, or NaN.
+            SizeError: a scale that makes no sense.
+            MemoryBudgetError: it does not fit into the memory allowed.
         """
         pixels = unit_range(image)
         height, width, _ = pixels.shape
         queries = queries_of(coords, cell, (height, width))
-        output, ratio = output_of(queries, (height, width))
-        return self.answer(Job(pixels, output, scale or ratio), queries, progress)
+        output, ratio = output_of(queries, (height, width), scale)
+        return self.answer(Job(pixels, output, ratio), queries, progress)
 
     def answer(
         self, job: Job, queries: Queries, progress: Callable[[float], None] | None = None
     ) -> NDArray[np.float32]:
         """The colours at places of a job's image, `[q, 3]`; its output decides the cascade."""
         self._checked(job)
-        layout = self.forecast(job).layout
-        rgb = self._points().residuals(
-            job.image, queries, self.levels(job), job.scale, layout.tile, progress
-        )
+        layout = self.point_forecast(job, held=12 * len(queries.at)).layout
+        rgb = self._points().residuals(job, queries, layout, progress)
         return rgb + bilinear_at(job.image, queries.at) if self.plan.manifest.bilinear_base else rgb
 
     def attention(
@@ -210,14 +216,19 @@ class Upscaler:
         if any(stage.attention is None for stage in manifest.stages):
             raise UnsupportedModelError(
                 f"{self.plan.name} holds a model of family {manifest.family!r}, which has no "
-                "attention to show; CLIT and LIT have."
+                "attention to show."
             )
         job = self.job(image, scale=scale, size=size)
         queries = pixel_query(at, job.size, job.output)
-        layout = self.forecast(job).layout
-        return self._points().attention(
-            job.image, queries, self.levels(job), job.scale, layout.tile
-        )
+        return self._points().attention(job, queries, self.point_forecast(job).layout)
+
+    def point_forecast(self, job: Job, held: int = 0) -> Forecast:
+        """How single queries are going to be cut, with `held` bytes beside, and the peak."""
+        if self.layout:
+            layout = Layout(self.layout.tile, BATCHES[0])
+            need = point_memory(self._scheduler, job, layout)
+            return Forecast(layout, held + memory.resident() + need)
+        return choose_points(self._scheduler, job, self.max_memory, held)
 
     def levels(self, job: Job) -> list[Level]:
         """The grids of the stages that a job runs."""
@@ -225,8 +236,7 @@ class Upscaler:
 
     def _points(self) -> PointScheduler:
         if self._point_scheduler is None:
-            encoder = self._scheduler.encoder
-            self._point_scheduler = PointScheduler(self.plan, self.runtime, encoder)
+            self._point_scheduler = PointScheduler(self.plan, self._scheduler)
         return self._point_scheduler
 
     def job(

@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy.cascade import LARGEST_SCALE
 from clit_deploy.coordinates import output_of
 from clit_deploy.errors import CoordinateError, SizeError
 from clit_deploy.files import check_writable
-from clit_deploy.geometry import Span
-from clit_deploy.images import NO_ALPHA, Picture, check_format, image_writer, read_image, to_bytes
+from clit_deploy.geometry import NOISE, Span
+from clit_deploy.images import (
+    NO_ALPHA,
+    Picture,
+    check_format,
+    image_writer,
+    is_streamed,
+    read_image,
+    to_bytes,
+)
 from clit_deploy.query import Queries, bilinear_at
 from clit_deploy.scheduler import Job
 
@@ -28,8 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STRIP = 1_000_000
-"""Output pixels that are queried at a time."""
+STRIP = 200_000
+"""Output pixels that are queried at a time; their coordinates take some 50 MB."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,8 @@ class Homography:
                 f"The matrix {text!r} is singular: it presses the picture flat, so there is no "
                 "way back from the output."
             )
+        if matrix[2, 2] < 0:  # the same way in other numbers: in front of the picture, w is above 0
+            matrix = -matrix
         return cls(matrix)
 
     def queries(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Queries:
@@ -79,10 +90,10 @@ class Homography:
         with np.errstate(divide="ignore", invalid="ignore"):
             w = np.where(w > 0, w, np.nan)
             x, y = x / w, y / w
-            # Derivatives of the place by the output's x and y.
-            across = (back[0, :2, None] - x * back[2, :2, None]) / w
-            down = (back[1, :2, None] - y * back[2, :2, None]) / w
-        cell = np.stack([np.hypot(*down), np.hypot(*across)], axis=-1)
+            # Gradients of the place over the output; their lengths are a pixel's extent.
+            gradient_x = (back[0, :2, None] - x * back[2, :2, None]) / w
+            gradient_y = (back[1, :2, None] - y * back[2, :2, None]) / w
+            cell = np.stack([np.hypot(*gradient_y), np.hypot(*gradient_x)], axis=-1)
         return Queries(np.stack([y, x], axis=-1), cell)
 
 
@@ -124,6 +135,8 @@ def warp_file(
     check_format(target, size, alpha=alpha)
     channels = 4 if alpha and target.suffix.lower() not in NO_ALPHA else 3
     job = Job(picture.rgb, *output_of(probe, image))
+    held = 0 if is_streamed(target) else 2 * channels * size[0] * size[1]
+    up.point_forecast(job, held)  # refuses before the file is begun
     with image_writer(target, size, channels) as append:
         for rows in Span(0, size[0]).split(max(STRIP // size[1], 1)):
             append(to_bytes(_strip(up, job, picture, way, rows, size[1])[..., :channels]))
@@ -144,21 +157,28 @@ def _strip(
     if len(some):
         inside = queries.take(some)
         # Pixels larger than the picture's own are outside of what the models have learned.
-        inside = Queries(inside.at, np.minimum(inside.cell, 1))
+        at = np.clip(inside.at, 0, job.size)
+        inside = Queries(at, np.clip(inside.cell, 1 / LARGEST_SCALE, 1))
         result[some, :3] = up.answer(job, inside)
         result[some, 3:] = 1 if picture.alpha is None else bilinear_at(picture.alpha, inside.at)
     return result.reshape(len(rows), width, 4)
 
 
 def _probe(way: Homography, size: Size, image: Size) -> Queries:
-    """Queries spread over the output, those inside the picture: they decide the cascade.
+    """Queries spread over what the output shows of the picture: they decide the cascade.
 
     Raises:
-        CoordinateError: none is.
+        CoordinateError: it shows none.
     """
-    axes = [np.linspace(0.5, side - 0.5, min(side, 64)) for side in size]
-    row, col = np.meshgrid(*axes, indexing="ij")
-    queries = way.queries(row.ravel(), col.ravel())
+    y, x = _spread(image)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        col, row, w = way.matrix @ np.stack([x, y, np.ones_like(x)])
+        row, col = row / w, col / w
+    shown = (w > 0) & (row >= 0) & (row <= size[0]) & (col >= 0) & (col <= size[1])
+    # A small part of the output, or of the picture, may be all that they share.
+    rows, cols = _spread(size)
+    rows, cols = np.concatenate([rows, row[shown]]), np.concatenate([cols, col[shown]])
+    queries = way.queries(rows, cols)
     some = np.flatnonzero(_inside(queries, image))
     if not len(some):
         raise CoordinateError(
@@ -174,9 +194,14 @@ def _probe(way: Homography, size: Size, image: Size) -> Queries:
     return found
 
 
+def _spread(size: Size) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    axes = [np.linspace(0.5, side - 0.5, min(side, 64)) for side in size]
+    rows, cols = np.meshgrid(*axes, indexing="ij")
+    return rows.ravel(), cols.ravel()
+
+
 def _inside(queries: Queries, image: Size) -> NDArray[np.bool_]:
-    at = queries.at
-    within = (at >= 0) & (at <= np.array(image))
+    within = (queries.at >= -NOISE) & (queries.at <= np.array(image) + NOISE)
     return within[:, 0] & within[:, 1]
 
 

@@ -34,7 +34,7 @@ def test_attention_is_the_model_s_and_sums_to_one(plans, name, at):
         assert got.shape == (model.head, side, side)
         assert np.allclose(got.sum(axis=(1, 2)), 1, atol=1e-5)
         with torch.no_grad():
-            features = model.stage_maps(model.encoder(inp), level.size, stage)
+            features = model.stage_maps(model.encoder(inp), level, stage)
             cell = torch.tensor([2 / 62, 2 / 85], dtype=torch.float64) * torch.tensor(level.size)
             _, shares = model.look(features, coords, cell)
         expected = shares[0].T.reshape(got.shape).numpy()
@@ -63,6 +63,7 @@ def test_a_figure_is_drawn(plans, tmp_path):
         (["--at", "96,3", "--scale", 4], "There is no output pixel"),
         (["--at", "-1,3", "--scale", 4], "There is no output pixel"),
         (["--at", "3", "--scale", 4], "write it like 120,80"),
+        (["--at=--5,3", "--scale", 4], "write it like 120,80"),
         (["--at", "3,3"], "either a scale or an output size"),
     ],
 )
@@ -84,3 +85,6 @@ def test_families_without_attention_say_so(plans):
         up.attention(photo(8, 8), (0, 0), scale=2)
     with clit_deploy.load(plans["clit"]) as up, pytest.raises(CoordinateError):
         up.attention(photo(8, 8), (0, 16), scale=2)
+    for at in (5, None, ("1", "2"), (1.5, 2), (1, 2, 3)):
+        with clit_deploy.load(plans["clit"]) as up, pytest.raises(CoordinateError, match="a row"):
+            up.attention(photo(8, 8), at, scale=2)

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import clit_deploy
-from clit_deploy.coordinates import queries_of, spacing
-from clit_deploy.errors import CoordinateError
+from clit_deploy.budget import BATCHES
+from clit_deploy.cascade import levels
+from clit_deploy.coordinates import output_of, queries_of, spacing
+from clit_deploy.errors import CoordinateError, MemoryBudgetError, SizeError
 from clit_deploy.geometry import Axis, Points, Span
 from clit_deploy.models import load_checkpoint
 from clit_deploy.models.base import sample
@@ -55,7 +57,8 @@ def test_every_query_may_have_its_own_cell(plans, name):
     model = load_checkpoint(plans[name].with_suffix(".pth")).model.double()
     inp = torch.from_numpy(image / 127.5 - 1).permute(2, 0, 1)[None]
     with torch.no_grad():
-        maps = model.stage_maps(model.encoder(inp), (9, 12), 0)
+        (level,) = levels((9, 12), (9, 12), (27, 36), 3, 1)
+        maps = model.stage_maps(model.encoder(inp), level, 0)
         expected = model.query(maps, torch.from_numpy(coords), torch.from_numpy(cell), 0)
         if model.bilinear_base:
             expected = expected + sample(inp, torch.from_numpy(coords), "bilinear", "border")
@@ -88,7 +91,62 @@ def test_bad_coordinates_are_refused(plans, coords, words):
         up.query(photo(8, 8), coords)
 
 
-@pytest.mark.parametrize("cell", [[0.1, 0], [0.1], [[0.1, 0.1]] * 3, [np.inf, 1], [0.1, -1]])
+@pytest.mark.parametrize("factor", [4, 16])
+def test_a_whole_factor_runs_the_stages_of_that_factor(factor):
+    """x4 is 4, not the float above it, which would be one stage more."""
+    for height in range(5, 60):
+        image = height, height + 3
+        cell = 2 / (np.array(image) * factor)
+        queries = queries_of([[0, 0], [0.1, 0.1]], cell, image)
+        assert output_of(queries, image) == ((height * factor, (height + 3) * factor), factor)
+
+
+def test_a_float32_grid_is_a_grid_too(plans):
+    image = photo(33, 41)
+    with clit_deploy.load(plans["lte"]) as up:
+        whole = up.upscale(image, scale=7, clip=False).reshape(-1, 3)
+        got = up.query(image, grid(33 * 7, 41 * 7).astype(np.float32), scale=7)
+    assert np.abs(got - whole).max() < 1e-3
+
+
+def test_four_corners_are_no_pixels_as_large_as_the_picture():
+    corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1.0]])
+    assert np.allclose(queries_of(corners, None, (8, 10)).cell, 1)
+
+
+@pytest.mark.parametrize("scale", [0, -3, 0.5, float("nan"), float("inf"), "4", 1e308])
+def test_bad_scales_are_refused(plans, scale):
+    with clit_deploy.load(plans["lte"]) as up, pytest.raises(SizeError, match="scale"):
+        up.query(photo(8, 8), [[0, 0]], scale=scale)
+
+
+def test_a_wished_scale_has_its_own_grids(plans):
+    """The stages of x30 work on the grids of x30, whatever the size of the pixels."""
+    image, at = photo(6, 7), np.array([[0.2, -0.3]])
+    with clit_deploy.load(plans["clit"]) as up:
+        fine = up.query(image, at, (2 / 180, 2 / 210), scale=30)
+        wide = up.query(image, at, (2 / 24, 2 / 28), scale=30)
+        other = up.query(image, at, (2 / 24, 2 / 28))
+    assert np.abs(fine - wide).max() < np.abs(other - wide).max()
+
+
+def test_queries_keep_to_the_memory_allowed(plans):
+    with clit_deploy.load(plans["clit"], max_memory="1KB") as up:
+        with pytest.raises(MemoryBudgetError, match="Querying a picture of 8x8"):
+            up.query(photo(8, 8), [[0, 0]])
+        with pytest.raises(MemoryBudgetError, match="Querying a picture of 8x8"):
+            up.attention(photo(8, 8), (0, 0), scale=1000)  # the output's size is no matter
+    with clit_deploy.load(plans["clit"]) as up:
+        job = up.job(photo(40, 40), scale=4)
+        room = up.point_forecast(job).peak
+        up.max_memory = room - 1
+        assert up.point_forecast(job).layout != Layout(40, BATCHES[0])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [[0.1, 0], [0.1], [[0.1, 0.1]] * 3, [np.inf, 1], [0.1, -1], [1e-310] * 2, [3, 3], [1e39, 1]],
+)
 def test_bad_cells_are_refused(plans, cell):
     with clit_deploy.load(plans["liif"]) as up, pytest.raises(CoordinateError, match="cell"):
         up.query(photo(8, 8), [[0, 0], [0, 0.5]], cell)

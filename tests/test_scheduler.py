@@ -171,6 +171,15 @@ def test_sides_that_do_not_fit_are_mirrored_as_in_the_model(inexact, shape, wish
     assert np.abs(blocks - got).max() <= 1e-5
 
 
+def test_unlike_factors_of_padded_sides_match_the_model(inexact):
+    image, size = photo(9, 13), (10, 200)
+    model = load_checkpoint(inexact.with_suffix(".pth")).model.double()
+    expected = model.render(torch.from_numpy(image / 255.0), size).numpy()
+    got = render(inexact, image, None, size=size)
+    untied = np.ix_(*(untied_places(i, o) for i, o in zip((9, 13), size, strict=True)))
+    assert np.abs(got - expected)[untied].max() / expected.std() < 2e-4
+
+
 def test_a_picture_of_another_length_keeps_its_places(inexact):
     """Mirrored pixels lie beyond the picture; the output is not stretched over them."""
     ramp = np.broadcast_to(np.linspace(0, 1, 21, dtype=np.float32)[None, :, None], (9, 21, 3))

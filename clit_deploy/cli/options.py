@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,10 +54,10 @@ def parse_scales(text: str) -> list[float]:
 
 def parse_place(text: str) -> tuple[int, int]:
     """`X,Y` -> (row, column)."""
-    parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().lstrip("-").isdecimal() for part in parts):
+    found = re.fullmatch(r"\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*", text)
+    if not found:
         raise CoordinateError(f"{text!r} is no place; write it like 120,80 (column, row).")
-    return int(parts[1]), int(parts[0])
+    return int(found[2]), int(found[1])
 
 
 class ProgressBar:

@@ -100,6 +100,7 @@ class AttentionExport(ABC):
             project_bytes=4 * self.channels * 4,
             cell_bytes=2 * 4 * area * (2 * self.hidden + 4 * model.dim),
             query_bytes=2 * 4 * (3 * area * model.head + 4 * self.hidden),
+            point_bytes=4 * area * (2 * self.channels + 6 * model.dim),
             chunk_queries=1024,
             chunk_cells=64,
         )

@@ -55,7 +55,7 @@ def _attention(
     b: Builder, family: AttentionExport, maps: Tensor, pixel: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The attention `[q, heads, k * k]`, and the windows of the maps `[q, k * k, channels]`."""
-    model, _k = family.model, family.k
+    model = family.model
     row_weights = b.input("row_weights", ["queries", 3])
     col_weights = b.input("col_weights", ["queries", 3])
     with b.scope("window"):

@@ -120,6 +120,7 @@ def build_plan(
             halo=model.encoder.halo,
             bytes_per_pixel=4 * model.encoder.live_channels,
             multiple=model.encoder.multiple,
+            exact=model.encoder.exact,
         ),
         stages=stages,
         decay=model.decay,

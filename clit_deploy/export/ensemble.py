@@ -74,6 +74,7 @@ class EnsembleExport(ABC):
             project_bytes=4 * 3 * self.channels,
             cell_bytes=2 * 4 * 6 * self.channels,
             query_bytes=2 * 4 * 3 * self.neighbours**2 * self.hidden,
+            point_bytes=4 * 4 * self.neighbours**2 * (self.channels + 2 * self.hidden),
             chunk_queries=256,
             chunk_cells=256,
         )

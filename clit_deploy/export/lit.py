@@ -11,6 +11,7 @@ cosines and sines:
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from clit_deploy.manifest import StageInfo
     from clit_deploy.models.lit import LIT
     from clit_deploy.models.mlp import MLP
 
@@ -37,6 +39,17 @@ class LitExport(AttentionExport):
     def __init__(self, model: LIT) -> None:
         super().__init__(model, 3 * model.dim + model.waves, model.imnet)
         self.waves = model.waves
+
+    def describe(self, stage: int) -> StageInfo:
+        """Beside the attention's, the spectrum of a cell (or query) and its transposed copy."""
+        info = super().describe(stage)
+        spectrum = 2 * 4 * 2 * (2 * self.waves * self.hidden)
+        return dataclasses.replace(
+            info,
+            cell_bytes=info.cell_bytes + spectrum,
+            query_bytes=info.query_bytes + 2 * 4 * 6 * self.waves,
+            point_bytes=info.point_bytes + spectrum,
+        )
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Of the position bias and of the phases."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from clit_deploy.cascade import Size, levels
+from clit_deploy.cascade import Level, Size, levels
 
 
 def pixel_centres(size: Size, like: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class ImplicitModel(nn.Module, ABC):
     decay: ClassVar[float] = 0.0
 
     @abstractmethod
-    def stage_maps(self, features: Tensor, grid: Size, stage: int) -> dict[str, Tensor]:
+    def stage_maps(self, features: Tensor, level: Level, stage: int) -> dict[str, Tensor]:
         """What the queries of a stage read: maps `[1, C, gh, gw]` from the encoder's features."""
 
     @abstractmethod
@@ -86,17 +86,21 @@ class ImplicitModel(nn.Module, ABC):
         inp = mirrored((image - 0.5) / 0.5, self.encoder.multiple).permute(2, 0, 1)[None]
         padded = inp.shape[2], inp.shape[3]
         features = self.encoder(inp)
-        shrink = torch.tensor((height, width), dtype=image.dtype, device=image.device)
-        shrink = shrink / torch.tensor(padded, dtype=image.dtype, device=image.device)
-        coords = (pixel_centres(size, image).reshape(-1, 2) + 1) * shrink - 1
-        cell = torch.tensor(self.cell(size, ratio), dtype=image.dtype, device=image.device) * shrink
+        coords = pixel_centres(size, image).reshape(-1, 2)
+        cell = torch.tensor(self.cell(size, ratio), dtype=image.dtype, device=image.device)
         rgb = torch.zeros(len(coords), 3, dtype=image.dtype, device=image.device)
         for stage, level in enumerate(levels((height, width), padded, size, ratio, self.stages)):
-            maps = self.stage_maps(features, level.size, stage)
-            answers = [self.query(maps, part, cell, stage) for part in torch.split(coords, batch)]
+            # On a grid that goes on beyond the picture, the picture is the first part of it.
+            shrink = coords.new_tensor([axis.grid / axis.extent for axis in level.axes])
+            places = (coords + 1) * shrink - 1
+            maps = self.stage_maps(features, level, stage)
+            answers = [
+                self.query(maps, part, cell * shrink, stage) for part in torch.split(places, batch)
+            ]
             rgb = torch.cat(answers) + self.decay * rgb
         if self.bilinear_base:
-            rgb = rgb + sample(inp, coords, "bilinear", "border")
+            plain = ((image - 0.5) / 0.5).permute(2, 0, 1)[None]
+            rgb = rgb + sample(plain, coords, "bilinear", "border")
         return (rgb * 0.5 + 0.5).reshape(*size, 3)
 
 

@@ -17,7 +17,7 @@ from clit_deploy.models.posenc import position_encoding
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.cascade import Size
+    from clit_deploy.cascade import Level
 
 
 class CLIT(AttentionModel):
@@ -80,11 +80,14 @@ class CLIT(AttentionModel):
         q, k, v = self.conv_qs[stage], self.conv_ks[stage], self.conv_vs[stage]
         return cast("nn.Conv2d", q), cast("nn.Conv2d", k), cast("nn.Conv2d", v)
 
-    def stage_maps(self, features: Tensor, grid: Size, stage: int) -> dict[str, Tensor]:
+    def stage_maps(self, features: Tensor, level: Level, stage: int) -> dict[str, Tensor]:
         """Queries, keys and values of the features resampled to the stage's grid."""
         wide = self.conv_ch(features)
         if stage > 0:
-            wide = sample(wide, pixel_centres(grid, wide), "bilinear").permute(2, 0, 1)[None]
+            # Where a finer pixel lies: its pitch is the grid's, also where the encoder has padded.
+            stretch = [(up.covered / up.out) * (up.grid / up.extent) for up in level.rise]
+            places = (pixel_centres(level.size, wide) + 1) * wide.new_tensor(stretch) - 1
+            wide = sample(wide, places, "bilinear").permute(2, 0, 1)[None]
         return {name: conv(wide) for name, conv in zip("qkv", self.qkv(stage), strict=True)}
 
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:

@@ -17,7 +17,7 @@ from clit_deploy.models.posenc import position_encoding
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.cascade import Size
+    from clit_deploy.cascade import Level
 
 
 class LIT(AttentionModel):
@@ -66,7 +66,7 @@ class LIT(AttentionModel):
         width = (base_dim + 2 * self.waves) * (2 * self.r + 1) ** 2
         self.imnet = MLP.from_spec(imnet_spec, width + (2 if is_cell else 0))
 
-    def stage_maps(self, features: Tensor, grid: Size, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
+    def stage_maps(self, features: Tensor, level: Level, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
         """Queries, keys, values and the features of the frequency branch."""
         convolutions = (self.conv_q, self.conv_k, self.conv_v, self.conv_freq)
         return {name: conv(features) for name, conv in zip("qkvf", convolutions, strict=True)}

@@ -1,7 +1,7 @@
 """Position encodings of CLIT and LIT: relative offset -> attention bias, or waves (CLIT, eq. 6).
 
 Offsets and pixel sizes are in half grid pixels, row and column. `bias` gives one number a head
-for every offset; `phases` the angles of the complex waves that LIT's frequency branch turns by.
+for every offset; `wave_vectors` are the complex waves that LIT's frequency branch turns by.
 """
 
 from __future__ import annotations

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy.errors import MissingFileError, TrainingError
+from clit_deploy.families import FAMILIES
 from clit_deploy.files import is_file
 
 if sys.version_info >= (3, 11):
@@ -58,13 +60,11 @@ class Config:
 
     def spec(self, stages: int) -> dict[str, Any]:
         """The published spec of the model with so many stages."""
-        counts = {"imnet_num": stages, "conv_num": stages} if self.cascaded else {}
-        return {"name": self.model["name"], "args": {**self.model.get("args", {}), **counts}}
-
-    @property
-    def cascaded(self) -> bool:
-        """Whether any phase trains more than one stage, so that the model must be a cascade."""
-        return max(phase.stages for phase in self.phases) > 1 or self.model["name"] == "clit"
+        name = self.model["name"]
+        known = FAMILIES[name].part("model") if name in FAMILIES else object
+        cascade = "conv_num" in inspect.signature(known).parameters
+        counts = {"imnet_num": stages, "conv_num": stages} if cascade else {}
+        return {"name": name, "args": {**self.model.get("args", {}), **counts}}
 
 
 def read_config(path: Path) -> Config:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from clit_deploy.cascade import Level
+from clit_deploy.geometry import Axis
 from clit_deploy.models.base import sample
 
 if TYPE_CHECKING:
@@ -35,8 +37,9 @@ def loss_of(model: ImplicitModel, batch: Batch, device: torch.device) -> Tensor:
     for k in range(len(inp)):
         answer = torch.zeros_like(rgb[k])
         for stage in range(len(batch.factors)):
-            side = round(low * math.prod(batch.factors[:stage]))
-            maps = model.stage_maps(features[k : k + 1], (side, side), stage)
+            grid = round(low * math.prod(batch.factors[:stage]))
+            level = Level((Axis(low, grid),) * 2, (Axis(grid, batch.size),) * 2)
+            maps = model.stage_maps(features[k : k + 1], level, stage)
             answer = model.query(maps, coords[k], cell, stage) + model.decay * answer
         if model.bilinear_base:
             answer = answer + sample(inp[k : k + 1], coords[k], "bilinear", "border")
