@@ -30,7 +30,20 @@ def test_importing_is_light():
     assert_light("import clit_deploy; clit_deploy.load; clit_deploy.Upscaler")
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["info"], ["verify"], ["export"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["run"],
+        ["info"],
+        ["verify"],
+        ["export"],
+        ["warp"],
+        ["attention"],
+        ["train"],
+        ["evaluate"],
+    ],
+)
 def test_help_is_light(command):
     assert_light("import clit_deploy.cli as c; c.main()", [*command, "--help"])
 
@@ -42,6 +55,10 @@ def test_running_is_light(plans, tmp_path):
     assert_light(main, ["run", "-e", plans["clit"], image, "--scale", "5", "--json"])
     assert_light(main, ["info", plans["clit"]])
     assert_light(main, ["verify", plans["liif"]])
+    out = ["-o", tmp_path / "w.png", "--force"]
+    assert_light(main, ["warp", image, "-e", plans["clit-learn"], "--matrix", "2,0,0,0,2,0",
+                        "--size", "18x18", *out])  # fmt: skip
+    assert_light(main, ["attention", image, "-e", plans["clit"], "--at", "3,4", "--scale", 2, *out])
     assert (tmp_path / "i_x5.png").is_file()
 
 
@@ -78,6 +95,25 @@ def test_no_module_reaches_upwards():
                 assert target in low | {""}, where
             if relative.parts[0] in ("runtimes", "tables"):
                 assert target in low | {"runtimes", "tables"}, where
-            if target in ("export", "models"):
-                allowed = {"export", "models", "cli", "__init__"}
+            if target in ("export", "models", "training"):
+                allowed = {"export", "models", "training", "cli", "__init__"}
                 assert relative.parts[0] in allowed, where
+
+
+def test_torch_and_onnx_stay_where_they_belong():
+    """Outside the folders that need them, no module imports them at any depth."""
+    import ast
+    from pathlib import Path
+
+    import clit_deploy
+
+    root = Path(clit_deploy.__file__).parent
+    heavy = {"torch", "onnx", "onnxscript", "onnx_graphsurgeon", "onnx_ir", "matplotlib"}
+    for path in root.rglob("*.py"):
+        relative = path.relative_to(root)
+        if relative.parts[0] in ("export", "models", "training"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [n.name for n in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not heavy & {name.split(".")[0] for name in names}, relative

@@ -52,6 +52,12 @@ def train(
         def progress(report: dict[str, float]) -> None:
             if bar:
                 bar((before[int(report["phase"]) - 1] + report["step"]) / total)
+            elif report["step"] % wanted.interval == 0:  # no terminal: a line now and then
+                typer.echo(
+                    "phase {phase:.0f}  step {step:.0f} of {steps:.0f}  loss {loss:.4f}  "
+                    "{seconds:.0f} s left of the phase".format(**report),
+                    err=True,
+                )
 
         path = train_model(wanted, data, output, device=device, progress=progress)
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
