@@ -26,14 +26,14 @@ def test_a_graph_that_is_wrong_stops_the_export(tmp_path, monkeypatch):
     checkpoint = tiny_checkpoint(tmp_path, tiny_clit())
     describe = core._bytes
 
-    def sabotage(model):
+    def sabotage(model, half_weights):
         if model.graph.name == "stage1.decode":
             for init in model.graph.initializer:
                 if list(init.dims) == [24, 24]:
                     values = np.frombuffer(init.raw_data, np.float32).copy()
                     values[:8] += 0.05
                     init.raw_data = values.tobytes()
-        return describe(model)
+        return describe(model, half_weights)
 
     monkeypatch.setattr(core, "_bytes", sabotage)
     with pytest.raises(ProofError, match="wrong by"):
