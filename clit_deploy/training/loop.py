@@ -214,6 +214,8 @@ def _rate(phase: Phase, step: int) -> float:
 
 
 def _device(name: str) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise TrainingError(f"Unknown device {name!r}; there are auto, cpu and cuda.")
     present = torch.cuda.is_available()
     if name == "cuda" and not present:
         raise TrainingError(

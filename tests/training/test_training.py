@@ -276,6 +276,11 @@ def test_the_recipe_of_the_default_model_is_sound():
     build_model(config.spec(3))
 
 
+def test_an_unknown_device_is_named(config, folder, tmp_path):
+    with pytest.raises(TrainingError, match="Unknown device 'tpu'"):
+        train(config, folder, tmp_path, device="tpu")
+
+
 def test_cuda_that_is_not_there_is_named(config, folder, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
