@@ -38,6 +38,8 @@ class Phase:
     queries: int = 2304
     """Output pixels that are asked for in every crop."""
     freeze_encoder: bool = False
+    frozen: int = 0
+    """First stages that stay as they are, with all that stages share; every batch uses more."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,11 @@ def _check(config: Config, path: Path) -> None:
                 raise TrainingError(
                     f"A phase of {path.name} makes no sense: stages, steps, batch and queries are "
                     f"at least 1, crop at least 8, lr between 0 and 1; found {phase}."
+                )
+            if not 0 <= phase.frozen < phase.stages:
+                raise TrainingError(
+                    f"A phase of {path.name} has {phase.stages} stages of which {phase.frozen} are "
+                    "frozen; at least one must be trained."
                 )
             if phase.stages > len(config.factors):
                 raise TrainingError(

@@ -18,6 +18,7 @@ from clit_deploy.training.log import write_log
 from clit_deploy.training.state import (
     State,
     grown,
+    is_of_stage,
     load_state,
     save_checkpoint,
     save_state,
@@ -111,6 +112,8 @@ class Trainer:
                 losses = []
         name = f"phase{index + 1}.pth"
         save_checkpoint(self.run / name, self.config.spec(phase.stages), self.state.best())
+        # The next phase builds on the weights that were validated and kept.
+        self.state.weights = dict(self.state.best())
         self.state.phase, self.state.step, self.state.optimiser = index + 1, 0, {}
         save_state(self.run, self.config, self.state)
 
@@ -126,8 +129,11 @@ class Trainer:
             start_encoder(model.encoder, source.model.state_dict(), source.name)
         model.train().to(self.device)
         model.encoder.requires_grad_(not phase.freeze_encoder)
-        for name, parameter in model.encoder.named_parameters():
-            if name.startswith(("sub_mean", "add_mean")):  # fixed, as published
+        for name, parameter in model.named_parameters():
+            if name.startswith(("encoder.sub_mean", "encoder.add_mean")):  # fixed, as published
+                parameter.requires_grad_(False)
+            late = any(is_of_stage(name, k) for k in range(phase.frozen, phase.stages))
+            if phase.frozen and not late:
                 parameter.requires_grad_(False)
         return model
 
@@ -141,7 +147,7 @@ class Trainer:
     ) -> float:
         # All that is random in a step comes from its number: nothing of it has to be stored.
         rng = np.random.default_rng([self.config.seed, index, step])
-        stages = int(rng.integers(1, phase.stages + 1))
+        stages = int(rng.integers(phase.frozen + 1, phase.stages + 1))
         factors = tuple(float(rng.uniform(1, f)) for f in self.config.factors[:stages])
         batch = draw(self.photos.train, phase, factors, rng)
         for group in optimiser.param_groups:

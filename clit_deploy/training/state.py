@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def grown(model: ImplicitModel, weights: dict[str, Tensor]) -> dict[str, Tensor]
     result = copy.deepcopy(model.state_dict())
     result.update(weights)
     for stage in range(1, model.stages):
-        for key in [k for k in result if k not in weights and f".{stage}." in k]:
+        for key in [k for k in result if k not in weights and is_of_stage(k, stage)]:
             source = key.replace(f"s.{stage}.", f"s.{stage - 1}.", 1)
             if source in result:
                 result[key] = result[source].clone()
@@ -103,6 +104,11 @@ def grown(model: ImplicitModel, weights: dict[str, Tensor]) -> dict[str, Tensor]
                 if key in result:
                     result[key] = result[key] * NEW_STAGE
     return result
+
+
+def is_of_stage(name: str, stage: int) -> bool:
+    """Whether a parameter belongs to one stage of a cascade: `conv_qs.1.weight`, `imnets.1...`."""
+    return bool(re.match(rf"\w+s\.{stage}\.", name))
 
 
 def start_encoder(encoder: nn.Module, weights: dict[str, Tensor], source: str) -> None:

@@ -134,6 +134,19 @@ def test_weights_move_and_the_frozen_stay(config, folder, tmp_path):
     assert not torch.equal(first["imnets.0.layers.0.weight"], last["imnets.0.layers.0.weight"])
 
 
+def test_frozen_stages_stay(config, folder, tmp_path):
+    alone = dataclasses.replace(config.phases[1], frozen=1)
+    config = dataclasses.replace(config, phases=(config.phases[0], alone))
+    train(config, folder, tmp_path, device="cpu")
+    first, last = weights(tmp_path / "phase1.pth"), weights(tmp_path / "model.pth")
+    for key, value in first.items():
+        assert torch.equal(value, last[key]), key
+    new = grown(build_model(config.spec(2)), first)
+    moved = {key for key in new if not torch.equal(new[key], last[key])}
+    assert "imnets.1.layers.0.weight" in moved
+    assert all(".1." in key for key in moved)
+
+
 def test_the_encoder_may_start_elsewhere(config, folder, tmp_path):
     source = tiny_checkpoint(tmp_path, tiny_clit(stages=1), "source.pth")
     phases = (dataclasses.replace(config.phases[0], freeze_encoder=True),)
@@ -231,6 +244,7 @@ def test_a_batch_is_what_it_says(folder):
         (("steps = 4\nlr", "lr"), "lacks steps at phase 1"),
         (("batch = 2", "batch = 0"), "makes no sense"),
         (("batch = 2", 'batch = "a"'), "wrong type"),
+        (("stages = 2", "stages = 2\nfrozen = 2"), "at least one must be trained"),
         (("stages = 2", "stages = 4"), "4 stages, but factors"),
         (("[[phase]]", "[[phases]]"), r"no \[\[phase\]\]"),
         (("seed = 3", "seed = "), "no TOML"),
