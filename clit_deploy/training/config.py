@@ -115,22 +115,7 @@ def _check(config: Config, path: Path) -> None:
         raise TrainingError(f"[model] of {path.name} must have a name and args.")
     try:
         for phase in config.phases:
-            counts = phase.stages, phase.steps, phase.batch, phase.queries
-            if min(counts) < 1 or phase.crop < 8 or not 0 < phase.lr < 1 or phase.decay_every < 0:
-                raise TrainingError(
-                    f"A phase of {path.name} makes no sense: stages, steps, batch and queries are "
-                    f"at least 1, crop at least 8, lr between 0 and 1; found {phase}."
-                )
-            if not 0 <= phase.frozen < phase.stages:
-                raise TrainingError(
-                    f"A phase of {path.name} has {phase.stages} stages of which {phase.frozen} are "
-                    "frozen; at least one must be trained."
-                )
-            if phase.stages > len(config.factors):
-                raise TrainingError(
-                    f"A phase of {path.name} has {phase.stages} stages, but factors names "
-                    f"{len(config.factors)}."
-                )
+            _check_phase(phase, len(config.factors), path)
         if not (0 <= config.ema < 1 and 0 < config.validation < 1 and config.interval > 0):
             raise TrainingError(
                 f"{path.name}: ema must be in 0..1, validation between 0 and 1, interval above 0."
@@ -139,3 +124,21 @@ def _check(config: Config, path: Path) -> None:
             raise TrainingError(f"{path.name}: factors are at least 1.")
     except TypeError as error:
         raise TrainingError(f"{path.name} has a value of a wrong type: {error}.") from error
+
+
+def _check_phase(phase: Phase, factors: int, path: Path) -> None:
+    counts = phase.stages, phase.steps, phase.batch, phase.queries
+    if min(counts) < 1 or phase.crop < 8 or not 0 < phase.lr < 1 or phase.decay_every < 0:
+        raise TrainingError(
+            f"A phase of {path.name} makes no sense: stages, steps, batch and queries are at least "
+            f"1, crop at least 8, lr between 0 and 1; found {phase}."
+        )
+    if not 0 <= phase.frozen < phase.stages:
+        raise TrainingError(
+            f"A phase of {path.name} has {phase.stages} stages of which {phase.frozen} are frozen; "
+            "at least one must be trained."
+        )
+    if phase.stages > factors:
+        raise TrainingError(
+            f"A phase of {path.name} has {phase.stages} stages, but factors names {factors}."
+        )
