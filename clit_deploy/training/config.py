@@ -37,6 +37,9 @@ class Phase:
     """Side of the low-resolution crop; smaller where the scale leaves no room for it."""
     queries: int = 2304
     """Output pixels that are asked for in every crop."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights that is validated and kept; 0 for none. It looks
+    back over about 1 / (1 - ema) steps, so a phase must be several times as long."""
     freeze_encoder: bool = False
     frozen: int = 0
     """First stages that stay as they are, with all that stages share; every batch uses more."""
@@ -55,8 +58,6 @@ class Config:
     """Part of the photographs (not of their crops) that is only looked at."""
     interval: int = 200
     """Steps between two checkpoints; a kill loses no more than that."""
-    ema: float = 0.0
-    """Decay of the moving average of the weights that is validated and kept; 0 for none."""
     factors: tuple[float, ...] = (4.0, 4.0, 2.0)
     """Largest factor of each stage (CLIT, section 4.1); the smallest is 1."""
 
@@ -116,9 +117,9 @@ def _check(config: Config, path: Path) -> None:
     try:
         for phase in config.phases:
             _check_phase(phase, len(config.factors), path)
-        if not (0 <= config.ema < 1 and 0 < config.validation < 1 and config.interval > 0):
+        if not (0 < config.validation < 1 and config.interval > 0):
             raise TrainingError(
-                f"{path.name}: ema must be in 0..1, validation between 0 and 1, interval above 0."
+                f"{path.name}: validation must be between 0 and 1, interval above 0."
             )
         if min(config.factors) < 1:
             raise TrainingError(f"{path.name}: factors are at least 1.")
@@ -133,6 +134,8 @@ def _check_phase(phase: Phase, factors: int, path: Path) -> None:
             f"A phase of {path.name} makes no sense: stages, steps, batch and queries are at least "
             f"1, crop at least 8, lr between 0 and 1; found {phase}."
         )
+    if not 0 <= phase.ema < 1:
+        raise TrainingError(f"ema of a phase of {path.name} is {phase.ema}; it must be in 0..1.")
     if not 0 <= phase.frozen < phase.stages:
         raise TrainingError(
             f"A phase of {path.name} has {phase.stages} stages of which {phase.frozen} are frozen; "

@@ -122,7 +122,9 @@ class Trainer:
         model = build_model(self.config.spec(phase.stages))
         if self.state.weights:
             model.load_state_dict(grown(model, self.state.weights))
-            if self.state.average:
+            if not phase.ema:
+                self.state.average = {}
+            elif self.state.average:
                 self.state.average = grown(model, self.state.average)
         elif self.config.encoder_from:
             source = load_checkpoint(Path(self.config.encoder_from))
@@ -161,12 +163,12 @@ class Trainer:
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        if self.config.ema:
-            self._average(model, step if index == 0 else 10**9)
+        if phase.ema:
+            # Short at first: weights move far in the first steps of a phase.
+            self._average(model, min(phase.ema, (1 + step) / (10 + step)))
         return float(loss.item())
 
-    def _average(self, model: ImplicitModel, step: int) -> None:
-        decay = min(self.config.ema, (1 + step) / (10 + step))  # short at first, so it can follow
+    def _average(self, model: ImplicitModel, decay: float) -> None:
         with torch.no_grad():
             for key, value in model.state_dict().items():
                 held = self.state.average.setdefault(key, value.detach().cpu().clone())

@@ -81,7 +81,7 @@ class Killed(BaseException):
 
 def test_train_export_run(folder, tmp_path):
     config, run = tmp_path / "tiny.toml", tmp_path / "run"
-    config.write_text("ema = 0.9\n" + TOML)
+    config.write_text(TOML.replace("queries = 40", "queries = 40\nema = 0.9"))
     done = cli("train", config, "--data", folder, "-o", run, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     with (run / "log.csv").open() as file:
@@ -101,7 +101,8 @@ def test_train_export_run(folder, tmp_path):
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("kill_at", [(1, 3), (2, 1), (2, 4)])
 def test_a_killed_run_resumes_to_the_bit(config, folder, tmp_path, kill_at, ema):
-    config = dataclasses.replace(config, ema=ema)
+    phases = tuple(dataclasses.replace(phase, ema=ema) for phase in config.phases)
+    config = dataclasses.replace(config, phases=phases)
 
     def kill(report):
         if (report["phase"], report["step"]) == kill_at:
@@ -249,6 +250,7 @@ def test_a_batch_is_what_it_says(folder):
         (("[[phase]]", "[[phases]]"), r"no \[\[phase\]\]"),
         (("seed = 3", "seed = "), "no TOML"),
         (('name = "clit"', "nome = 1"), "must have a name"),
+        (("batch = 2", "batch = 2\nema = 1"), "must be in 0..1"),
         (("validation = 0.3", "validation = 1.5"), "between 0 and 1"),
     ],
 )
@@ -286,7 +288,7 @@ def test_bad_data_is_refused(config, folder, tmp_path, caplog):
 def test_the_recipe_of_the_default_model_is_sound():
     config = read_config(ROOT / "train" / "default.toml")
     assert isinstance(config, Config)
-    assert [phase.stages for phase in config.phases] == [1, 2, 3]
+    assert [phase.stages for phase in config.phases] == [1, 2, 3, 3]
     build_model(config.spec(3))
 
 
