@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from clit_deploy.files import check_writable, replacing
 from clit_deploy.geometry import Span
-from clit_deploy.images import check_format, read_image
+from clit_deploy.images import check_format, read_image, to_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,7 +152,7 @@ def _panel(
             else:
                 draw.rectangle(box, fill=(*_colour(share[row, col] / share.max()), 200))
     centre = [
-        (2 * a + 1) * rise.grid * axis.grid / rise.out / (2 * axis.out)
+        (2 * a + 1) * rise.grid / (2 * axis.out)
         for a, rise, axis in zip(at, level.rise, level.axes, strict=True)
     ]
     x, y = view.x(centre[1]), view.y(centre[0])
@@ -168,8 +168,8 @@ def _crop(image: NDArray[np.float32], view: View) -> Image.Image:
     cols = np.floor(view.left + places).astype(int)
     inside = np.outer((rows >= 0) & (rows < image.shape[0]), (cols >= 0) & (cols < image.shape[1]))
     pixels = image[np.clip(rows, 0, len(image) - 1)][:, np.clip(cols, 0, image.shape[1] - 1)]
-    pixels = np.where(inside[..., None], pixels, 0.6)
-    return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8))
+    pixels = np.where(inside[..., None], pixels, np.float32(0.6))
+    return Image.fromarray(to_bytes(pixels))
 
 
 def _colour(value: float) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from clit_deploy.errors import ImageError, MissingFileError, SizeError
-from clit_deploy.images import read_image
+from clit_deploy.images import pictures_in, read_image, to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Y = np.array([65.738, 129.057, 25.064]) / 256
 """Luminance of BT.601 in studio range, as the field's Matlab code computes it."""
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 _K1, _K2, _WINDOW, _SIGMA = 0.01, 0.03, 11, 1.5
 """Constants of SSIM (Wang et al., IEEE TIP 2004, section III.C)."""
 
@@ -63,7 +62,7 @@ def evaluate(
         MissingFileError: no such folder, or no picture in it.
         SizeError: a scale that makes no sense, or a picture too small for it.
     """
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
+    paths = pictures_in(folder)
     if not paths:
         raise MissingFileError(f"There are no pictures in {folder}.")
     if not scales or not all(1 <= scale <= 64 for scale in scales):
@@ -108,8 +107,7 @@ def low_and_high(path: Path, scale: float) -> tuple[NDArray[np.uint8], NDArray[n
     Raises:
         ImageError: the picture cannot be read, or is smaller than the scale.
     """
-    rgb = read_image(path).rgb
-    image = Image.fromarray((rgb * 255 + 0.5).astype(np.uint8))
+    image = Image.fromarray(to_bytes(read_image(path).rgb))
     low = math.floor(image.width / scale), math.floor(image.height / scale)
     if min(low) < 1:
         raise ImageError(f"{path.name} is smaller than the scale, {scale:g}.")

@@ -57,6 +57,11 @@ class Picture:
     alpha: NDArray[np.float32] | None
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, by name."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in LIMITS)
+
+
 def read_image(path: Path) -> Picture:
     """Read an image file of any mode: gray and palette become RGB, alpha is kept apart.
 

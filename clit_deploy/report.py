@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from clit_deploy.evaluate import Score
     from clit_deploy.manifest import EncoderInfo, Manifest, ProofCase, TiledCase
     from clit_deploy.verify import Verification
 
@@ -46,6 +49,22 @@ def verification(result: Verification) -> str:
         f"tiled {_tiled(result.tiled)}",
     ]
     return "\n".join(lines)
+
+
+def score_table(scores: Sequence[Score]) -> list[str]:
+    """Means over the pictures, a row for each scale, as a Markdown table."""
+    lines = [
+        "| scale | plan dB | bicubic dB | plan SSIM | bicubic SSIM |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for scale in dict.fromkeys(score.scale for score in scores):
+        some = [score for score in scores if score.scale == scale]
+        means = (
+            statistics.fmean(getattr(score, field) for score in some)
+            for field in ("psnr", "bicubic_psnr", "ssim", "bicubic_ssim")
+        )
+        lines.append("| x{:g} | {:.2f} | {:.2f} | {:.4f} | {:.4f} |".format(scale, *means))
+    return lines
 
 
 def _encoder(info: EncoderInfo) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import statistics
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import torch
 
 import clit_deploy
 from clit_deploy.evaluate import Score, evaluate
+from clit_deploy.report import score_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,18 +60,7 @@ def scores_of(plan: Path, folder: Path, scales: list[float]) -> list[Score]:
 
 def table(scores: list[Score]) -> str:
     """The means by scale."""
-    lines = [
-        "| scale | PSNR | bicubic | SSIM | bicubic |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for scale in sorted({score.scale for score in scores}):
-        some = [score for score in scores if score.scale == scale]
-        means = [
-            statistics.fmean(getattr(s, field) for s in some)
-            for field in ("psnr", "bicubic_psnr", "ssim", "bicubic_ssim")
-        ]
-        lines.append("| x{:g} | {:.2f} | {:.2f} | {:.4f} | {:.4f} |".format(scale, *means))
-    return "\n".join(lines)
+    return "\n".join(score_table(scores))
 
 
 def sources(path: Path) -> Iterable[str]:

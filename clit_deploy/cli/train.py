@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +20,6 @@ from clit_deploy.cli.options import (
 )
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import MissingDependencyError
-
-if TYPE_CHECKING:
-    from clit_deploy.evaluate import Score
 
 
 def train(
@@ -79,6 +75,7 @@ def evaluate(
 ) -> None:
     """Score a plan on pictures: PSNR and SSIM, with bicubic beside it."""
     from clit_deploy.evaluate import evaluate as score_all
+    from clit_deploy.report import score_table
     from clit_deploy.upscaler import load
 
     wanted = parse_scales(scales)
@@ -95,15 +92,5 @@ def evaluate(
     typer.echo(
         f"{data.name}, {len(scores) // len(wanted)} pictures, {'RGB' if rgb else 'Y'}, {name}"
     )
-    typer.echo("| scale | plan dB | bicubic dB | plan SSIM | bicubic SSIM |")
-    typer.echo("| --- | --- | --- | --- | --- |")
-    for scale in wanted:
-        typer.echo(_line(scale, [score for score in scores if score.scale == scale]))
-
-
-def _line(scale: float, scores: list[Score]) -> str:
-    fields = ("psnr", "bicubic_psnr", "ssim", "bicubic_ssim")
-    means = [statistics.fmean(getattr(score, field) for score in scores) for field in fields]
-    digits = (2, 2, 4, 4)
-    cells = [f"{mean:.{d}f}" for mean, d in zip(means, digits, strict=True)]
-    return f"| x{scale:g} | {' | '.join(cells)} |"
+    for line in score_table(scores):
+        typer.echo(line)

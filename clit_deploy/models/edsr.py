@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.models.base import Encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 
@@ -40,7 +45,38 @@ class ResBlock(nn.Module):
         return x + (out if self.res_scale == 1 else out * self.res_scale)
 
 
-class EDSR(Encoder):
+def refuse_upsampler(name: str, no_upsampling: bool) -> None:
+    """Refuse an encoder that enlarges by itself.
+
+    Raises:
+        UnsupportedModelError: it has its upsampler.
+    """
+    if not no_upsampling:
+        raise UnsupportedModelError(
+            f"The {name} encoder has its upsampler (no_upsampling is not true); "
+            "implicit models use it without."
+        )
+
+
+class HeadAndBody(Encoder):
+    """A convolution, then parts and a convolution that are added to it: EDSR's plan, and RCAN's."""
+
+    def __init__(self, parts: Iterable[nn.Module], n_feats: int, rgb_range: float) -> None:
+        super().__init__()
+        self.sub_mean = MeanShift(rgb_range, sign=-1)
+        self.add_mean = MeanShift(rgb_range, sign=1)
+        self.head = nn.Sequential(conv3(3, n_feats))
+        self.body = nn.Sequential(*parts, conv3(n_feats, n_feats))
+        self.out_dim = n_feats
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[1, 3, h, w]` in -1 to 1 -> features `[1, out_dim, h, w]`."""
+        x = self.head(x)
+        out: Tensor = x + self.body(x)
+        return out
+
+
+class EDSR(HeadAndBody):
     """EDSR's head and body; the defaults are the large EDSR."""
 
     def __init__(
@@ -52,18 +88,9 @@ class EDSR(Encoder):
         no_upsampling: bool = False,
         rgb_range: float = 1,
     ) -> None:
-        super().__init__()
-        if not no_upsampling:
-            raise UnsupportedModelError(
-                "The EDSR encoder has its upsampler (no_upsampling is not true); "
-                "implicit models use it without."
-            )
-        self.sub_mean = MeanShift(rgb_range, sign=-1)
-        self.add_mean = MeanShift(rgb_range, sign=1)
-        self.head = nn.Sequential(conv3(3, n_feats))
-        blocks = [ResBlock(n_feats, res_scale) for _ in range(n_resblocks)]
-        self.body = nn.Sequential(*blocks, conv3(n_feats, n_feats))
-        self.out_dim = n_feats
+        refuse_upsampler("EDSR", no_upsampling)
+        blocks = (ResBlock(n_feats, res_scale) for _ in range(n_resblocks))
+        super().__init__(blocks, n_feats, rgb_range)
         self.halo = 2 * n_resblocks + 2
         self.live_channels = 5 * n_feats
 
@@ -79,9 +106,3 @@ class EDSR(Encoder):
     ) -> EDSR:
         """The small EDSR: 16 blocks of 64 channels, residuals not scaled."""
         return cls(n_resblocks, n_feats, res_scale, scale, no_upsampling, rgb_range)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[1, 3, h, w]` in -1 to 1 -> features `[1, out_dim, h, w]`."""
-        x = self.head(x)
-        out: Tensor = x + self.body(x)
-        return out

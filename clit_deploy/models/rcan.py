@@ -7,8 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.base import Encoder
-from clit_deploy.models.edsr import MeanShift, conv3
+from clit_deploy.models.edsr import HeadAndBody, conv3, refuse_upsampler
 
 LARGEST_HALO = 32
 """Below the reach of the convolutions; from 16 pixels on, the means of a tile, which are not those
@@ -54,7 +53,7 @@ def block(channels: int, reduction: int) -> Residual:
     )
 
 
-class RCAN(Encoder):
+class RCAN(HeadAndBody):
     """RCAN's head and body: groups of blocks, with a convolution after each group and after all."""
 
     exact: ClassVar[bool] = False
@@ -69,32 +68,17 @@ class RCAN(Encoder):
         no_upsampling: bool = False,
         rgb_range: float = 1,
     ) -> None:
-        super().__init__()
-        if not no_upsampling:
-            raise UnsupportedModelError(
-                "The RCAN encoder has its upsampler (no_upsampling is not true); "
-                "implicit models use it without."
-            )
+        refuse_upsampler("RCAN", no_upsampling)
         if not 1 <= reduction <= n_feats:
             raise UnsupportedModelError(
                 f"RCAN's reduction is {reduction}; it must be between 1 and n_feats, {n_feats}."
             )
-        self.sub_mean = MeanShift(rgb_range, sign=-1)
-        self.add_mean = MeanShift(rgb_range, sign=1)
-        self.head = nn.Sequential(conv3(3, n_feats))
         groups = (
             Residual(
                 *(block(n_feats, reduction) for _ in range(n_resblocks)), conv3(n_feats, n_feats)
             )
             for _ in range(n_resgroups)
         )
-        self.body = nn.Sequential(*groups, conv3(n_feats, n_feats))
-        self.out_dim = n_feats
+        super().__init__(groups, n_feats, rgb_range)
         self.halo = min(n_resgroups * (2 * n_resblocks + 1) + 2, LARGEST_HALO)
         self.live_channels = 6 * n_feats
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[1, 3, h, w]` in -1 to 1 -> features `[1, out_dim, h, w]`."""
-        x = self.head(x)
-        out: Tensor = x + self.body(x)
-        return out

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.models.base import Encoder
-from clit_deploy.models.edsr import conv3
+from clit_deploy.models.edsr import conv3, refuse_upsampler
 
 CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
 """Dense blocks, layers of each, channels that a layer adds."""
@@ -53,11 +53,7 @@ class RDN(Encoder):
         no_upsampling: bool = False,
     ) -> None:
         super().__init__()
-        if not no_upsampling:
-            raise UnsupportedModelError(
-                "The RDN encoder has its upsampler (no_upsampling is not true); "
-                "implicit models use it without."
-            )
+        refuse_upsampler("RDN", no_upsampling)
         if RDNkSize != 3 or RDNconfig not in CONFIGURATIONS:
             raise UnsupportedModelError(
                 f"RDN with kernel {RDNkSize} and configuration {RDNconfig!r} is not known; "

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from clit_deploy.errors import ImageError, TrainingError
-from clit_deploy.images import read_image
+from clit_deploy.images import pictures_in, read_image, to_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 SMALLEST_SIDE = 64
 MOST_UNREADABLE = 0.1
 """Part of the files that may be unreadable before something is wrong with the folder."""
@@ -62,7 +61,7 @@ def read_photos(folder: Path, validation: float) -> Photos:
     """
     if not folder.is_dir():
         raise TrainingError(f"There is no folder {folder} with training pictures.")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = pictures_in(folder)
     groups: dict[str, list[NDArray[np.uint8]]] = {}
     bad = []
     for path in paths:
@@ -74,7 +73,7 @@ def read_photos(folder: Path, validation: float) -> Photos:
         if min(rgb.shape[:2]) < SMALLEST_SIDE:
             bad.append(f"{path.name} (smaller than {SMALLEST_SIDE} pixels)")
             continue
-        groups.setdefault(path.stem.split("_")[0], []).append((rgb * 255 + 0.5).astype(np.uint8))
+        groups.setdefault(path.stem.split("_")[0], []).append(to_bytes(rgb))
     if bad:
         log.warning("%d of %d pictures are left out: %s", len(bad), len(paths), "; ".join(bad[:3]))
     if len(bad) > MOST_UNREADABLE * len(paths):
