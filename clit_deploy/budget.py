@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from clit_deploy.manifest import Manifest
+    from clit_deploy.runtimes.base import Appetite
     from clit_deploy.scheduler import Job, Scheduler
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
 def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """Bytes that rendering with `layout` takes beside what the process holds already."""
     strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
-    decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.workers))
+    decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.appetite))
     # Freed memory stays with the allocators, so the parts add up.
     return SLACK + (_encoding(scheduler, job, layout.tile) + strip + decoding) * 11 // 10
 
@@ -147,18 +148,18 @@ def _encoding(scheduler: Scheduler, job: Job, tile: int) -> int:
     return band + pixels * info.bytes_per_pixel
 
 
-def _stages(manifest: Manifest, job: Job, layout: Layout, workers: int) -> list[int]:
+def _stages(manifest: Manifest, job: Job, layout: Layout, appetite: Appetite) -> list[int]:
     found = []
     for info, grid in zip(
         manifest.stages, grids(job.size, job.output, job.scale, len(manifest.stages)), strict=False
     ):
         sides = [_cells(layout.block, g, o) for g, o in zip(grid, job.output, strict=True)]
         n = _slots(grid, job.output, layout.block)
-        cells = min(cells_at_once(info, n), sides[0] * sides[1])
+        cells = min(cells_at_once(info, n, appetite), sides[0] * sides[1])
         chunk = cells * (info.cell_bytes + n * info.query_bytes)
         reach = info.before + info.after
         maps = (sides[0] + reach) * (sides[1] + reach) * info.project_bytes
-        found.append(maps + workers * chunk)
+        found.append(maps + appetite.workers * chunk)
     return found
 
 

@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from clit_deploy.bundle import Plan
     from clit_deploy.cascade import Size
     from clit_deploy.geometry import Span
-    from clit_deploy.runtimes.base import Runner, Runtime
+    from clit_deploy.runtimes.base import Array, Arrays, Runner, Runtime
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features `[channels, rows, w]` of the rows `rows` of a (padded) image of size `image`."""
+    """Features `[1, channels, rows, w]` of the rows `rows` of a (padded) image of size `image`."""
 
-    array: NDArray[np.float32]
+    array: Array
     rows: Span
     image: Size
+    arrays: Arrays
 
-    def patch(self, rows: Span, cols: Span) -> NDArray[np.float32]:
+    def patch(self, rows: Span, cols: Span) -> Array:
         """Features at `rows` and `cols`, `[1, channels, r, c]`; zero outside the image."""
         r, c = rows.clip(self.image[0]), cols.clip(self.image[1])
         if r.start < self.rows.start or r.stop > self.rows.stop:
             raise AssertionError(f"rows {r} were asked for, but {self.rows} are encoded")
         top = self.rows.start
-        inner = self.array[None, :, r.start - top : r.stop - top, c.start : c.stop]
-        if r == rows and c == cols:
-            return np.ascontiguousarray(inner)
-        patch = np.zeros((1, len(self.array), len(rows), len(cols)), np.float32)
+        inner = self.array[:, :, r.start - top : r.stop - top, c.start : c.stop]
+        make = self.arrays.empty if (r, c) == (rows, cols) else self.arrays.zeros
+        patch = make((1, self.array.shape[1], len(rows), len(cols)), self.array.dtype)
         y, x = r.start - rows.start, c.start - cols.start
-        patch[:, :, y : y + len(r), x : x + len(c)] = inner
+        self.arrays.copy(patch[:, :, y : y + len(r), x : x + len(c)], inner)
         return patch
 
 
@@ -77,16 +77,21 @@ class Encoder:
         parts = self.tiles(width, tile, margin=0)
         runner = self._runner((len(rows.seen), len(parts[0].seen)))
         top = rows.valid.start - rows.seen.start
-        band = np.empty((self.info.channels, len(rows.valid), width), np.float32)
+        arrays = self._runtime.arrays
+        band: Array | None = None
         for part in parts:
             seen = image[rows.seen.start : rows.seen.stop, part.seen.start : part.seen.stop]
             patch = np.ascontiguousarray(seen.transpose(2, 0, 1)[None])
-            features = runner.run({"image": patch})[0]
+            features = runner.run({"image": patch})
+            if band is None:
+                band = arrays.empty((1, features.shape[1], len(rows.valid), width), features.dtype)
             left = part.core.start - part.seen.start
-            band[:, :, part.core.start : part.core.stop] = features[
-                :, top : top + len(rows.valid), left : left + len(part.core)
-            ]
-        return Features(band, rows.valid, (height, width))
+            arrays.copy(
+                band[:, :, :, part.core.start : part.core.stop],
+                features[:, :, top : top + len(rows.valid), left : left + len(part.core)],
+            )
+        assert band is not None  # noqa: S101  (every image has a tile)
+        return Features(band, rows.valid, (height, width), arrays)
 
     def close(self) -> None:
         """Let the graphs go."""
@@ -96,6 +101,6 @@ class Encoder:
         if shape not in self._runners:
             self._runners.clear()  # one shape at a time: a session holds its own weights
             dims = {"height": shape[0], "width": shape[1]}
-            graph = self._plan.read(self.info.graph)
-            self._runners[shape] = self._runtime.runner(graph, wide=True, dims=dims)
+            runner = self._runtime.runner(self._plan, self.info.graph, wide=True, dims=dims)
+            self._runners[shape] = runner
         return self._runners[shape]

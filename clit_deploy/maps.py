@@ -5,16 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from clit_deploy.bundle import Plan
     from clit_deploy.cascade import Level
     from clit_deploy.encoder import Features
     from clit_deploy.geometry import Span
-    from clit_deploy.runtimes.base import Runtime
+    from clit_deploy.runtimes.base import Array, Arrays, Runtime
     from clit_deploy.tables.base import Tables
 
 
@@ -25,9 +21,10 @@ class MapMaker:
         self.index = index
         self.info = plan.manifest.stages[index]
         self._tables = tables
-        self._project = runtime.runner(plan.read(self.info.project), wide=True)
+        self._arrays = runtime.arrays
+        self._project = runtime.runner(plan, self.info.project, wide=True)
 
-    def make(self, features: Features, level: Level, rows: Span, cols: Span) -> NDArray[np.float32]:
+    def make(self, features: Features, level: Level, rows: Span, cols: Span) -> Array:
         """The maps that the cells `rows x cols` read, `[rows + window, cols + window, channels]`.
 
         Outside the grid they are what the stage's border says: zero, or the nearest inside.
@@ -42,6 +39,20 @@ class MapMaker:
         ]
         if not any(itertools.chain(*missing)):
             return maps
-        if self.info.border == "edge":
-            return np.pad(maps, [*missing, (0, 0)], mode="edge")
-        return np.pad(maps, [*missing, (0, 0)])
+        return _padded(self._arrays, maps, missing, edge=self.info.border == "edge")
+
+
+def _padded(arrays: Arrays, maps: Array, missing: list[tuple[int, int]], *, edge: bool) -> Array:
+    """`maps [rows, cols, channels]` with rows and columns added: zeros, or copies of the edge."""
+    (above, below), (left, right) = missing
+    rows, cols, channels = maps.shape
+    make = arrays.empty if edge else arrays.zeros
+    wide = make((above + rows + below, left + cols + right, channels), maps.dtype)
+    arrays.copy(wide[above : above + rows, left : left + cols], maps)
+    if edge:
+        for col in (*range(left), *range(left + cols, left + cols + right)):
+            side = wide[above : above + rows, min(max(col, left), left + cols - 1)]
+            arrays.copy(wide[above : above + rows, col], side)
+        for row in (*range(above), *range(above + rows, above + rows + below)):
+            arrays.copy(wide[row], wide[min(max(row, above), above + rows - 1)])
+    return wide

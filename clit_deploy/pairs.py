@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.geometry import Places, Slots
-    from clit_deploy.runtimes.base import Runner
+    from clit_deploy.runtimes.base import Arrays, Runner
     from clit_deploy.tables.base import Feeds
 
 
@@ -21,8 +21,8 @@ class PairTable:
     each pair of different ones and not for each query, where it would cost as much as decoding.
     """
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, runner: Runner, arrays: Arrays) -> None:
+        self._runner, self._arrays = runner, arrays
 
     def of_slots(self, rows: Slots, cols: Slots) -> Feeds:
         """For the queries of a chunk: `[heads, rows, cols, ny, nx, window]`."""
@@ -39,7 +39,7 @@ class PairTable:
         return {"bias": self._run(np.stack([_own(rows), _own(cols)], axis=-1))}
 
     def _run(self, offsets: NDArray[np.float64]) -> NDArray[np.float32]:
-        return self._runner.run({"offset": offsets.astype(np.float32)})
+        return self._arrays.host(self._runner.run({"offset": offsets.astype(np.float32)}))
 
 
 def _own(places: Places) -> NDArray[np.float64]:

@@ -82,7 +82,8 @@ class PointStage:
         for start in range(0, len(queries.at), batch):
             part = slice(start, start + batch)
             feeds = self._feeds(rows.take(part), cols.take(part), origin, scale)
-            answers.append(self._runner(graph).run({"maps": maps, **feeds}))
+            answer = self._runner(graph).run({"maps": maps, **feeds})
+            answers.append(self._runtime.arrays.host(answer))
         return np.concatenate(answers)
 
     def _feeds(self, rows: Points, cols: Points, origin: NDArray[np.int64], scale: float) -> Feeds:
@@ -94,12 +95,13 @@ class PointStage:
             **self._tables.axis("col", cols),
         }
         if self.info.pairs:
-            feeds |= PairTable(self._runner(self.info.pairs)).of_points(rows, cols)
+            pairs = PairTable(self._runner(self.info.pairs), self._runtime.arrays)
+            feeds |= pairs.of_points(rows, cols)
         return feeds
 
     def _runner(self, graph: str) -> Runner:
         if graph not in self._runners:
-            self._runners[graph] = self._runtime.runner(self._plan.read(graph), wide=True)
+            self._runners[graph] = self._runtime.runner(self._plan, graph, wide=True)
         return self._runners[graph]
 
 

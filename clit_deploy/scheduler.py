@@ -62,7 +62,7 @@ class Scheduler:
         self.tables = tables_of(plan)
         self._makers: dict[int, MapMaker] = {}
         self._stages: dict[int, Stage] = {}
-        self._pool = ThreadPoolExecutor(runtime.workers, thread_name_prefix="clit-decode")
+        self._pool = ThreadPoolExecutor(runtime.appetite.workers, thread_name_prefix="clit-decode")
 
     def close(self) -> None:
         """Stop the workers and let the graphs go."""

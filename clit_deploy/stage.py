@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clit_deploy.encoder import Features
     from clit_deploy.manifest import StageInfo
     from clit_deploy.maps import MapMaker
-    from clit_deploy.runtimes.base import Runtime
+    from clit_deploy.runtimes.base import Appetite, Array, Runtime
     from clit_deploy.tables.base import Feeds, Side, Tables
 
 
@@ -48,12 +48,14 @@ class Stage:
     def __init__(self, maps: MapMaker, plan: Plan, runtime: Runtime, tables: Tables) -> None:
         self.info: StageInfo = maps.info
         self._tables = tables
-        self._workers = runtime.workers
+        self._appetite = runtime.appetite
+        self._arrays = runtime.arrays
         self._maps = maps
-        self._decode = runtime.runner(plan.read(self.info.decode), wide=False)
+        self._decode = runtime.runner(plan, self.info.decode, wide=False)
         self._pairs: PairTable | None = None
         if self.info.pairs:
-            self._pairs = PairTable(runtime.runner(plan.read(self.info.pairs), wide=False))
+            runner = runtime.runner(plan, self.info.pairs, wide=False)
+            self._pairs = PairTable(runner, self._arrays)
 
     def render(
         self,
@@ -67,7 +69,7 @@ class Stage:
         rows = Slots.sort(level.axes[0], block.rows, self.info.anchor)
         cols = Slots.sort(level.axes[1], block.cols, self.info.anchor)
         maps = self._maps.make(features, level, rows.cells, cols.cells)
-        shape = chunk_shape(self.info, rows, cols, self._workers)
+        shape = chunk_shape(self.info, rows, cols, self._appetite)
         row_parts = self._parts("row", rows, shape[0])
         col_parts = self._parts("col", cols, shape[1])
         size = self._tables.cell(rows, cols, scale)
@@ -78,7 +80,7 @@ class Stage:
             feeds = {"maps": self._window(maps, row, col), "cell": size, **row.feeds, **col.feeds}
             if self._pairs:
                 feeds.update(self._pairs.of_slots(row.slots, col.slots))
-            rgb = self._decode.run(feeds)
+            rgb = self._arrays.host(self._decode.run(feeds))
             flat = rgb.reshape(rgb.shape[0] * rgb.shape[1], -1, 3)
             placed = _Place.of(row, rows), _Place.of(col, cols)
             result[placed[0].at, placed[1].at] = placed[0].pick(placed[1].pick(flat, 1), 0)
@@ -94,12 +96,15 @@ class Stage:
                 parts.append(_Part(span, some, self._tables.axis(side, some)))
         return parts
 
-    def _window(self, maps: NDArray[np.float32], row: _Part, col: _Part) -> NDArray[np.float32]:
+    def _window(self, maps: Array, row: _Part, col: _Part) -> Array:
         """The maps of a chunk as the decoder takes them: `[window, rows, cols + window, ch]`."""
         reach = self.info.before + self.info.after
         cols = slice(col.cells.start, col.cells.stop + reach)
-        rows = [maps[row.cells.start + j : row.cells.stop + j, cols] for j in range(reach + 1)]
-        return np.stack(rows)
+        shape = reach + 1, len(row.cells), len(col.cells) + reach, self.info.channels
+        window = self._arrays.empty(shape, maps.dtype)
+        for j in range(reach + 1):
+            self._arrays.copy(window[j], maps[row.cells.start + j : row.cells.stop + j, cols])
+        return window
 
 
 @dataclass(frozen=True)
@@ -122,19 +127,39 @@ class _Place:
         return slots if self.keep is None else slots.take(self.keep, axis)
 
 
-def cells_at_once(info: StageInfo, n: int) -> int:
-    """Cells of `n` queries that decode at once best: as many as the cache holds."""
-    return min(max(info.chunk_queries // n, 1), info.chunk_cells)
+def cells_at_once(info: StageInfo, n: int, appetite: Appetite) -> int:
+    """Cells of `n` queries that decode at once best: as many as the cache or the device holds."""
+    queries, most = info.chunk_queries * appetite.times, info.chunk_cells * appetite.times
+    return min(max(queries // n, 1), most)
 
 
-def chunk_shape(info: StageInfo, rows: Slots, cols: Slots, workers: int) -> Size:
+def chunk_shape(info: StageInfo, rows: Slots, cols: Slots, appetite: Appetite) -> Size:
     """Rows and columns of cells that decode at once.
 
     As many cells as the plan finds best for the cache, fewer where a cell has many queries or
-    the block is too small to keep all workers busy.
+    the block is too small to keep all workers busy. On a device, what the class of cells takes.
     """
+    if appetite.sides:
+        return class_shape(info, side_class(max(rows.n, cols.n), appetite), appetite)
     total = len(rows.cells) * len(cols.cells)
-    cells = min(cells_at_once(info, rows.n * cols.n), -(-total // workers))
+    cells = cells_at_once(info, rows.n * cols.n, appetite)
+    cells = min(cells, -(-total // appetite.workers))
     if len(cols.cells) >= cells:
         return 1, cells
     return max(cells // len(cols.cells), 1), len(cols.cells)
+
+
+def side_class(side: int, appetite: Appetite) -> int:
+    """The class of a cell with up to `side` queries along an axis: the class's largest side."""
+    return next(limit for limit in appetite.sides if side <= limit)
+
+
+def class_shape(info: StageInfo, side: int, appetite: Appetite) -> Size:
+    """Rows and columns of cells of a class, at most; the product is what the device takes."""
+    cells = cells_at_once(info, side * side, appetite)
+    cols = min(WIDEST, cells)
+    return cells // cols, cols
+
+
+WIDEST = 64
+"""Columns of cells that a device takes at once: a block of 256 output pixels at x4."""

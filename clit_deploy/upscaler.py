@@ -112,6 +112,7 @@ class Upscaler:
         self._closed = True
         self._point_scheduler = None
         self._scheduler.close()
+        self.runtime.close()
 
     def upscale(
         self,

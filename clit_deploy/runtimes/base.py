@@ -1,8 +1,9 @@
-"""The two small protocols that a runtime fulfils."""
+"""The small protocols that a runtime fulfils."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -10,13 +11,72 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from clit_deploy.bundle import Plan
+
+
+class Array(Protocol):
+    """A tensor where its runtime keeps it: a numpy array, or a piece of a device's memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numbers' type."""
+        ...
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """A view on some of it, by whole numbers and slices of step 1."""
+        ...
+
+    def __len__(self) -> int:
+        """Length of the first axis."""
+        ...
+
+
+class Arrays(Protocol):
+    """Makes and moves tensors without taking them off their device."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Room for a tensor; its content is undefined."""
+        ...
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """A tensor of zeros."""
+        ...
+
+    def copy(self, target: Array, source: Array) -> None:
+        """Copy a view onto another of the same shape."""
+        ...
+
+    def host(self, array: Array) -> NDArray[np.float32]:
+        """A tensor's content as a numpy array of float32; waits until it is there."""
+        ...
+
 
 class Runner(Protocol):
     """One graph with one output, ready to run; may be called from several threads at once."""
 
-    def run(self, feeds: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Run the graph on named inputs and return its output."""
+    def run(self, feeds: Mapping[str, Array]) -> Array:
+        """Run the graph on named inputs (numpy's, or the runtime's own) and return its output."""
         ...
+
+
+@dataclass(frozen=True)
+class Appetite:
+    """How much work a device takes at once.
+
+    A processor decodes as many cells as its cache holds. A device takes `times` as many, and as
+    its engines are built for boxes of shapes, cells come in classes: up to `sides[0]` queries
+    along an axis, up to `sides[1]`, and so on, each with a fixed number of cells.
+    """
+
+    workers: int = 1
+    """How many narrow runs at once make the best of the device."""
+    times: int = 1
+    sides: tuple[int, ...] = ()
 
 
 class Runtime(Protocol):
@@ -24,16 +84,23 @@ class Runtime(Protocol):
 
     name: str
     """What it is, for people: `onnxruntime 1.32.0 (CPU, 2 threads)`."""
-    workers: int
-    """How many narrow runs at once make the best of the device."""
+    appetite: Appetite
+    arrays: Arrays
 
-    def runner(self, graph: bytes, *, wide: bool, dims: Mapping[str, int] | None = None) -> Runner:
-        """Open a serialised ONNX graph.
+    def runner(
+        self, plan: Plan, member: str, *, wide: bool, dims: Mapping[str, int] | None = None
+    ) -> Runner:
+        """Open a graph of a plan.
 
         Args:
-            graph: the ONNX file's bytes.
+            plan: where the graph is.
+            member: its name in the plan.
             wide: one run at a time uses the whole device (encoder, project), or each run is
-                narrow and `workers` of them go side by side (decode).
+                narrow and several of them go side by side (decode).
             dims: symbolic dimensions to fix, so that the runtime can specialise.
         """
+        ...
+
+    def close(self) -> None:
+        """Give back what the runtime itself holds."""
         ...

@@ -16,6 +16,8 @@ from clit_deploy.errors import (
     MemoryBudgetError,
     RuntimeUnavailableError,
 )
+from clit_deploy.runtimes.base import Appetite
+from clit_deploy.runtimes.host import HostArrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from clit_deploy.runtimes.base import Runner, Runtime
+    from clit_deploy.bundle import Plan
+    from clit_deploy.runtimes.base import Array, Arrays, Runner, Runtime
 
 log = logging.getLogger(__name__)
 
@@ -95,20 +98,27 @@ class OrtRuntime:
     def __init__(self, cuda: bool, threads: int) -> None:
         device = "CUDA" if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
         self.name = f"onnxruntime {ort.__version__} ({device})"
-        self.workers = 1 if cuda else threads
+        self.appetite = Appetite(workers=1 if cuda else threads)
+        self.arrays: Arrays = HostArrays()
         self._threads = threads
         # TF32 would round the products of FP32 graphs to ten bits.
         self._providers = [(CUDA, {"use_tf32": 0}), CPU] if cuda else [CPU]
 
-    def runner(self, graph: bytes, *, wide: bool, dims: Mapping[str, int] | None = None) -> Runner:
+    def runner(
+        self, plan: Plan, member: str, *, wide: bool, dims: Mapping[str, int] | None = None
+    ) -> Runner:
         """Open a session; see `Runtime.runner`."""
         options = _options(self._threads if wide else 1)
         # A wide run is rare and large: its memory goes back to the system after each run.
         options.enable_cpu_mem_arena = not wide
         for dim, value in (dims or {}).items():
             options.add_free_dimension_override_by_name(dim, value)
+        graph = plan.read(member)
         with _translated("load"):
             return OrtRunner(ort.InferenceSession(graph, options, providers=self._providers))
+
+    def close(self) -> None:
+        """Sessions go with their runners."""
 
 
 class OrtRunner:
@@ -118,11 +128,11 @@ class OrtRunner:
         self._session = session
         self._inputs = {value.name for value in session.get_inputs()}
 
-    def run(self, feeds: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    def run(self, feeds: Mapping[str, Array]) -> NDArray[np.generic]:
         """Run on the inputs that the graph has; others are not its business."""
         wanted = {name: value for name, value in feeds.items() if name in self._inputs}
         with _translated("run"):
-            output: NDArray[np.float32] = self._session.run(None, wanted)[0]
+            output: NDArray[np.generic] = self._session.run(None, wanted)[0]
             return output
 
 

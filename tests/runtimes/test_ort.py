@@ -18,7 +18,7 @@ def test_auto_takes_cuda_where_it_is(monkeypatch):
     monkeypatch.setattr(ort_module, "_starts", lambda provider: provider == CUDA)
     runtime = open_runtime(RuntimeName.AUTO)
     assert "CUDA" in runtime.name
-    assert runtime.workers == 1
+    assert runtime.appetite.workers == 1
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
@@ -33,13 +33,13 @@ def test_a_cuda_provider_that_does_not_start_is_not_used_silently(monkeypatch, c
 
 def test_errors_of_the_runtime_are_one_sentence(plans):
     runner = open_runtime(RuntimeName.CPU, 1).runner(
-        Plan.open(plans["liif"]).read("encoder.onnx"), wide=True
+        Plan.open(plans["liif"]), "encoder.onnx", wide=True
     )
     with pytest.raises(GraphRunError, match="cannot run a graph") as caught:
         runner.run({"image": np.zeros((1, 5, 8, 8), np.float32)})
     assert "\n" not in str(caught.value)
     with pytest.raises(GraphRunError, match="cannot load a graph"):
-        open_runtime(RuntimeName.CPU).runner(b"no graph", wide=True)
+        open_runtime(RuntimeName.CPU).runner(Plan.open(plans["liif"]), "tables.npz", wide=True)
 
 
 def test_auto_takes_the_cpu_elsewhere(monkeypatch, caplog):
@@ -47,7 +47,7 @@ def test_auto_takes_the_cpu_elsewhere(monkeypatch, caplog):
     with caplog.at_level("INFO"):
         runtime = open_runtime(RuntimeName.AUTO, threads=3)
     assert "CPU, 3 threads" in runtime.name
-    assert runtime.workers == 3
+    assert runtime.appetite.workers == 3
     assert "runtime auto: cpu" in caplog.text
 
 
@@ -58,7 +58,7 @@ def test_a_missing_cuda_says_how_to_get_it(monkeypatch):
 
 
 def test_threads_default_to_what_may_be_used():
-    assert open_runtime(RuntimeName.CPU).workers == usable_cpus() >= 1
+    assert open_runtime(RuntimeName.CPU).appetite.workers == usable_cpus() >= 1
 
 
 def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
@@ -73,6 +73,7 @@ def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
 
     monkeypatch.setattr(ort, "InferenceSession", Session)
     runtime = open_runtime(RuntimeName.CPU, threads=4)
-    runtime.runner(b"", wide=True)
-    runtime.runner(b"", wide=False)
+    plan = Plan.open(plans["liif"])
+    runtime.runner(plan, "encoder.onnx", wide=True)
+    runtime.runner(plan, "encoder.onnx", wide=False)
     assert seen == [(4, [CPU]), (1, [CPU])]
