@@ -70,13 +70,16 @@ def evaluate(
     scores: list[Score] = []
     for path in paths:
         for scale in scales:
-            scores.append(_score(up, path, scale, border, luminance))
+            scores.append(score(up, path, scale, border=border, luminance=luminance))
             if progress:
                 progress(len(scores) / len(paths) / len(scales))
     return scores
 
 
-def _score(up: Upscaler, path: Path, scale: float, border: int | None, luminance: bool) -> Score:
+def score(
+    up: Upscaler, path: Path, scale: float, *, border: int | None = None, luminance: bool = True
+) -> Score:
+    """One picture at one scale; see `evaluate`."""
     low, high = low_and_high(path, scale)
     size = high.shape[1], high.shape[0]
     edge = math.ceil(scale) if border is None else border

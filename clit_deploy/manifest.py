@@ -112,6 +112,29 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class DropCase:
+    """One picture shrunk and enlarged again, by FP32 graphs and by others; dB of luminance."""
+
+    scale: float
+    fp32_psnr: float
+    psnr: float
+
+
+@dataclass(frozen=True)
+class HalfProof:
+    """What FP16 costs where every result is rounded, and what stays FP32."""
+
+    picture: str
+    cases: tuple[DropCase, ...]
+    first: str | None
+    """The first tensor that FP16 cannot hold."""
+    nodes: dict[str, list[str]]
+    """Nodes that stay FP32 because they read or make such a tensor, by graph."""
+    graphs: list[str]
+    """Graphs that stay FP32 because FP16 would cost too much there."""
+
+
+@dataclass(frozen=True)
 class Source:
     """The checkpoint that a plan was made from."""
 
@@ -141,6 +164,8 @@ class Manifest:
     source: Source
     versions: dict[str, str]
     proof: Proof | None = None
+    half: HalfProof | None = None
+    """Of FP16 plans."""
     digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every other member."""
     format: int = FORMAT

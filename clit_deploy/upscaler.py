@@ -19,7 +19,7 @@ from clit_deploy.budget import (
 )
 from clit_deploy.bundle import Plan
 from clit_deploy.cascade import Size, output_size
-from clit_deploy.config import RuntimeName, parse_bytes
+from clit_deploy.config import parse_bytes
 from clit_deploy.coordinates import output_of, pixel_query, queries_of
 from clit_deploy.errors import ImageError, RuntimeUnavailableError, UnsupportedModelError
 from clit_deploy.query import PointScheduler, bilinear_at
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from clit_deploy.cascade import Level
     from clit_deploy.query import Queries
+    from clit_deploy.runtimes.base import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -69,24 +70,18 @@ def load(
 
 
 class Upscaler:
-    """A plan on a runtime. See `load`; `layout` overrides the choice of tile and block."""
+    """A plan on a runtime. See `load`; `layout` overrides the choice of tile and block, and
+    `runtime` may be one that is open already."""
 
     def __init__(
         self,
         plan: str | Path | Plan | None = None,
         *,
-        runtime: str = "auto",
+        runtime: str | Runtime = "auto",
         threads: int | None = None,
         max_memory: str | int | None = None,
         layout: Layout | None = None,
     ) -> None:
-        try:
-            name = RuntimeName(runtime)
-        except ValueError:
-            known = ", ".join(member.value for member in RuntimeName)
-            raise RuntimeUnavailableError(
-                f"Unknown runtime {runtime!r}; there are {known}."
-            ) from None
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise RuntimeUnavailableError(
                 f"threads is {threads}; a number from 1 to {MOST_THREADS} is needed."
@@ -96,7 +91,7 @@ class Upscaler:
         if self.max_memory is not None:
             memory.return_freed_blocks()
         self.layout = layout
-        self.runtime = open_runtime(name, threads)
+        self.runtime = open_runtime(runtime, threads) if isinstance(runtime, str) else runtime
         self._scheduler = Scheduler(self.plan, self.runtime)
         self._point_scheduler: PointScheduler | None = None
         self._closed = False

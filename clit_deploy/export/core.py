@@ -21,6 +21,7 @@ try:
 
     from clit_deploy.export.builder import OPSET
     from clit_deploy.export.encoder import encoder_graph
+    from clit_deploy.export.fp16 import halve_plan
     from clit_deploy.export.passes import clean
     from clit_deploy.export.passes.check import check
     from clit_deploy.export.passes.halve_weights import halve_weights
@@ -54,7 +55,7 @@ def export_checkpoint(
     Args:
         checkpoint: a file with `{'model': {'name', 'args', 'sd'}, ...}`.
         plan: where to write; by default the checkpoint's name with `.plan`.
-        precision: `fp32`. An existing plan of that name is replaced.
+        precision: `fp32` or `fp16`. An existing plan of that name is replaced.
         half_weights: store weights as float16, at half the size; arithmetic stays float32.
         progress: is told what is being done.
 
@@ -62,7 +63,7 @@ def export_checkpoint(
 
     Raises:
         CheckpointError, UnsupportedModelError: the checkpoint cannot be used.
-        ProofError: the graphs disagree with the model; nothing is written.
+        ProofError: the graphs disagree with the model, or FP16 costs too much; nothing is written.
     """
     checkpoint = Path(checkpoint)
     target = Path(plan) if plan is not None else default_plan(checkpoint)
@@ -71,15 +72,21 @@ def export_checkpoint(
         kind = Precision(precision)
     except ValueError:
         known = ", ".join(member.value for member in Precision)
-        raise UnsupportedModelError(f"Unknown precision {precision!r}; there is {known}.") from None
+        raise UnsupportedModelError(
+            f"Unknown precision {precision!r}; there are {known}."
+        ) from None
+    if half_weights and kind is Precision.FP16:
+        raise UnsupportedModelError("FP16 plans store FP16 weights anyway; leave out half_weights.")
     check_writable(target, force=True)
     if target.exists() and checkpoint.exists() and target.samefile(checkpoint):
         raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
     tell(f"reading {checkpoint.name}")
     loaded = load_checkpoint(checkpoint)
-    made = build_plan(loaded, kind, tell, half_weights=half_weights)
+    made = build_plan(loaded, tell, half_weights=half_weights)
     tell("proving the graphs against the PyTorch model")
     made = prove(made, loaded.model)
+    if kind is Precision.FP16:
+        made = halve_plan(made, tell)
     tell(f"writing {target.name}")
     return made.save(target)
 
@@ -91,7 +98,6 @@ def default_plan(checkpoint: Path) -> Path:
 
 def build_plan(
     source: Checkpoint,
-    precision: Precision,
     tell: Callable[[str], None],
     *,
     half_weights: bool = False,
@@ -126,7 +132,7 @@ def build_plan(
         decay=model.decay,
         bilinear_base=model.bilinear_base,
         tables="tables.npz",
-        precision=precision.value,
+        precision=Precision.FP32.value,
         half_weights=half_weights,
         opset=OPSET,
         source=Source(source.name, source.sha256),

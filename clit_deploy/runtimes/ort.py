@@ -48,12 +48,18 @@ def usable_cpus() -> int:
         return os.cpu_count() or 1
 
 
-def open_runtime(name: RuntimeName, threads: int | None = None) -> Runtime:
+def open_runtime(name: str, threads: int | None = None) -> Runtime:
     """The runtime of that name; `auto` takes CUDA where it really works, else the CPU.
 
     Raises:
-        RuntimeUnavailableError: CUDA was asked for, but is not there or does not start.
+        RuntimeUnavailableError: there is none of that name, or CUDA was asked for, but is not
+            there or does not start.
     """
+    try:
+        name = RuntimeName(name)
+    except ValueError:
+        known = ", ".join(member.value for member in RuntimeName)
+        raise RuntimeUnavailableError(f"Unknown runtime {name!r}; there are {known}.") from None
     offered = ort.get_available_providers()
     cuda = False
     if name is not RuntimeName.CPU and CUDA in offered:

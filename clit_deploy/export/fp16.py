@@ -1,0 +1,187 @@
+"""FP32 plan -> FP16 plan: typed graphs, what must stay FP32, what it costs on a real picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+import clit_deploy
+from clit_deploy.bundle import make_plan
+from clit_deploy.config import Precision, RuntimeName
+from clit_deploy.errors import ProofError
+from clit_deploy.evaluate import low_and_high, score
+from clit_deploy.export.passes.check import check
+from clit_deploy.export.passes.half import ON_DEVICE, Keep, to_half
+from clit_deploy.export.passes.round_half import round_half
+from clit_deploy.export.ranges import largest, unfit
+from clit_deploy.manifest import DropCase, HalfProof, Proof
+from clit_deploy.recording import Recording
+from clit_deploy.runtimes.ort import open_runtime
+from clit_deploy.upscaler import Upscaler
+from clit_deploy.verify import compare, stored_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from clit_deploy.bundle import Plan
+    from clit_deploy.evaluate import Score
+    from clit_deploy.recording import Feeds
+
+    Graphs = Mapping[str, onnx.ModelProto]
+
+log = logging.getLogger(__name__)
+
+PICTURE = Path(clit_deploy.__file__).parent / "default" / "grapes.png"
+SCALES = (4.0, 12.0)
+MOST_DROP = 0.01
+"""dB that FP16 may cost on the picture, at any of the scales."""
+RUNS = 2
+"""Runs of each graph that ranges are taken from, a pass over the pictures."""
+
+KEEP = Keep(scopes=frozenset({"waves"}))
+"""What stays FP32 everywhere; of the scopes sines of angles that reach many turns."""
+
+SPREAD = 2.0
+"""Devices differ in the order of their sums: `verify` allows this much more than was measured."""
+LEAST_TOLERANCE = 5e-3
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What stays FP32: nodes by graph, tensors between graphs, whole graphs."""
+
+    nodes: Mapping[str, frozenset[str]]
+    device: frozenset[str]
+    whole: frozenset[str] = frozenset()
+
+    def typed(self, member: str, model: onnx.ModelProto) -> onnx.ModelProto:
+        keep = dataclasses.replace(KEEP, nodes=self.nodes[member])
+        if member in self.whole:
+            keep = dataclasses.replace(keep, nodes=frozenset(n.name for n in model.graph.node))
+        return check(to_half(model, keep, self.device))
+
+
+def halve_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
+    """The FP16 form of a proved FP32 plan.
+
+    Its proof holds the figures of graphs that round every result, as hardware does at worst.
+
+    Raises:
+        ProofError: it loses more than `MOST_DROP` dB with every graph that may be kept FP32 kept.
+    """
+    graphs = {name: _model(plan, name) for name in plan.manifest.digests if name.endswith(".onnx")}
+    tell("looking at the ranges of all tensors")
+    choice, first = _choose(plan, graphs)
+    before = _scores(plan)
+    tell("measuring what FP16 costs")
+    twin, cases = _measured(plan, graphs, choice, before)
+    while _drop(cases) > MOST_DROP and len(choice.whole) < len(graphs):
+        worst = _worst(plan, graphs, choice, before)
+        log.warning("%s stays FP32: FP16 costs %.3f dB", worst, _drop(cases))
+        choice = dataclasses.replace(choice, whole=choice.whole | {worst})
+        twin, cases = _measured(plan, graphs, choice, before)
+    if _drop(cases) > MOST_DROP:
+        raise ProofError(f"FP16 costs {_drop(cases):.3f} dB; {MOST_DROP} dB are allowed.")
+    kept = {name: sorted(nodes) for name, nodes in choice.nodes.items() if nodes}
+    half = HalfProof(PICTURE.name, cases, first, kept, sorted(choice.whole))
+    made = _with(plan, {name: choice.typed(name, graph) for name, graph in graphs.items()})
+    manifest = dataclasses.replace(
+        plan.manifest, precision=Precision.FP16.value, half=half, proof=_proof(plan, twin)
+    )
+    return make_plan(manifest, {name: made.read(name) for name in made.manifest.digests})
+
+
+def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
+    """The nodes that read or make a number FP16 cannot hold: no smaller set is enough."""
+    seen = _recorded(plan)
+    nodes, device, first = {}, set(ON_DEVICE), None
+    for member, graph in graphs.items():
+        bad = unfit(largest(graph, seen.get(member, [])))
+        device -= set(bad)
+        nodes[member] = frozenset(
+            n.name for n in graph.graph.node if {*n.input, *n.output} & {*bad}
+        )
+        if bad:
+            name, value = next(iter(bad.items()))
+            text = f"{member}: {name} reaches {value:.3g}"
+            log.warning("%s, beyond FP16; %d nodes stay FP32", text, len(nodes[member]))
+            first = first or text
+    return _Choice(nodes, frozenset(device)), first
+
+
+def _recorded(plan: Plan) -> dict[str, list[Feeds]]:
+    """Inputs of every graph: the picture at every scale, and the proof's images for all stages."""
+    images = [(low_and_high(PICTURE, scale)[0], scale) for scale in SCALES]
+    images += [(sample.image, sample.scale) for sample in stored_samples(plan)]
+    places = np.random.RandomState(0).uniform(-1, 1, (64, 2))
+    seen: dict[str, list[Feeds]] = {}
+    for image, scale in images:
+        recording = Recording(open_runtime(RuntimeName.CPU), RUNS)
+        with Upscaler(plan, runtime=recording) as up:
+            up.upscale(image, scale=scale)
+            up.query(image, places, scale=scale)
+            if plan.manifest.stages[0].attention:
+                up.attention(image, (1, 1), scale=scale)
+        for member, runs in recording.seen.items():
+            seen.setdefault(member, []).extend(runs)
+    return seen
+
+
+def _measured(
+    plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]
+) -> tuple[Plan, tuple[DropCase, ...]]:
+    """The plan with every result rounded as FP16, and what it costs."""
+    rounded = {name: round_half(choice.typed(name, graph)) for name, graph in graphs.items()}
+    twin = _with(plan, rounded)
+    after = _scores(twin)
+    if not all(np.isfinite(score.psnr) for score in after):
+        raise ProofError("The FP16 graphs give numbers that are not finite.")
+    cases = (DropCase(a.scale, b.psnr, a.psnr) for a, b in zip(after, before, strict=True))
+    return twin, tuple(cases)
+
+
+def _worst(plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]) -> str:
+    """Of the graphs that are still FP16 the one without which least is lost."""
+    drops = {}
+    for member in sorted(set(graphs) - choice.whole):
+        trial = dataclasses.replace(choice, whole=choice.whole | {member})
+        drops[member] = _drop(_measured(plan, graphs, trial, before)[1])
+    return min(drops, key=lambda member: drops[member])
+
+
+def _scores(plan: Plan) -> list[Score]:
+    with Upscaler(plan, runtime="cpu") as up:
+        return [score(up, PICTURE, scale) for scale in SCALES]
+
+
+def _drop(cases: Sequence[DropCase]) -> float:
+    return max(case.fp32_psnr - case.psnr for case in cases)
+
+
+def _proof(plan: Plan, twin: Plan) -> Proof:
+    """The FP32 plan's proof, repeated with rounded results; its tolerance follows from them."""
+    before = plan.manifest.proof
+    assert before is not None  # noqa: S101  (only proved plans are halved)
+    runtime, cases = compare(twin, stored_samples(plan), tolerance=np.inf)
+    worst = max(case.relative_error for case in cases)
+    tolerance = max(SPREAD * worst, LEAST_TOLERANCE)
+    return dataclasses.replace(
+        before, runtime=f"{runtime}, every result rounded to FP16", tolerance=tolerance, cases=cases
+    )
+
+
+def _model(plan: Plan, member: str) -> onnx.ModelProto:
+    return onnx.load_model_from_string(plan.read(member))
+
+
+def _with(plan: Plan, graphs: Graphs) -> Plan:
+    """The plan with some of its graphs replaced."""
+    members = {name: plan.read(name) for name in plan.manifest.digests}
+    new = {name: graph.SerializeToString(deterministic=True) for name, graph in graphs.items()}
+    return make_plan(plan.manifest, {**members, **new})
