@@ -104,13 +104,12 @@ def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
     for member, graph in graphs.items():
         bad = unfit(largest(graph, seen.get(member, [])))
         device -= set(bad)
-        nodes[member] = frozenset(
-            n.name for n in graph.graph.node if {*n.input, *n.output} & {*bad}
-        )
-        if bad:
-            name, value = next(iter(bad.items()))
-            text = f"{member}: {name} reaches {value:.3g}"
-            log.warning("%s, beyond FP16; %d nodes stay FP32", text, len(nodes[member]))
+        at = [n for n in graph.graph.node if {*n.input, *n.output} & {*bad} and not KEEP.holds(n)]
+        nodes[member] = frozenset(node.name for node in at)
+        if at:
+            name = next(name for name in bad if name in {*at[0].input, *at[0].output})
+            text = f"{member}: {name} reaches {bad[name]:.3g}"
+            log.warning("%s, which FP16 cannot hold; %d nodes stay FP32", text, len(at))
             first = first or text
     return _Choice(nodes, frozenset(device)), first
 
