@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.tiling import Tile, tiles
+from clit_deploy.tiling import Tile, round_up, tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +52,7 @@ class Encoder:
 
     def padded_size(self, image: Size) -> Size:
         """The size that an image of this size is encoded at."""
-        m = self.info.multiple
-        return -(-image[0] // m) * m, -(-image[1] // m) * m
+        return round_up(image[0], self.info.multiple), round_up(image[1], self.info.multiple)
 
     def pad(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mirror `[h, w, 3]` at its lower and right edges, as far as the encoder needs it."""

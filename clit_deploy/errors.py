@@ -61,6 +61,22 @@ class GraphRunError(ClitDeployError, RuntimeError):
     """A runtime cannot load or run a graph."""
 
 
+class DeviceError(GraphRunError):
+    """A device, or what drives it, refuses to do something."""
+
+
+class DeviceMemoryError(MemoryBudgetError):
+    """A device has no room for what it is asked to do."""
+
+
+class EngineError(ClitDeployError, ValueError):
+    """An engine that is damaged, was built for something else, or is asked for other shapes."""
+
+
+class BuildError(ClitDeployError, RuntimeError):
+    """TensorRT does not make an engine of a graph."""
+
+
 class OutputExistsError(ClitDeployError, FileExistsError):
     """The output file exists and may not be overwritten."""
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import OutputError, OutputExistsError
@@ -35,6 +36,47 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # what could not be made need not be removed
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Keep other processes from doing `what` to `path`; the lock ends with the process.
+
+    Raises:
+        OutputError: another process holds it, or the folder is not writable.
+    """
+    beside = path.with_name(f".{path.name}.lock")
+    try:
+        handle = os.open(beside, os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise OutputError(
+            error.errno, f"{path} cannot be written: {_reason(error, path)}"
+        ) from error
+    try:
+        _lock(handle)
+        yield
+    except BlockingIOError as error:
+        raise OutputError(
+            errno.EBUSY, f"Another process is {what} {path}; wait for it, or stop it."
+        ) from error
+    finally:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError from error
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_file(path: Path) -> bool:

@@ -135,6 +135,49 @@ class HalfProof:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """The engine of one graph: a member of the plan, and the shapes that it takes."""
+
+    graph: str
+    member: str
+    digest: str
+    """SHA-256 of the graph that it was built from."""
+    profiles: list[dict[str, list[list[int]]]]
+    """Smallest, usual and largest shape of every input, for each box of shapes."""
+
+
+@dataclass(frozen=True)
+class EngineSet:
+    """Engines of all graphs, built in one go, and everything that they depend on."""
+
+    flavour: str
+    """`tensorrt` or `tensorrt-rtx`."""
+    version: str
+    targets: tuple[str, ...]
+    """Compute capabilities, like `8.7`; of RTX none means its own choice."""
+    gpu: str | None
+    """The GPU that it was built on; None where there was none."""
+    driver: str | None
+    l4t: str | None
+    tile: int
+    block: int
+    times: int
+    """Chunks are so many times as large as on a processor."""
+    sides: tuple[int, ...]
+    workspace: int | None
+    engines: tuple[Engine, ...]
+    relative_error: float | None = None
+    """Against ONNX Runtime, over the output's deviation; None where no GPU was there to compare."""
+
+    @property
+    def title(self) -> str:
+        """For people: `TensorRT 10.3.0 for 8.7`."""
+        name = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}[self.flavour]
+        targets = ", ".join(self.targets) or "its default targets"
+        return f"{name} {self.version} for {targets}{f' ({self.gpu})' if self.gpu else ''}"
+
+
+@dataclass(frozen=True)
 class Source:
     """The checkpoint that a plan was made from."""
 
@@ -166,6 +209,7 @@ class Manifest:
     proof: Proof | None = None
     half: HalfProof | None = None
     """Of FP16 plans."""
+    engines: tuple[EngineSet, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every other member."""
     format: int = FORMAT

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from clit_deploy.cascade import Level
     from clit_deploy.encoder import Features
     from clit_deploy.geometry import Span
+    from clit_deploy.manifest import StageInfo
     from clit_deploy.runtimes.base import Array, Arrays, Runtime
     from clit_deploy.tables.base import Tables
 
@@ -29,8 +30,7 @@ class MapMaker:
 
         Outside the grid they are what the stage's border says: zero, or the nearest inside.
         """
-        wanted = [span.grow(self.info.before, self.info.after) for span in (rows, cols)]
-        inside = [span.clip(side) for span, side in zip(wanted, level.size, strict=True)]
+        wanted, inside = window_of(self.info, level, rows, cols)
         work = self._tables.project(self.index, level, inside[0], inside[1])
         patch = features.patch(work.rows, work.cols)
         maps = self._project.run({"features": patch, **work.feeds})
@@ -40,6 +40,14 @@ class MapMaker:
         if not any(itertools.chain(*missing)):
             return maps
         return _padded(self._arrays, maps, missing, edge=self.info.border == "edge")
+
+
+def window_of(
+    info: StageInfo, level: Level, rows: Span, cols: Span
+) -> tuple[list[Span], list[Span]]:
+    """The map pixels that the cells `rows x cols` read, and those of them that exist."""
+    wanted = [span.grow(info.before, info.after) for span in (rows, cols)]
+    return wanted, [span.clip(side) for span, side in zip(wanted, level.size, strict=True)]
 
 
 def _padded(arrays: Arrays, maps: Array, missing: list[tuple[int, int]], *, edge: bool) -> Array:

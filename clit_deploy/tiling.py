@@ -54,4 +54,9 @@ def tiles(length: int, tile: int, halo: int, margin: int = 0, multiple: int = 1)
 
 def smallest(halo: int, margin: int, multiple: int = 1) -> int:
     """The smallest tile that still makes headway: eight pixels of core between two halos."""
-    return -(-(2 * (halo + margin) + 8 + multiple - 1) // multiple) * multiple
+    return round_up(2 * (halo + margin) + 8 + multiple - 1, multiple)
+
+
+def round_up(length: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-length // multiple) * multiple

@@ -77,6 +77,10 @@ class Appetite:
     """How many narrow runs at once make the best of the device."""
     times: int = 1
     sides: tuple[int, ...] = ()
+    tile: int | None = None
+    """Largest side of an encoder tile, where there is a limit."""
+    block: int | None = None
+    """Largest side of a block of the output."""
 
 
 class Runtime(Protocol):

@@ -1,0 +1,173 @@
+"""Engines of a plan: built for the shapes that the scheduler will ask for, kept in the plan with
+all that they depend on, and compared with ONNX Runtime where there is a device to compare on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clit_deploy.boxes import boxes
+from clit_deploy.budget import TILES
+from clit_deploy.bundle import make_plan
+from clit_deploy.errors import BuildError, SizeError
+from clit_deploy.manifest import Engine, EngineSet
+from clit_deploy.runtimes.base import Appetite
+from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
+from clit_deploy.runtimes.machine import jetson
+from clit_deploy.tiling import smallest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from clit_deploy.bundle import Plan
+    from clit_deploy.runtimes.cuda import Gpu
+    from clit_deploy.runtimes.trt import TensorRT
+
+log = logging.getLogger(__name__)
+
+SIDES = (5, 16, 64)
+"""Classes of cells, by queries along an axis: one factor of 4 (5 where sides round), up to x16 in
+one stage, and the most that a block can have."""
+
+RTX_DEFAULTS = ("8.0", "8.6", "8.9", "12.0")
+"""What TensorRT-RTX builds for where nothing is named."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest pieces of work that engines are built for."""
+
+    tile: int | None = None
+    """Side of an encoder tile; by default one that most pictures of a camera need few of."""
+    block: int = 256
+    chunk: int = 24
+    """Chunks are so many times as large as those of a processor."""
+
+
+def build_engines(
+    plan: Plan,
+    trt: TensorRT,
+    options: BuildOptions,
+    *,
+    limits: Limits | None = None,
+    gpu: Gpu | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Plan, bytes | None]:
+    """A plan with engines of all its graphs, beside those that it has for other devices.
+
+    Args:
+        plan: its graphs stay as they are.
+        trt: what builds.
+        options: for whom, with how much memory.
+        limits: how large tiles, blocks and chunks may become.
+        gpu: the device that is present, if there is one.
+        progress: is told what is being done.
+
+    Returns: the plan in memory, and the builder's timing cache.
+
+    Raises:
+        BuildError: a graph is refused; with all that TensorRT says.
+        SizeError: a tile or chunk that makes no sense.
+    """
+    tell = progress or (lambda step: log.info("%s", step))
+    appetite = appetite_for(plan, limits or Limits())
+    targets = options.capabilities or ((gpu.capability,) if gpu and not trt.is_rtx else ())
+    if not trt.is_rtx and gpu is None:
+        raise BuildError("TensorRT builds on the GPU that is going to run, and there is none here.")
+    made = EngineSet(
+        flavour=trt.flavour.value,
+        version=trt.version,
+        targets=targets,
+        gpu=None if gpu is None or trt.is_rtx else gpu.name,
+        driver=gpu.driver if gpu else None,
+        l4t=board.l4t if (board := jetson()) else None,
+        tile=appetite.tile or 0,
+        block=appetite.block or 0,
+        times=appetite.times,
+        sides=appetite.sides,
+        workspace=options.workspace,
+        engines=(),
+    )
+    builder, engines, members = EngineBuilder(trt), [], {}
+    for member, some in boxes(plan, appetite).items():
+        tell(f"building {member} with {trt.title}")
+        graph = plan.read(member)
+        shapes = [
+            {name: (box.least[name], box.usual[name], box.most[name]) for name in box.most}
+            for box in some
+        ]
+        content, profiles, cache = builder.build(member, graph, shapes, options)
+        options = dataclasses.replace(options, timing_cache=cache)
+        name = f"{folder_of(made)}/{member.removesuffix('.onnx')}.engine"
+        members[name] = content
+        listed = [{k: [list(shape) for shape in box] for k, box in p.items()} for p in profiles]
+        digest = hashlib.sha256(graph).hexdigest()
+        engines.append(Engine(member, name, digest, listed))
+    made = dataclasses.replace(made, engines=tuple(engines))
+    return with_engines(plan, made, members), options.timing_cache
+
+
+def appetite_for(plan: Plan, limits: Limits) -> Appetite:
+    """The limits as the scheduler takes them.
+
+    Raises:
+        SizeError: a tile too small for the encoder, or a chunk below 1.
+    """
+    encoder = plan.manifest.encoder
+    least = smallest(encoder.halo, plan.manifest.margin, encoder.multiple)
+    tile = limits.tile or min(
+        (side for side in TILES if side >= 2 * least and side % encoder.multiple == 0),
+        default=max(least, TILES[0]),
+    )
+    if tile < least or tile % encoder.multiple:
+        raise SizeError(
+            f"A tile of {tile} does not suit this encoder: at least {least} is needed, a multiple "
+            f"of {encoder.multiple}."
+        )
+    if limits.chunk < 1 or limits.block < max(SIDES):
+        raise SizeError(
+            f"Chunks of {limits.chunk} and blocks of {limits.block} make no sense; at least 1 and "
+            f"{max(SIDES)} are needed."
+        )
+    return Appetite(1, limits.chunk, SIDES, tile, limits.block)
+
+
+def folder_of(engines: EngineSet) -> str:
+    """Where a set's engines are in the plan."""
+    parts = [engines.flavour, engines.version, *engines.targets]
+    return "engines/" + "-".join(parts)
+
+
+def with_engines(plan: Plan, made: EngineSet, members: dict[str, bytes]) -> Plan:
+    """The plan with a set of engines; one for the same library and targets is replaced."""
+    others = [x for x in plan.manifest.engines if folder_of(x) != folder_of(made)]
+    manifest = dataclasses.replace(plan.manifest, engines=(*others, made))
+    kept = {
+        name: plan.read(name)
+        for name in plan.manifest.digests
+        if not name.startswith(f"{folder_of(made)}/")
+    }
+    return make_plan(manifest, {**kept, **members})
+
+
+def differences(plan: Plan, engines: EngineSet, version: str, gpu: Gpu) -> list[str]:
+    """Why a set of engines is not for this library and GPU; empty where it is."""
+    found = []
+    if engines.version != version:
+        found.append(f"it was built by version {engines.version}, here is {version}")
+    targets: Sequence[str] = engines.targets or RTX_DEFAULTS
+    if gpu.capability not in targets:
+        listed = ", ".join(targets)
+        found.append(f"it was built for compute capability {listed}, here is {gpu.capability}")
+    elif engines.gpu and engines.gpu != gpu.name:
+        found.append(f"it was built on a {engines.gpu}, here is a {gpu.name}")
+    board = jetson()
+    if engines.l4t and board and engines.l4t != board.l4t:
+        found.append(f"it was built on L4T {engines.l4t}, here is {board.l4t}")
+    if any(plan.manifest.digests.get(x.graph) != x.digest for x in engines.engines):
+        found.append("the plan's graphs are not those that it was built from")
+    return found
