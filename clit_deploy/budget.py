@@ -114,16 +114,23 @@ def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
     info = scheduler.encoder.info
     least = smallest(info.halo, scheduler.manifest.margin, info.multiple)
     longest = max(scheduler.encoder.padded_size(job.size))
+    appetite = scheduler.runtime.appetite
     sides = [side for side in TILES if side >= least and side % info.multiple == 0] or [least]
+    if appetite.tile:
+        sides = [side for side in [*sides, appetite.tile] if side <= appetite.tile]
     sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
     ratio = max(out / side for out, side in zip(job.output, job.size, strict=True))
-    blocks = BLOCKS if ratio < LARGEST_CELL else (LARGEST_CELL,)
+    blocks = [side for side in BLOCKS if not appetite.block or side <= appetite.block]
+    if ratio >= LARGEST_CELL:
+        blocks = [LARGEST_CELL]
     return [Layout(tile, block) for block, tile in itertools.product(blocks, sides)]
 
 
 def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """Bytes that rendering with `layout` takes beside what the process holds already."""
     strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
+    if scheduler.runtime.appetite.sides:  # the rest is in the device's memory
+        return SLACK + strip * 11 // 10
     decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.appetite))
     # Freed memory stays with the allocators, so the parts add up.
     return SLACK + (_encoding(scheduler, job, layout.tile) + strip + decoding) * 11 // 10
@@ -131,6 +138,8 @@ def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
 
 def point_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """The same for single queries, `layout.block` of them at a time."""
+    if scheduler.runtime.appetite.sides:
+        return SLACK
     needs = []
     for info in scheduler.manifest.stages[: scheduler.depth(job)]:
         side = PATCH + info.before + info.after + 2

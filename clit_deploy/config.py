@@ -23,6 +23,8 @@ class RuntimeName(str, Enum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
 
 
 def parse_bytes(text: str | int) -> int:

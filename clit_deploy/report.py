@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clit_deploy.evaluate import Score
-    from clit_deploy.manifest import EncoderInfo, Manifest, ProofCase, TiledCase
+    from clit_deploy.manifest import (
+        EncoderInfo,
+        EngineSet,
+        HalfProof,
+        Manifest,
+        ProofCase,
+        TiledCase,
+    )
     from clit_deploy.verify import Verification
 
 
@@ -27,6 +34,7 @@ def describe(path: Path, manifest: Manifest) -> str:
         f"  source     {manifest.source.name}  sha256 {manifest.source.sha256[:16]}",
         f"  made with  {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}",
         *proof_lines(manifest),
+        *(engine_line(engines) for engines in manifest.engines),
     ]
     return "\n".join(lines)
 
@@ -37,7 +45,33 @@ def proof_lines(manifest: Manifest) -> list[str]:
         return ["  proof      none"]
     proof = manifest.proof
     head = f"  proof      against PyTorch float64, {proof.runtime}, tolerance {proof.tolerance:g}"
-    return [head, *(_case(case) for case in proof.cases)]
+    return [head, *(_case(case) for case in proof.cases), *_half(manifest.half)]
+
+
+def _half(half: HalfProof | None) -> list[str]:
+    """What FP16 costs on a picture, and what stays FP32."""
+    if half is None:
+        return []
+    lines = [
+        f"    x{case.scale:<5g} {half.picture}  {case.psnr:.3f} dB, as FP32 {case.fp32_psnr:.3f} dB"
+        for case in half.cases
+    ]
+    if half.first:
+        count = sum(len(nodes) for nodes in half.nodes.values())
+        lines.append(f"    FP32 are {count} nodes: {half.first}, which FP16 cannot hold")
+    if half.graphs:
+        lines.append(f"    FP32 are, for FP16 would cost too much, {', '.join(half.graphs)}")
+    return lines
+
+
+def engine_line(engines: EngineSet) -> str:
+    """One set of engines."""
+    found = engines.relative_error
+    compared = "not compared yet" if found is None else f"within {found:.1e} of ONNX Runtime"
+    return (
+        f"  engines    {engines.title}: tiles to {engines.tile}, blocks to {engines.block}, "
+        f"chunks of {engines.times}, {compared}"
+    )
 
 
 def verification(result: Verification) -> str:
@@ -48,6 +82,8 @@ def verification(result: Verification) -> str:
         *(_case(case) for case in result.cases),
         f"tiled {_tiled(result.tiled)}",
     ]
+    if result.engines is not None:
+        lines.append(f"engines and graphs differ by {result.engines:.1e} of the deviation at most")
     return "\n".join(lines)
 
 

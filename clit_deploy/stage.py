@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy.errors import DeviceMemoryError
 from clit_deploy.geometry import Slots, Span
 from clit_deploy.pairs import PairTable
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from clit_deploy.maps import MapMaker
     from clit_deploy.runtimes.base import Appetite, Array, Runtime
     from clit_deploy.tables.base import Feeds, Side, Tables
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,28 @@ class Stage:
         rows = Slots.sort(level.axes[0], block.rows, self.info.anchor)
         cols = Slots.sort(level.axes[1], block.cols, self.info.anchor)
         maps = self._maps.make(features, level, rows.cells, cols.cells)
+        size = self._tables.cell(rows, cols, scale)
+        while True:
+            try:
+                return self._decoded(maps, rows, cols, size, pool)
+            except DeviceMemoryError:
+                self._eat_less()
+
+    def _eat_less(self) -> None:
+        """Halve the chunks; called while an error is handled, which goes on if nothing is left."""
+        if self._appetite.times == 1:
+            raise
+        self._appetite = dataclasses.replace(self._appetite, times=self._appetite.times // 2)
+        log.warning("the device's memory is short: chunks of %s are halved", self.info.decode)
+
+    def _decoded(
+        self, maps: Array, rows: Slots, cols: Slots, size: NDArray[np.float32], pool: Executor
+    ) -> NDArray[np.float32]:
+        """The block `rows x cols`, chunk by chunk."""
         shape = chunk_shape(self.info, rows, cols, self._appetite)
         row_parts = self._parts("row", rows, shape[0])
         col_parts = self._parts("col", cols, shape[1])
-        size = self._tables.cell(rows, cols, scale)
-        result = np.empty((len(block.rows), len(block.cols), 3), np.float32)
+        result = np.empty((len(rows.keep), len(cols.keep), 3), np.float32)
 
         def decode(chunk: tuple[_Part, _Part]) -> None:
             row, col = chunk

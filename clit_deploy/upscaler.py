@@ -21,9 +21,9 @@ from clit_deploy.bundle import Plan
 from clit_deploy.cascade import Size, output_size
 from clit_deploy.config import parse_bytes
 from clit_deploy.coordinates import output_of, pixel_query, queries_of
+from clit_deploy.engines.choice import choose_runtime
 from clit_deploy.errors import ImageError, RuntimeUnavailableError, UnsupportedModelError
 from clit_deploy.query import PointScheduler, bilinear_at
-from clit_deploy.runtimes.ort import open_runtime
 from clit_deploy.scheduler import Job, Layout, Scheduler
 
 if TYPE_CHECKING:
@@ -52,21 +52,24 @@ def load(
     runtime: str = "auto",
     threads: int | None = None,
     max_memory: str | int | None = None,
+    rebuild: bool = True,
 ) -> Upscaler:
     """Open a plan; use the result in a `with` statement, or close it.
 
     Args:
         plan: the `.plan` file; None for the model that ships with the package.
-        runtime: `cpu`, `cuda`, or `auto` for the best that is present.
+        runtime: `cpu`, `cuda`, `tensorrt`, `tensorrt-rtx`, or `auto` for the best that is present.
         threads: processors to use; by default all that this process may use.
         max_memory: bytes that the process may hold, a number or like `2GB`.
+        rebuild: build engines where those of the plan are missing or for another device.
 
     Raises:
         MissingFileError, PlanError: the plan cannot be read.
         RuntimeUnavailableError: the runtime is unknown or not present.
+        EngineError, BuildError: engines that do not fit and may not or cannot be rebuilt.
         MemoryBudgetError: `max_memory` is no size.
     """
-    return Upscaler(plan, runtime=runtime, threads=threads, max_memory=max_memory)
+    return Upscaler(plan, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild)
 
 
 class Upscaler:
@@ -81,17 +84,20 @@ class Upscaler:
         threads: int | None = None,
         max_memory: str | int | None = None,
         layout: Layout | None = None,
+        rebuild: bool = True,
     ) -> None:
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise RuntimeUnavailableError(
                 f"threads is {threads}; a number from 1 to {MOST_THREADS} is needed."
             )
-        self.plan = plan if isinstance(plan, Plan) else Plan.open(plan or default_plan())
+        opened = plan if isinstance(plan, Plan) else Plan.open(plan or default_plan())
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         if self.max_memory is not None:
             memory.return_freed_blocks()
         self.layout = layout
-        self.runtime = open_runtime(runtime, threads) if isinstance(runtime, str) else runtime
+        if isinstance(runtime, str):
+            opened, runtime = choose_runtime(opened, runtime, threads=threads, rebuild=rebuild)
+        self.plan, self.runtime = opened, runtime
         self._scheduler = Scheduler(self.plan, self.runtime)
         self._point_scheduler: PointScheduler | None = None
         self._closed = False

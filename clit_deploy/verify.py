@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy.config import Precision
+from clit_deploy.engines.check import check_engines
 from clit_deploy.errors import PlanError, ProofError
 from clit_deploy.images import read_image
 from clit_deploy.manifest import ProofCase, TiledCase
+from clit_deploy.runtimes.engine import EngineRuntime
 from clit_deploy.scheduler import Layout
-from clit_deploy.tiling import smallest
+from clit_deploy.tiling import round_up, smallest
 from clit_deploy.upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 TILED_SCALE = 2.5
 TILED_TOLERANCE = 1e-5
 """Largest difference of tiled from whole, in the image's 0..1."""
+ROUNDED_TOLERANCE = 1e-2
+"""The same where results are rounded to fewer bits: other shapes are summed in another order."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +98,12 @@ def tiled_against_whole(
     """Render an image with the smallest tiles and blocks, and whole."""
     encoder = plan.manifest.encoder
     tiled = Layout(smallest(encoder.halo, plan.manifest.margin, encoder.multiple), 32)
-    longest = -(-max(image.shape) // encoder.multiple) * encoder.multiple
+    longest = round_up(max(image.shape), encoder.multiple)
     results = []
-    for layout in (tiled, Layout(longest, 512)):
-        with Upscaler(plan, runtime=runtime, layout=layout) as up:
+    with Upscaler(plan, runtime=runtime) as up:
+        limits = up.runtime.appetite
+        whole = Layout(min(longest, limits.tile or longest), limits.block or 512)
+        for up.layout in (tiled, whole):
             results.append(up.upscale(image, scale=scale, clip=False))
     difference = results[0].astype(np.float64) - results[1]
     noise = float(np.mean(difference**2))
@@ -110,13 +117,15 @@ def tiled_against_whole(
     )
 
 
-def check_tiled(found: TiledCase, expected: TiledCase | None) -> None:
+def check_tiled(found: TiledCase, expected: TiledCase | None, precision: str = "fp32") -> None:
     """Refuse tiles that differ from the whole, or by much more than they did at the export.
 
     Raises:
         ProofError: they do.
     """
-    limit = TILED_TOLERANCE if expected is None else 2 * expected.max_difference + TILED_TOLERANCE
+    limit = TILED_TOLERANCE if precision == Precision.FP32.value else ROUNDED_TOLERANCE
+    if expected is not None:
+        limit += 2 * expected.max_difference
     if not found.max_difference <= limit:
         raise ProofError(
             f"Tiled and whole differ by {found.max_difference:.2g} at x{found.scale:g} on "
@@ -132,31 +141,41 @@ class Verification:
     runtime: str
     cases: tuple[ProofCase, ...]
     tiled: TiledCase
+    engines: float | None
+    """Largest difference from ONNX Runtime over the output's deviation, where engines ran."""
 
 
-def verify_plan(plan: Plan, image: Path | None = None, runtime: str = "auto") -> Verification:
-    """Check every digest, repeat the proof, and compare tiled with whole.
+def verify_plan(
+    plan: Plan, image: Path | None = None, runtime: str = "auto", *, rebuild: bool = True
+) -> Verification:
+    """Check every digest, repeat the proof, compare tiled with whole, and engines with graphs.
 
     Args:
         plan: the plan.
         image: a picture for the comparison of tiled with whole, of which the middle is taken
             where it is larger than two tiles; by default noise.
         runtime: where to run.
+        rebuild: build engines where those of the plan are missing or for another device.
 
     Raises:
         PlanError: a damaged plan, or one without a proof.
         ProofError: something differs by more than its tolerance. Where tiling is not exact, that
             is what the export measured on its own picture; another image's figure is only told.
+        EngineError: engines compute something else than the graphs.
     """
     for member in plan.manifest.digests:
         plan.read(member)
-    samples = stored_samples(plan)
-    assert plan.manifest.proof is not None  # noqa: S101  (stored_samples has checked)
-    name, cases = compare(plan, samples, plan.manifest.proof.tolerance, runtime)
+    samples, proof = stored_samples(plan), plan.manifest.proof
+    assert proof is not None  # noqa: S101  (stored_samples has checked)
+    with Upscaler(plan, runtime=runtime, rebuild=rebuild) as up:
+        on_engines = isinstance(up.runtime, EngineRuntime)
+        engines = check_engines(up.plan, up.runtime) if on_engines else None
+        plan = up.plan
+    name, cases = compare(plan, samples, proof.tolerance, runtime)
     tiled = tiled_against_whole(plan, tiling_picture(plan, image), TILED_SCALE, runtime)
     if image is None or plan.manifest.encoder.exact:
-        check_tiled(tiled, plan.manifest.encoder.tiling)
-    return Verification(len(plan.manifest.digests), name, cases, tiled)
+        check_tiled(tiled, plan.manifest.encoder.tiling, plan.manifest.precision)
+    return Verification(len(plan.manifest.digests), name, cases, tiled, engines)
 
 
 def tiling_picture(plan: Plan, path: Path | None = None) -> NDArray[np.float32]:

@@ -36,6 +36,8 @@ def test_importing_is_light():
         [],
         ["run"],
         ["info"],
+        ["build"],
+        ["doctor"],
         ["verify"],
         ["export"],
         ["warp"],

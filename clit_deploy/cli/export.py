@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
-from clit_deploy.config import Precision
+from clit_deploy.cli.build import CapabilityOption, WorkspaceOption, build_and_tell
+from clit_deploy.cli.options import parse_capability
+from clit_deploy.config import Precision, parse_bytes
 from clit_deploy.files import check_writable
+from clit_deploy.runtimes.trt import Flavour
 
 
 def export(
@@ -20,6 +23,11 @@ def export(
     half_weights: Annotated[
         bool, typer.Option("--half-weights", help="Store weights as float16: half the file.")
     ] = False,
+    runtime: Annotated[
+        Flavour | None, typer.Option(help="Build engines for it as well, as 'build' does.")
+    ] = None,
+    compute_capability: CapabilityOption = None,
+    workspace: WorkspaceOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")] = False,
 ) -> None:
     """Turn a checkpoint into a plan, and prove that it computes the same."""
@@ -40,3 +48,10 @@ def export(
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     for line in proof_lines(Plan.open(path).manifest):
         typer.echo(line)
+    if runtime is not None:
+        from clit_deploy.engines.build import Limits
+        from clit_deploy.runtimes.build import BuildOptions
+
+        capabilities = tuple(parse_capability(text) for text in compute_capability or ())
+        options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
+        build_and_tell(path, runtime, options, Limits())

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from clit_deploy.cli.options import JsonOption, PlanArgument, RuntimeOption
+from clit_deploy.cli.options import JsonOption, PlanArgument, RebuildOption, RuntimeOption
 from clit_deploy.config import RuntimeName
 
 
@@ -28,6 +28,7 @@ def verify(
         Path | None, typer.Option(help="Compare tiled with whole on this image.")
     ] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
+    rebuild: RebuildOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Repeat the plan's proof on this machine, and compare tiled with whole."""
@@ -35,7 +36,7 @@ def verify(
     from clit_deploy.report import verification
     from clit_deploy.verify import verify_plan
 
-    result = verify_plan(Plan.open(plan), image, runtime.value)
+    result = verify_plan(Plan.open(plan), image, runtime.value, rebuild=rebuild)
     typer.echo(
         json.dumps(dataclasses.asdict(result), indent=1) if as_json else verification(result)
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import CoordinateError, SizeError
+from clit_deploy.errors import BuildError, CoordinateError, SizeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,13 @@ ThreadsOption = Annotated[
 MemoryOption = Annotated[
     str | None, typer.Option("--max-memory", help="Memory that may be used, like 2GB.")
 ]
+RebuildOption = Annotated[
+    bool,
+    typer.Option(
+        "--rebuild/--no-rebuild",
+        help="Build engines that are missing or for another device, or refuse.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 DefaultEngineOption = Annotated[
@@ -32,6 +39,14 @@ DefaultEngineOption = Annotated[
 ]
 PlanArgument = Annotated[Path, typer.Argument(help="A .plan file.", show_default=False)]
 ImageArgument = Annotated[Path, typer.Argument(help="A picture.", show_default=False)]
+
+
+def parse_capability(text: str) -> str:
+    """`86` or `8.6` -> `8.6`."""
+    found = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.strip().lower())
+    if not found:
+        raise BuildError(f"{text!r} is no compute capability; write it like 8.6 or 86.")
+    return f"{found[1]}.{found[2]}"
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from clit_deploy.cli.options import (
     JsonOption,
     MemoryOption,
     ProgressBar,
+    RebuildOption,
     RuntimeOption,
     ThreadsOption,
     parse_size,
@@ -37,6 +38,7 @@ def run(
     ] = None,
     max_memory: MemoryOption = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
+    rebuild: RebuildOption = True,
     threads: ThreadsOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -50,7 +52,13 @@ def run(
     outputs = targets(images, output, wish, force=force)
     outcomes: list[dict[str, Any]] = []
     try:
-        with load(engine, runtime=runtime.value, threads=threads, max_memory=max_memory) as up:
+        with load(
+            engine,
+            runtime=runtime.value,
+            threads=threads,
+            max_memory=max_memory,
+            rebuild=rebuild,
+        ) as up:
             for image, target in zip(images, outputs, strict=True):
                 with ProgressBar(image.name) as progress:
                     outcome = upscale_file(up, image, target, wish, force=force, progress=progress)

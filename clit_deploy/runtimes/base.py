@@ -83,6 +83,12 @@ class Appetite:
     """Largest side of a block of the output."""
 
 
+ON_DEVICE = Appetite(workers=2, times=24, sides=(5, 16, 64))
+"""Of a GPU. Two workers: while one chunk's colours travel to the host and are put in their places,
+the next one decodes. Classes of cells: one factor of 4 (5 where sides round), up to x16 in one
+stage, and the most that a block can have."""
+
+
 class Runtime(Protocol):
     """Makes runners."""
 

@@ -75,6 +75,8 @@ class EngineBuilder:
 
     def _configure(self, config: Any, options: BuildOptions) -> Any:
         config.profiling_verbosity = self._api.ProfilingVerbosity.DETAILED
+        if hasattr(self._api.BuilderFlag, "TF32"):  # or products of FP32 graphs have ten bits
+            config.clear_flag(self._api.BuilderFlag.TF32)
         if options.workspace:
             config.set_memory_pool_limit(self._api.MemoryPoolType.WORKSPACE, options.workspace)
         if options.capabilities and not self._trt.is_rtx:

@@ -28,10 +28,11 @@ def folder() -> Path:
 
 
 class Store:
-    """One file of the cache. A cache may always be missing, so failures are only logged."""
+    """One file of the cache, or one that was named. It may always be missing, so failures are only
+    logged."""
 
-    def __init__(self, name: str) -> None:
-        self.path = folder() / (re.sub(r"[^\w.-]+", "_", name) + ".cache")
+    def __init__(self, name: str, path: Path | None = None) -> None:
+        self.path = path or folder() / (re.sub(r"[^\w.-]+", "_", name) + ".cache")
 
     def read(self) -> bytes:
         """The content, or nothing."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clit_deploy.errors import DeviceError, EngineError, GraphRunError
-from clit_deploy.runtimes.base import Appetite
+from clit_deploy.runtimes.base import ON_DEVICE, Appetite
 from clit_deploy.runtimes.cache import Store
 from clit_deploy.runtimes.device import DeviceArray, DeviceArrays
 
@@ -30,16 +30,15 @@ log = logging.getLogger(__name__)
 GRAPHS = 16
 """Recorded launches that an engine keeps, the last used ones."""
 
-WORKERS = 2
-"""While one chunk's colours travel to the host and are put in their places, the next decodes."""
-
 
 class EngineRuntime:
     """A `Runtime` over the engines of a plan."""
 
     def __init__(self, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> None:
         self.name = f"{trt.title} ({cuda.gpu.name})"
-        self.appetite = Appetite(WORKERS, engines.times, engines.sides, engines.tile, engines.block)
+        self.appetite = Appetite(
+            ON_DEVICE.workers, engines.times, engines.sides, engines.tile, engines.block
+        )
         self._device = DeviceArrays(cuda)
         self.arrays: Arrays = self._device
         self._trt = trt

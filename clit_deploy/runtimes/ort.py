@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnxruntime as ort
 
 from clit_deploy.config import RuntimeName
@@ -16,13 +18,14 @@ from clit_deploy.errors import (
     MemoryBudgetError,
     RuntimeUnavailableError,
 )
-from clit_deploy.runtimes.base import Appetite
+from clit_deploy.runtimes.base import ON_DEVICE, Appetite
+from clit_deploy.runtimes.cuda import open_cuda
+from clit_deploy.runtimes.device import DeviceArray, DeviceArrays, dense
 from clit_deploy.runtimes.host import HostArrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from clit_deploy.bundle import Plan
@@ -55,18 +58,16 @@ def open_runtime(name: str, threads: int | None = None) -> Runtime:
         RuntimeUnavailableError: there is none of that name, or CUDA was asked for, but is not
             there or does not start.
     """
-    try:
-        name = RuntimeName(name)
-    except ValueError:
-        known = ", ".join(member.value for member in RuntimeName)
-        raise RuntimeUnavailableError(f"Unknown runtime {name!r}; there are {known}.") from None
+    known = [member.value for member in RuntimeName]
+    if name not in known:
+        raise RuntimeUnavailableError(f"Unknown runtime {name!r}; there are {', '.join(known)}.")
     offered = ort.get_available_providers()
     cuda = False
-    if name is not RuntimeName.CPU and CUDA in offered:
+    if name != RuntimeName.CPU and CUDA in offered:
         cuda = _starts(CUDA)
-        if not cuda and name is RuntimeName.AUTO:
+        if not cuda and name == RuntimeName.AUTO:
             log.warning("ONNX Runtime has a CUDA provider that does not start; the CPU is used.")
-    if name is RuntimeName.CUDA and not cuda:
+    if name == RuntimeName.CUDA and not cuda:
         found = "its CUDA provider does not start (are CUDA and cuDNN installed?)"
         raise RuntimeUnavailableError(
             "The CUDA runtime was asked for, but "
@@ -74,8 +75,17 @@ def open_runtime(name: str, threads: int | None = None) -> Runtime:
             + ". Install it with 'pip uninstall onnxruntime && pip install onnxruntime-gpu[cuda,"
             "cudnn]', or use --runtime cpu."
         )
-    log.info("runtime %s: %s (providers: %s)", name.value, "cuda" if cuda else "cpu", offered)
-    return OrtRuntime(cuda, threads or usable_cpus())
+    log.info("runtime %s: %s (providers: %s)", name, "cuda" if cuda else "cpu", offered)
+    return OrtRuntime(cuda, threads or usable_cpus(), _device() if cuda else None)
+
+
+def _device() -> DeviceArrays | None:
+    """The device's memory, or None where nothing reaches it from Python."""
+    try:
+        return DeviceArrays(open_cuda())
+    except RuntimeUnavailableError as error:
+        log.warning("features and maps travel to the host between graphs, which is slow: %s", error)
+        return None
 
 
 def _starts(provider: str) -> bool:
@@ -99,16 +109,25 @@ class OrtRuntime:
     On the CPU a decoder runs on one thread, and as many chunks as there are threads run at once:
     a chunk then stays in the cache of its own core, and slices and transposes, which ONNX Runtime
     does not split over threads, run in parallel as well.
+
+    On CUDA with `device` tensors stay there between graphs; without, every run brings its inputs
+    and takes its output back.
     """
 
-    def __init__(self, cuda: bool, threads: int) -> None:
-        device = "CUDA" if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
-        self.name = f"onnxruntime {ort.__version__} ({device})"
-        self.appetite = Appetite(workers=1 if cuda else threads)
-        self.arrays: Arrays = HostArrays()
+    def __init__(self, cuda: bool, threads: int, device: DeviceArrays | None = None) -> None:
+        place = "CUDA" if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
+        self.name = f"onnxruntime {ort.__version__} ({place})"
+        self.appetite = ON_DEVICE if cuda else Appetite(workers=threads)
+        self.arrays: Arrays = device or HostArrays()
+        self._device = device
         self._threads = threads
-        # TF32 would round the products of FP32 graphs to ten bits.
-        self._providers = [(CUDA, {"use_tf32": 0}), CPU] if cuda else [CPU]
+        self._providers: list[object] = [CPU]
+        if cuda:
+            # TF32 would round the products of FP32 graphs to ten bits.
+            options: dict[str, object] = {"use_tf32": 0}
+            if device:
+                options["user_compute_stream"] = str(int(device.compute))
+            self._providers = [(CUDA, options), CPU]
 
     def runner(
         self, plan: Plan, member: str, *, wide: bool, dims: Mapping[str, int] | None = None
@@ -121,10 +140,13 @@ class OrtRuntime:
             options.add_free_dimension_override_by_name(dim, value)
         graph = plan.read(member)
         with _translated("load"):
-            return OrtRunner(ort.InferenceSession(graph, options, providers=self._providers))
+            session = ort.InferenceSession(graph, options, providers=self._providers)
+        return BoundRunner(session, self._device) if self._device else OrtRunner(session)
 
     def close(self) -> None:
         """Sessions go with their runners."""
+        if self._device:
+            self._device.close()
 
 
 class OrtRunner:
@@ -140,6 +162,43 @@ class OrtRunner:
         with _translated("run"):
             output: NDArray[np.generic] = self._session.run(None, wanted)[0]
             return output
+
+
+class BoundRunner:
+    """One session whose inputs and output stay on the device, enqueued on its stream."""
+
+    def __init__(self, session: ort.InferenceSession, device: DeviceArrays) -> None:
+        self._session, self._device = session, device
+        self._inputs = {value.name: _NUMPY[value.type] for value in session.get_inputs()}
+        (self._output,) = session.get_outputs()
+        self._options = ort.RunOptions()
+        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self._lock = threading.Lock()
+
+    def run(self, feeds: Mapping[str, Array]) -> Array:
+        """Enqueue a run; ONNX Runtime's own pool holds the output for as long as it is used."""
+        with self._lock, _translated("run"):
+            binding = self._session.io_binding()
+            held = {name: self._there(feeds[name], kind) for name, kind in self._inputs.items()}
+            for name, array in held.items():
+                where = "cuda", 0, array.dtype, list(array.shape), array.pointer
+                binding.bind_input(name, *where)
+            binding.bind_output(self._output.name, "cuda", 0)
+            self._session.run_with_iobinding(binding, self._options)
+            (value,) = binding.get_outputs()
+            dtype, shape = _NUMPY[self._output.type], tuple(value.shape())
+            return DeviceArray(value, value.data_ptr(), shape, dense(shape, dtype.itemsize), dtype)
+
+    def _there(self, array: Array, dtype: np.dtype[Any]) -> DeviceArray:
+        if isinstance(array, DeviceArray):
+            return array
+        return self._device.upload(np.asarray(array), dtype)
+
+
+_NUMPY: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+}
 
 
 @contextlib.contextmanager

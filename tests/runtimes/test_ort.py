@@ -18,7 +18,8 @@ def test_auto_takes_cuda_where_it_is(monkeypatch):
     monkeypatch.setattr(ort_module, "_starts", lambda provider: provider == CUDA)
     runtime = open_runtime(RuntimeName.AUTO)
     assert "CUDA" in runtime.name
-    assert runtime.appetite.workers == 1
+    assert runtime.appetite.workers == 2
+    assert runtime.appetite.sides
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")

@@ -1,6 +1,5 @@
-"""Engines of a plan: built for the shapes that the scheduler will ask for, kept in the plan with
-all that they depend on, and compared with ONNX Runtime where there is a device to compare on.
-"""
+"""Engines of all graphs of a plan, built for the shapes that the scheduler will ask for, with all
+that they depend on written beside them."""
 
 from __future__ import annotations
 
@@ -10,12 +9,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy.boxes import boxes
 from clit_deploy.budget import TILES
 from clit_deploy.bundle import make_plan
+from clit_deploy.engines.boxes import boxes
 from clit_deploy.errors import BuildError, SizeError
 from clit_deploy.manifest import Engine, EngineSet
-from clit_deploy.runtimes.base import Appetite
+from clit_deploy.runtimes.base import ON_DEVICE, Appetite
 from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
 from clit_deploy.runtimes.machine import jetson
 from clit_deploy.tiling import smallest
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SIDES = (5, 16, 64)
-"""Classes of cells, by queries along an axis: one factor of 4 (5 where sides round), up to x16 in
-one stage, and the most that a block can have."""
-
 RTX_DEFAULTS = ("8.0", "8.6", "8.9", "12.0")
 """What TensorRT-RTX builds for where nothing is named."""
 
@@ -44,7 +39,7 @@ class Limits:
     tile: int | None = None
     """Side of an encoder tile; by default one that most pictures of a camera need few of."""
     block: int = 256
-    chunk: int = 24
+    chunk: int = ON_DEVICE.times
     """Chunks are so many times as large as those of a processor."""
 
 
@@ -128,12 +123,12 @@ def appetite_for(plan: Plan, limits: Limits) -> Appetite:
             f"A tile of {tile} does not suit this encoder: at least {least} is needed, a multiple "
             f"of {encoder.multiple}."
         )
-    if limits.chunk < 1 or limits.block < max(SIDES):
+    if limits.chunk < 1 or limits.block < max(ON_DEVICE.sides):
         raise SizeError(
             f"Chunks of {limits.chunk} and blocks of {limits.block} make no sense; at least 1 and "
-            f"{max(SIDES)} are needed."
+            f"{max(ON_DEVICE.sides)} are needed."
         )
-    return Appetite(1, limits.chunk, SIDES, tile, limits.block)
+    return Appetite(1, limits.chunk, ON_DEVICE.sides, tile, limits.block)
 
 
 def folder_of(engines: EngineSet) -> str:

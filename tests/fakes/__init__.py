@@ -1,0 +1,1 @@
+"""A device and a TensorRT made of nothing but the host: the runtime's logic without hardware."""
