@@ -11,7 +11,9 @@ import torch
 
 import clit_deploy
 from clit_deploy.bundle import Plan
+from clit_deploy.errors import RuntimeUnavailableError
 from clit_deploy.export import core
+from clit_deploy.runtimes.cuda import open_cuda
 from tests.helpers import DATA, posenc, tiny_checkpoint, tiny_clit, tiny_liif, tiny_lit, tiny_lte
 
 if TYPE_CHECKING:
@@ -31,10 +33,14 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    gpu = "CUDAExecutionProvider" in ort.get_available_providers()
+    try:
+        open_cuda()
+        missing = None
+    except RuntimeUnavailableError as error:
+        missing = str(error)
     for item in items:
-        if "gpu" in item.keywords and not gpu:
-            item.add_marker(pytest.mark.skip(reason="ONNX Runtime has no CUDA provider here"))
+        if "gpu" in item.keywords and missing:
+            item.add_marker(pytest.mark.skip(reason=missing))
         if "data" in item.keywords and not DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no reference data at {DATA}"))
 

@@ -75,7 +75,12 @@ def open_runtime(name: str, threads: int | None = None) -> Runtime:
             + ". Install it with 'pip uninstall onnxruntime && pip install onnxruntime-gpu[cuda,"
             "cudnn]', or use --runtime cpu."
         )
-    log.info("runtime %s: %s (providers: %s)", name, "cuda" if cuda else "cpu", offered)
+    log.info(
+        "runtime %s: %s (providers: %s)",
+        RuntimeName(name).value,
+        "cuda" if cuda else "cpu",
+        offered,
+    )
     return OrtRuntime(cuda, threads or usable_cpus(), _device() if cuda else None)
 
 

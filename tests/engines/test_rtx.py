@@ -1,0 +1,133 @@
+"""Real engines: TensorRT-RTX builds on machines without a GPU."""
+
+import hashlib
+
+import onnx
+import pytest
+
+from clit_deploy.bundle import Plan, make_plan
+from clit_deploy.engines.boxes import boxes
+from clit_deploy.engines.build import Limits, appetite_for, build_engines
+from clit_deploy.export import core
+from clit_deploy.export.fp16 import KEEP
+from clit_deploy.export.passes.half import to_half
+from clit_deploy.models import load_checkpoint
+from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
+from clit_deploy.runtimes.trt import Flavour, load_tensorrt
+from tests.engines.text import engine_types
+from tests.helpers import tiny_checkpoint, tiny_lit
+from tests.test_published import published
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+
+TARGETS = BuildOptions(("8.6", "8.9"))
+
+
+@pytest.fixture(scope="module")
+def rtx():
+    return load_tensorrt(Flavour.RTX)
+
+
+def typed(plan: Plan) -> Plan:
+    """The graphs of an FP16 export, without its measurements."""
+    members = {name: plan.read(name) for name in plan.manifest.digests}
+    for name, content in members.items():
+        if name.endswith(".onnx"):
+            model = to_half(onnx.load_model_from_string(content), KEEP)
+            members[name] = model.SerializeToString(deterministic=True)
+    return make_plan(plan.manifest, members)
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
+def test_every_graph_of_every_family_builds(plan, half, rtx):
+    made, _ = build_engines(typed(plan) if half else plan, rtx, TARGETS)
+    (engines,) = made.manifest.engines
+    assert engines.targets == ("8.6", "8.9")
+    assert engines.gpu is None
+    graphs = {name for name in plan.manifest.digests if name.endswith(".onnx")}
+    assert {engine.graph for engine in engines.engines} == graphs
+    for engine in engines.engines:
+        types = engine_types(made.read(engine.member))
+        for name in engine.profiles[0]:
+            halved = half and name in ("features", "maps")
+            assert types[name] == ("half" if halved else "float"), (engine.graph, name)
+        arithmetic = {kind for name, kind in types.items() if name.startswith("__mye")}
+        assert ("half" in arithmetic) <= half
+
+
+def test_an_fp16_decoder_computes_in_fp16(plans, rtx):
+    made, _ = build_engines(typed(Plan.open(plans["clit"])), rtx, TARGETS)
+    kinds = {}
+    for engine in made.manifest.engines[0].engines:
+        types = engine_types(made.read(engine.member)).values()
+        kinds[engine.graph] = {kind: list(types).count(kind) for kind in ("half", "float")}
+    assert kinds["encoder.onnx"]["half"] > 2 * kinds["encoder.onnx"]["float"]
+    assert kinds["stage0.decode.onnx"]["half"] > kinds["stage0.decode.onnx"]["float"]
+
+
+def test_profiles_hold_what_the_scheduler_asks_for(plans, rtx):
+    plan = Plan.open(plans["clit"])
+    made, _ = build_engines(plan, rtx, TARGETS, limits=Limits(tile=96, block=64, chunk=2))
+    (engines,) = made.manifest.engines
+    by_graph = {engine.graph: engine.profiles for engine in engines.engines}
+    assert by_graph["encoder.onnx"][0]["image"] == [[1, 3, 1, 1], [1, 3, 96, 96], [1, 3, 96, 96]]
+    decode = by_graph["stage0.decode.onnx"]
+    assert [p["row_weights"][2][1] for p in decode] == [5, 16, 64]
+    for profile in decode:
+        rows, slots, _ = profile["row_weights"][2]
+        cols = profile["col_weights"][2][0]
+        assert rows * cols * slots**2 <= 2 * 1024 or rows * cols == 1
+        assert profile["maps"][2] == [7, rows, cols + 6, 48]
+
+
+def specs() -> dict[str, dict]:
+    clit = published("edsr-baseline", 3)
+    mlp = {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [256] * 4}}
+    base = {"encoder_spec": clit["args"]["encoder_spec"], "imnet_spec": mlp}
+    return {
+        "clit": clit,
+        "liif": {"name": "liif", "args": base},
+        "lte": {"name": "lte", "args": {**base, "hidden_dim": 256}},
+    }
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Digests of graphs and shapes that were built already: most do not depend on the encoder."""
+    return set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["edsr-baseline", "edsr", "rcan", "rdn", "swinir"])
+@pytest.mark.parametrize("family", ["clit", "liif", "lte"])
+def test_published_sizes_build_with_every_encoder(family, encoder, built, rtx, tmp_path):
+    spec = specs()[family]
+    spec["args"]["encoder_spec"] = {"name": encoder, "args": {"no_upsampling": True}}
+    source = load_checkpoint(tiny_checkpoint(tmp_path, spec))
+    whole = core.build_plan(source, lambda step: None)
+    count = 0
+    for plan in (whole, typed(whole)):
+        for member, some in boxes(plan, appetite_for(plan, Limits())).items():
+            graph = plan.read(member)
+            key = hashlib.sha256(graph + repr(some).encode()).digest()
+            if key not in built:
+                shapes = [
+                    {name: (b.least[name], b.usual[name], b.most[name]) for name in b.most}
+                    for b in some
+                ]
+                engine, _, _ = EngineBuilder(rtx).build(member, graph, shapes, TARGETS)
+                assert len(engine) > 10_000
+                built.add(key)
+            count += 1
+    assert count == 2 * (1 + 3 * len(whole.manifest.stages) + (family == "clit"))
+
+
+@pytest.mark.slow
+def test_the_published_lit_builds(rtx, tmp_path):
+    clit = published("edsr-baseline", 1)["args"]
+    changes = {key: clit[key] for key in ("base_dim", "head", "imnet_spec")}
+    spec = tiny_lit(**changes)
+    plan = core.build_plan(load_checkpoint(tiny_checkpoint(tmp_path, spec)), lambda step: None)
+    for each in (plan, typed(plan)):
+        made, _ = build_engines(each, rtx, TARGETS)
+        assert len(made.manifest.engines[0].engines) == 5

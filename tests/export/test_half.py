@@ -1,0 +1,207 @@
+"""FP16: types of every tensor, what stays FP32, and what it costs."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import clit_deploy
+from clit_deploy.bundle import Plan
+from clit_deploy.errors import ProofError, UnsupportedModelError
+from clit_deploy.evaluate import evaluate
+from clit_deploy.export import fp16
+from clit_deploy.export.fp16 import KEEP
+from clit_deploy.export.passes.check import check
+from clit_deploy.export.passes.half import INSENSITIVE, MOVERS, ON_DEVICE, element_types, to_half
+from clit_deploy.export.passes.round_half import round_half
+from clit_deploy.models import build_model
+from tests.helpers import (
+    DATA,
+    cli,
+    photo,
+    ruled_weights,
+    save_checkpoint,
+    tiny_checkpoint,
+    tiny_liif,
+)
+
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+
+
+def graphs(plan):
+    names = [name for name in plan.manifest.digests if name.endswith(".onnx")]
+    return {name: onnx.load_model_from_string(plan.read(name)) for name in names}
+
+
+def test_every_tensor_of_every_graph_has_the_type_that_the_rules_give(plan):
+    for name, model in graphs(plan).items():
+        half = check(to_half(model, KEEP))
+        types = element_types(half)
+        for value in (*half.graph.input, *half.graph.output):
+            assert types[value.name] == (HALF if value.name in ON_DEVICE else FLOAT), name
+        for node in half.graph.node:
+            if node.op_type in INSENSITIVE:
+                continue
+            kinds = {types[x] for x in (*node.input, *node.output) if x} & {FLOAT, HALF}
+            assert len(kinds) <= 1, f"{name}: {node.name} mixes types"
+            if kinds and node.op_type not in MOVERS:
+                assert kinds == {FLOAT if KEEP.holds(node) else HALF}, f"{name}: {node.name}"
+
+
+def test_casts_stand_only_where_types_change_and_once_for_all_readers(plan):
+    for model in graphs(plan).values():
+        half = to_half(model, KEEP)
+        types = element_types(half)
+        floats = [
+            n for n in half.graph.node if n.op_type == "Cast" and types[n.input[0]] in (FLOAT, HALF)
+        ]
+        made = [
+            (n.input[0], types[n.output[0]]) for n in floats if types[n.output[0]] in (FLOAT, HALF)
+        ]
+        assert len(made) == len(set(made))
+        assert all(types[source] != kind for source, kind in made)
+        assert not {source for source, _ in made} & {w.name for w in half.graph.initializer}
+
+
+def test_the_model_that_was_given_stays_as_it_was(plans):
+    model = graphs(Plan.open(plans["clit"]))["stage0.decode.onnx"]
+    before = model.SerializeToString(deterministic=True)
+    to_half(model, KEEP)
+    assert model.SerializeToString(deterministic=True) == before
+
+
+def test_what_only_moves_a_kept_tensor_keeps_it_fp32():
+    """Logits, their reshape and the softmax: no FP16 in between."""
+    nodes = [
+        helper.make_node("Exp", ["x"], ["a"], "waves/Exp"),
+        helper.make_node("Transpose", ["a"], ["b"], "Transpose", perm=[1, 0]),
+        helper.make_node("Softmax", ["b"], ["c"], "Softmax"),
+        helper.make_node("Mul", ["c", "c"], ["y"], "Mul"),
+    ]
+    values = [helper.make_tensor_value_info(name, FLOAT, [2, 2]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    half = to_half(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), KEEP)
+    types = element_types(half)
+    assert [types[name] for name in "abc"] == [FLOAT] * 3
+    kinds = [node.op_type for node in half.graph.node]
+    assert kinds == ["Exp", "Transpose", "Softmax", "Cast", "Mul", "Cast"]
+
+
+def test_rounding_by_arithmetic_is_fp16_s_own():
+    """The twin of x + a - a in FP16 loses what FP16 loses; ONNX Runtime's own CPU form does not."""
+    nodes = [helper.make_node("Add", ["x", "a"], ["s"]), helper.make_node("Sub", ["s", "a"], ["y"])]
+    values = [helper.make_tensor_value_info(name, HALF, [64]) for name in "xy"]
+    weight = numpy_helper.from_array(np.array([1000], np.float16), "a")
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 8
+    x = np.random.RandomState(0).uniform(-3, 3, 64).astype(np.float16)
+    session = ort.InferenceSession(
+        check(round_half(model)).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (rounded,) = session.run(None, {"x": x.astype(np.float32)})
+    a = np.float16(1000)
+    np.testing.assert_array_equal(rounded, ((x + a) - a).astype(np.float32))
+    assert np.abs(rounded - x).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def half_plan(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("half")
+    checkpoint = tiny_checkpoint(folder, tiny_liif())
+    return Plan.open(clit_deploy.export_checkpoint(checkpoint, precision="fp16"))
+
+
+def test_an_fp16_plan_carries_what_it_costs(half_plan):
+    manifest = half_plan.manifest
+    assert manifest.precision == "fp16"
+    assert [case.scale for case in manifest.half.cases] == [4.0, 12.0]
+    assert all(case.fp32_psnr - case.psnr <= 0.01 for case in manifest.half.cases)
+    assert manifest.half.nodes == {}
+    assert all(1e-5 < case.relative_error < 0.05 for case in manifest.proof.cases)
+    clit_deploy.verify.verify_plan(half_plan, runtime="cpu")
+
+
+def test_fp16_weights_are_half_the_size(half_plan, plans):
+    whole = Plan.open(plans["liif"])
+    size = [len(p.read("encoder.onnx")) for p in (half_plan, whole)]
+    assert size[0] < 0.65 * size[1]
+
+
+def test_numbers_that_fp16_cannot_hold_stay_fp32(tmp_path, caplog):
+    """A layer whose results reach a million, and the next one that brings them back."""
+    spec = tiny_liif()
+    weights = ruled_weights(build_model(spec).state_dict())
+    first, second = (f"encoder.body.0.body.{k}" for k in (0, 2))
+    for name in ("weight", "bias"):
+        weights[f"{first}.{name}"] *= 1e6
+    weights[f"{second}.weight"] *= 1e-6
+    save_checkpoint(tmp_path / "m.pth", spec, weights)
+    plan = Plan.open(clit_deploy.export_checkpoint(tmp_path / "m.pth", precision="fp16"))
+    half = plan.manifest.half
+    assert list(half.nodes) == ["encoder.onnx"]
+    assert "reaches" in half.first
+    assert "stay FP32" in caplog.text
+    model = graphs(plan)["encoder.onnx"]
+    types = element_types(model)
+    kept = [n for n in model.graph.node if n.name in half.nodes["encoder.onnx"]]
+    assert {n.op_type for n in kept} == {"Conv", "Relu"}
+    assert len([n for n in kept if n.op_type == "Conv"]) == 2
+    convolutions = [n for n in model.graph.node if n.op_type == "Conv"]
+    assert sum(types[n.output[0]] == HALF for n in convolutions) == len(convolutions) - 2
+    image = photo(20, 20)
+    with clit_deploy.load(plan, runtime="cpu") as up:
+        result = up.upscale(image, scale=2)
+    assert np.isfinite(result).all()
+    assert result.std() > 0.01
+
+
+def test_a_loss_beyond_the_limit_keeps_whole_graphs_fp32_and_then_refuses(tmp_path, monkeypatch):
+    checkpoint = tiny_checkpoint(tmp_path, tiny_liif())
+    monkeypatch.setattr(fp16, "MOST_DROP", 1e-12)
+    plan = Plan.open(clit_deploy.export_checkpoint(checkpoint, precision="fp16"))
+    assert "encoder.onnx" in plan.manifest.half.graphs
+    encoder = graphs(plan)["encoder.onnx"]
+    assert HALF not in {
+        element_types(encoder)[x]
+        for n in encoder.graph.node
+        for x in n.output[:1]
+        if n.op_type == "Conv"
+    }
+    monkeypatch.setattr(fp16, "MOST_DROP", -1.0)
+    with pytest.raises(ProofError, match=r"FP16 costs .* dB"):
+        clit_deploy.export_checkpoint(checkpoint, tmp_path / "no.plan", precision="fp16")
+    assert not (tmp_path / "no.plan").exists()
+
+
+def test_fp16_with_half_weights_is_refused(tmp_path):
+    with pytest.raises(UnsupportedModelError, match="half_weights"):
+        clit_deploy.export_checkpoint(tmp_path / "x.pth", precision="fp16", half_weights=True)
+
+
+def test_the_command_says_what_fp16_costs(tmp_path):
+    checkpoint = tiny_checkpoint(tmp_path, tiny_liif())
+    done = cli("export", checkpoint, "--precision", "fp16")
+    assert done.returncode == 0, done.stderr
+    assert "grapes.png" in done.stdout
+    assert "precision  fp16" in cli("info", tmp_path / "tiny.plan").stdout
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["liif", "default"])
+def test_fp16_loses_at_most_a_hundredth_of_a_decibel_on_set5(name, tmp_path):
+    root = DATA.parent if name == "liif" else None
+    source = (
+        DATA / "checkpoints" / "edsr-baseline-liif.pth"
+        if root
+        else clit_deploy.__path__[0] + "/../train/clit-default.pth"
+    )
+    means = []
+    for precision in ("fp32", "fp16"):
+        path = clit_deploy.export_checkpoint(source, tmp_path / "m.plan", precision=precision)
+        with clit_deploy.load(path, runtime="cpu") as up:
+            scores = evaluate(up, DATA / "benchmarks" / "Set5", [4.0])
+        means.append(np.mean([score.psnr for score in scores]))
+    assert means[0] - means[1] <= 0.01
+    assert means[1] > 31
