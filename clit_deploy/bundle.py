@@ -31,6 +31,7 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 _KINDS = {
     b"ftrt": "a bare TensorRT engine; run needs the .plan that holds it beside its graphs",
+    b"vtrt": "a bare TensorRT-RTX engine; run needs the .plan that holds it beside its graphs",
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
     b"RIFF": "a WebP image or another RIFF file",
