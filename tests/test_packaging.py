@@ -37,7 +37,7 @@ def test_options_in_the_readme_exist():
         assert f"\ndef {command}(" in source, command
     for option in set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)):
         name = option[2:].replace("-", "_")
-        assert f"{name}:" in source or f'"{option}"' in source, option
+        assert f"{name}:" in source or option in source, option
 
 
 def test_no_module_is_long():

@@ -148,7 +148,7 @@ class EngineRunner:
             if all(_inside(shapes[name], *profile[name]) for name in shapes):
                 if index not in self._beds:
                     context = self._trt.context(self._engine, self._cache)
-                    context.set_optimization_profile_async(index, self._device.compute)
+                    context.set_optimization_profile_async(index, int(self._device.compute))
                     self._beds[index] = _Bed(context)
                 return self._beds[index]
         name = max(shapes, key=lambda name: len(shapes[name]))
