@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from clit_deploy.cascade import Level
     from clit_deploy.query import Queries
+    from clit_deploy.runtimes.base import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,11 @@ def load(
 
 
 class Upscaler:
-    """A plan on a runtime. See `load`; `layout` overrides the choice of tile and block."""
+    """A plan on a runtime. See `load`.
+
+    `layout` overrides the choice of tile and block; `observe` puts something between the plan and
+    its runtime, before a graph is opened.
+    """
 
     def __init__(
         self,
@@ -79,6 +84,7 @@ class Upscaler:
         threads: int | None = None,
         max_memory: str | int | None = None,
         layout: Layout | None = None,
+        observe: Callable[[Runtime], Runtime] | None = None,
     ) -> None:
         try:
             name = RuntimeName(runtime)
@@ -97,6 +103,8 @@ class Upscaler:
             memory.return_freed_blocks()
         self.layout = layout
         self.runtime = open_runtime(name, threads)
+        if observe:
+            self.runtime = observe(self.runtime)
         self._scheduler = Scheduler(self.plan, self.runtime)
         self._point_scheduler: PointScheduler | None = None
         self._closed = False

@@ -18,15 +18,16 @@ from clit_deploy.errors import (
 )
 from clit_deploy.runtimes.base import Appetite
 from clit_deploy.runtimes.host import HostArrays
+from clit_deploy.runtimes.ort_layers import LayerTrace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from clit_deploy.bundle import Plan
-    from clit_deploy.runtimes.base import Array, Arrays, Runner, Runtime
+    from clit_deploy.runtimes.base import Array, Arrays, LayerTime, Runner, Runtime
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class OrtRuntime:
         self.appetite = Appetite(workers=1 if cuda else threads)
         self.arrays: Arrays = HostArrays()
         self._threads = threads
+        self._trace: LayerTrace | None = None
         # TF32 would round the products of FP32 graphs to ten bits.
         self._providers = [(CUDA, {"use_tf32": 0}), CPU] if cuda else [CPU]
 
@@ -115,7 +117,21 @@ class OrtRuntime:
             options.add_free_dimension_override_by_name(dim, value)
         graph = plan.read(member)
         with _translated("load"):
-            return OrtRunner(ort.InferenceSession(graph, options, providers=self._providers))
+            if self._trace:
+                self._trace.prepare(options)
+            session = ort.InferenceSession(graph, options, providers=self._providers)
+            if self._trace:
+                self._trace.add(member, session)
+            return OrtRunner(session)
+
+    def start_layers(self) -> None:
+        """See `LayerProfiler`."""
+        self._trace = LayerTrace()
+
+    def layers(self) -> Sequence[LayerTime]:
+        """See `LayerProfiler`."""
+        trace, self._trace = self._trace, None
+        return trace.take() if trace else []
 
     def close(self) -> None:
         """Sessions go with their runners."""
