@@ -52,7 +52,7 @@ class Stage:
         self._appetite = runtime.appetite
         self._arrays = runtime.arrays
         self._maps = maps
-        self._name = f"stage{maps.index + 1}"
+        self._name = f"stage{maps.index}"
         self._decode = runtime.runner(plan, self.info.decode, wide=False)
         self._pairs: PairTable | None = None
         if self.info.pairs:

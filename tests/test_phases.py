@@ -62,7 +62,7 @@ def test_a_run_tells_its_phases_in_order_without_overlap(plans, tmp_path):
     names = list(dict.fromkeys(s.name for s in phases))
     assert names[:3] == ["read", "prepare", "encoder"]
     assert names[-2:] == ["base", "write"]
-    for stage in ("stage1", "stage2"):
+    for stage in ("stage0", "stage1"):
         for part in ("project", "tables", "decode"):
             assert f"{stage}.{part}" in names
     with Image.open(target) as image:
