@@ -27,6 +27,7 @@ from clit_deploy.profile.row import make_row
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.profile.sensors import Found, find
 from clit_deploy.profile.sensors.base import Sensor
+from clit_deploy.profile.stats import LEAST_RUNS
 from clit_deploy.profile.sweep import Case, Sweep, cases
 from clit_deploy.tiling import tiles
 from clit_deploy.upscaler import Upscaler, default_plan
@@ -42,8 +43,6 @@ MADE = (96, 128)
 IDLE_SECONDS = 2.0
 """How long the power of the idle machine is measured, where there are monitors."""
 DEFAULT_SECONDS = 10.0
-LEAST_RUNS = 3
-"""However short the duration."""
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ def standard_error(runs: Sequence[float]) -> float:
     """How far the median of these runs may be off, in their unit; infinite below `LEAST_RUNS`.
 
     Neighbouring runs are alike (clocks and caches change slowly), so runs are taken in batches of
-    consecutive ones, ten at most, each at least one run. The spread of the batches' medians is
-    their median absolute deviation times 1.4826, or half the distance from the first to the last
-    half's median where the run drifted by more; the error of the whole is that spread over the
-    square root of the number of batches, and never less than the drift.
+    consecutive ones, ten at most. The spread of the batches' medians, their median absolute
+    deviation times 1.4826, gives the error of the median of all. A run that drifted has no one
+    median: its error is at least so large that `SURE` of it cover the distance between the medians
+    of its two halves, also where another run's drift comes on top.
     """
     if len(runs) < LEAST_RUNS:
         return math.inf
@@ -47,9 +47,9 @@ def standard_error(runs: Sequence[float]) -> float:
     medians = np.array([np.median(batch) for batch in batches])
     deviation = NORMAL * float(np.median(np.abs(medians - np.median(medians))))
     half = len(runs) // 2
-    drifted = abs(float(np.median(runs[:half])) - float(np.median(runs[half:]))) / 2
+    drifted = abs(float(np.median(runs[:half])) - float(np.median(runs[half:])))
     # sqrt(pi / 2): a median is less sure than a mean.
-    return max(deviation * math.sqrt(math.pi / 2 / len(batches)), drifted / SURE)
+    return max(deviation * math.sqrt(math.pi / 2 / len(batches)), math.sqrt(2) * drifted / SURE)
 
 
 def drift(runs: Sequence[float]) -> Drift | None:

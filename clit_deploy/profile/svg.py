@@ -82,7 +82,7 @@ class Plot:
         )
 
     def _axes(self) -> Iterable[str]:
-        bottom, right = self.height - BOTTOM, self.width - RIGHT
+        bottom, left, right = self.height - BOTTOM, f"{self.left:.0f}", self.width - RIGHT
         for value in ticks(*self.x):
             at = self._x(value)
             yield f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{bottom}"/>'
@@ -91,7 +91,7 @@ class Plot:
             yield self._side(k + 0.5, name)
         for value in () if self.lanes else ticks(*self.y):
             at = self._y(value)
-            yield f'<line class="grid" x1="{self.left:.0f}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            yield f'<line class="grid" x1="{left}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>'
             yield self._side(value, f"{value:g}")
         middle = (self.left + right) / 2
         yield f'<text class="tick" x="{middle}" y="{self.height - 6}">{escape(self.x_label)}</text>'
@@ -99,7 +99,8 @@ class Plot:
         yield f'<text class="tick" transform="{turned}">{escape(self.y_label)}</text>'
 
     def _side(self, y: float, text: str) -> str:
-        return f'<text class="side" x="{self.left - 6:.0f}" y="{self._y(y) + 4:.1f}">{escape(text)}</text>'
+        at = f'x="{self.left - 6:.0f}" y="{self._y(y) + 4:.1f}"'
+        return f'<text class="side" {at}>{escape(text)}</text>'
 
     def _x(self, value: float) -> float:
         return self.left + _part(value, self.x) * (self.width - self.left - RIGHT)

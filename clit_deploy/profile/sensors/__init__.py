@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clit_deploy.profile.sensors import clocks, hwmon, nvml, rapl, thermal
 from clit_deploy.profile.sensors.base import Found
-from clit_deploy.profile.sensors.clocks import Domain, clocks
-from clit_deploy.profile.sensors.hwmon import overcurrent, rails
-from clit_deploy.profile.sensors.nvml import nvml
-from clit_deploy.profile.sensors.rapl import rapl
-from clit_deploy.profile.sensors.thermal import thermal
+from clit_deploy.profile.sensors.clocks import Domain
 
 __all__ = ["Domain", "Found", "find"]
 
@@ -18,16 +15,16 @@ NO_POWER = "no power monitor was found (a Jetson's INA3221 or INA238, RAPL, NVML
 
 def find(root: Path = Path("/")) -> tuple[Found, list[Domain]]:
     """Look for every sensor under `root`, and for the limits of the clocks."""
-    found, domains = clocks(root)
-    found.join(thermal(root))
-    found.join(overcurrent(root))
-    board = rails(root)
+    found, domains = clocks.find(root)
+    found.join(thermal.find(root))
+    found.join(hwmon.overcurrent(root))
+    board = hwmon.rails(root)
     found.join(board)
     if board.sensors:
         found.absent["nvml"] = "the board's own monitors are read instead"
     else:
-        found.join(rapl(root))
-        found.join(nvml(root))
+        found.join(rapl.find(root))
+        found.join(nvml.find(root))
     if not found.of("power", "energy"):
         denied = [name for name in found.absent if name.startswith(("package", "psys"))]
         found.absent["power"] = (

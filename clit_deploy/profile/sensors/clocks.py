@@ -44,7 +44,7 @@ class Domain:
             return None
 
 
-def clocks(root: Path) -> tuple[Found, list[Domain]]:
+def find(root: Path) -> tuple[Found, list[Domain]]:
     """The clocks and loads that can be read, and the limits of those that have limits."""
     found, domains = Found(), []
     for policy in _policies(root):

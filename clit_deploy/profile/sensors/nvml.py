@@ -20,7 +20,7 @@ SLOWED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
 DRIVER = "proc/driver/nvidia/version"
 
 
-def nvml(root: Path) -> Found:
+def find(root: Path) -> Found:
     """What the first GPU tells; each figure that it does not support has its reason."""
     if not text_or(root / DRIVER):
         return Found(absent={"nvml": "there is no NVIDIA driver"})

@@ -31,7 +31,7 @@ class Counter:
         return self._sum * MICRO
 
 
-def rapl(root: Path) -> Found:
+def find(root: Path) -> Found:
     """Zones of the processor; `psys` is the total where it exists, else packages and memory."""
     found = Found()
     zones = {zone: text_or(zone / "name") for zone in sorted(_zones(root))}

@@ -15,7 +15,7 @@ _SLOWING = ("cpufreq", "devfreq", "throttle", "processor")
 """In the types of cooling devices that slow the machine down; fans do not."""
 
 
-def thermal(root: Path) -> Found:
+def find(root: Path) -> Found:
     """Thermal zones, cooling devices that throttle, and the throttle counts of x86 processors."""
     result = Found()
     zones = root / "sys/class/thermal"
