@@ -94,7 +94,7 @@ def curves(row: Row) -> Iterator[tuple[str, list[str], str]]:
         lines = [[value * factor for value in curve.values] for curve in some]
         end = max(max(curve.seconds) for curve in some)
         high = around([value for line in lines for value in line], zero=True)
-        plot = Plot((0, max(end, 1e-3)), high, unit, "s", word, height=180)
+        plot = Plot((0, max(end, 1e-3)), high, word, "s", word, height=180)
         for k, (curve, line) in enumerate(zip(some, lines, strict=True)):
             plot.line(curve.seconds, line, k)
             plot.points(curve.seconds[-1:], line[-1:], k)
