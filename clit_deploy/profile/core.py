@@ -15,13 +15,14 @@ import numpy as np
 from PIL import Image
 
 from clit_deploy import memory
+from clit_deploy.config import parse_bytes
 from clit_deploy.errors import ProfileError
 from clit_deploy.images import read_image
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS
 from clit_deploy.profile.machine import machine
 from clit_deploy.profile.measure import Bench, Window, measure
 from clit_deploy.profile.power import idle_watts
-from clit_deploy.profile.quality import Referee
+from clit_deploy.profile.quality import Referee, check_reference
 from clit_deploy.profile.records import PictureInfo, Profile
 from clit_deploy.profile.row import make_row
 from clit_deploy.profile.sampler import Sampler
@@ -75,12 +76,14 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
     """
     with tempfile.TemporaryDirectory(prefix="clit-profile-") as folder:
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        source = request.image or _made(Path(folder))
+        source = request.image or make_picture(Path(folder))
         picture = read_image(source).rgb
         wanted = _wanted(request)
         plans = list(dict.fromkeys(case.plan for _, case in wanted))
         for _, case in wanted:
             _check(case, picture, request.max_memory)
+        if request.reference:
+            check_reference(request.reference)
         found, domains = find(request.root)
         bench = Bench(
             root=request.root,
@@ -91,7 +94,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
             idle=_idle(found),
             window=_window(request),
             max_memory=request.max_memory,
-            referee=Referee(picture, request.reference, plans),
+            referee=Referee(picture, request.reference, plans, _allowed(request)),
         )
         found.sensors += _memory_sensors()
         rows = []
@@ -122,6 +125,10 @@ def _check(case: Case, picture: Any, max_memory: str | None) -> None:
         for side in job.size if case.tile else ():
             padded = -(-side // info.multiple) * info.multiple
             tiles(padded, case.tile or padded, info.halo, up.plan.manifest.margin, info.multiple)
+
+
+def _allowed(request: Request) -> int | None:
+    return None if request.max_memory is None else parse_bytes(request.max_memory)
 
 
 def _window(request: Request) -> Window:
@@ -158,7 +165,8 @@ def _number(read: Callable[[], int | None]) -> Callable[[], float]:
     return number
 
 
-def _made(folder: Path) -> Path:
+def make_picture(folder: Path) -> Path:
+    """Write a picture of discs into a folder; that it is made is said."""
     path = folder / "made.png"
     Image.fromarray(np.rint(discs(*MADE) * 255).astype(np.uint8)).save(path)
     log.warning("no picture is named, so one of %dx%d is made", MADE[1], MADE[0])

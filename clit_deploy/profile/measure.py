@@ -15,7 +15,13 @@ from clit_deploy.profile.observe import Observed
 from clit_deploy.profile.records import Loading
 from clit_deploy.profile.runs import Job, Runs
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.runtimes.base import DeviceClock, DeviceMemory, DeviceTime, LayerProfiler
+from clit_deploy.runtimes.base import (
+    DeviceClock,
+    DeviceMemory,
+    DeviceTime,
+    LayerProfiler,
+    MaybeOnDevice,
+)
 from clit_deploy.scheduler import Layout
 from clit_deploy.upscaler import Upscaler
 
@@ -73,6 +79,7 @@ class Measured:
     outcome: Outcome
     peak: int
     """The most that the process had held by the end of the steady runs, bytes."""
+    on_device: bool
     device: tuple[DeviceTime, ...] | None
     device_bytes: dict[str, int] | None
     quality: Quality | None
@@ -106,6 +113,7 @@ def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured
             steady=steady,
             outcome=outcome,
             peak=peak,
+            on_device=(isinstance(inner, MaybeOnDevice) and inner.on_device) or clock is not None,
             device=device,
             device_bytes=dict(inner.device_bytes()) if isinstance(inner, DeviceMemory) else None,
             quality=quality,

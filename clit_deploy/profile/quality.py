@@ -10,7 +10,8 @@ import numpy as np
 
 from clit_deploy import memory
 from clit_deploy.bundle import Plan
-from clit_deploy.errors import MemoryBudgetError
+from clit_deploy.config import show_bytes
+from clit_deploy.errors import MemoryBudgetError, ProfileError
 from clit_deploy.profile.records import Quality
 from clit_deploy.scheduler import Layout
 from clit_deploy.upscaler import Upscaler
@@ -37,6 +38,8 @@ class Referee:
     """The plan that `--reference` names."""
     plans: Sequence[Path]
     """The plans that are measured: one of the same checkpoint may serve."""
+    allowed: int | None = None
+    """Bytes that the process may hold; None leaves it to the machine."""
     _made: dict[tuple[Path, float], tuple[str, NDArray[np.float32]]] = field(default_factory=dict)
 
     def judge(self, up: Upscaler, scale: float) -> tuple[Quality | None, str]:
@@ -73,15 +76,34 @@ class Referee:
             whole = Layout(_side(plan, self.picture), WHOLE_BLOCK)
             with Upscaler(plan, runtime="cpu", layout=whole) as up:
                 forecast = up.forecast(up.job(self.picture, scale=scale), held_per_pixel=BYTES_HELD)
-                free = memory.available()
-                if free is not None and forecast.peak > memory.resident() + free:
-                    raise MemoryBudgetError(
-                        f"untiled it needs {forecast.peak / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
-                        "are free."
-                    )
+                self._check_memory(forecast.peak)
                 output = up.upscale(self.picture, scale=scale, clip=False)
                 self._made[path, scale] = f"{path.name}, {up.runtime.name}, untiled", output
         return self._made[path, scale]
+
+    def _check_memory(self, needed: int) -> None:
+        free = memory.available()
+        limits = [self.allowed, None if free is None else memory.resident() + free]
+        limit = min((known for known in limits if known is not None), default=needed)
+        if needed > limit:
+            raise MemoryBudgetError(
+                f"untiled it needs {show_bytes(needed)}, and there are {show_bytes(limit)}"
+            )
+
+
+def check_reference(path: Path) -> None:
+    """Refuse what cannot stand for the truth.
+
+    Raises:
+        MissingFileError, PlanError: there is no plan of that name.
+        ProfileError: the plan is not FP32.
+    """
+    precision = Plan.open(path).manifest.precision
+    if precision != "fp32":
+        raise ProfileError(
+            f"{path.name} is {precision}, and decibels are measured against an FP32 plan; "
+            "name that one with --reference."
+        )
 
 
 def _side(plan: Plan, picture: NDArray[np.float32]) -> int:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from clit_deploy.profile.sampler import Sampler
     from clit_deploy.profile.sweep import Case
 
+NO_TIMES = "the runtime offers no times of its device"
+
 
 def make_row(
     bench: Bench, case: Case, asked: dict[str, Any], found: Measured, peak_before: int
@@ -45,7 +47,7 @@ def make_row(
         family=manifest.family,
         precision=manifest.precision,
         runtime=found.runtime,
-        on_device=found.device is not None,
+        on_device=found.on_device,
         threads=case.threads,
         scale=case.scale,
         output=found.outcome.size,
@@ -75,7 +77,7 @@ def make_row(
         reasons={},
     )
     reasons = {
-        "device": "its graphs run on the processor, or the runtime offers no device times",
+        "device": NO_TIMES if found.on_device else "its graphs run on the processor",
         "layers": "the runtime offers no times of layers",
         "power": bench.found.absent.get("power", no_energy),
         "quality": found.no_quality,
@@ -93,7 +95,7 @@ def _conditions(bench: Bench, found: Measured) -> Conditions:
         bench.found.absent,
         found.swap,
         found.load_before,
-        on_device=found.device is not None,
+        on_device=found.on_device,
     )
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 LARGEST_SCALE = 64
-LONGEST = 24 * 3600
-"""Seconds."""
+LONGEST = 4 * 3600
+"""Seconds; all readings of the sensors are kept until the end."""
 MOST_ITERATIONS = 1_000_000
 LONGEST_SIDE = 16384
 """Of tiles and blocks, in pixels."""
@@ -108,7 +108,7 @@ def parse_duration(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|)\s*", text.lower())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not 0 < seconds <= LONGEST:
-        raise ProfileError(f"{text!r} is no duration up to a day; write it like 30s or 10m.")
+        raise ProfileError(f"{text!r} is no duration up to four hours; write it like 30s or 10m.")
     return seconds
 
 

@@ -119,6 +119,13 @@ class DeviceTime:
 
 
 @runtime_checkable
+class MaybeOnDevice(Protocol):
+    """What a runtime may tell beside: whether its graphs run elsewhere than on the processor."""
+
+    on_device: bool
+
+
+@runtime_checkable
 class DeviceClock(Protocol):
     """What a runtime may offer beside: times on its device, never mixed with the host's.
 

@@ -101,6 +101,7 @@ class OrtRuntime:
         self.name = f"onnxruntime {ort.__version__} ({device})"
         self.appetite = Appetite(workers=1 if cuda else threads)
         self.arrays: Arrays = HostArrays()
+        self.on_device = cuda
         self._threads = threads
         self._trace: LayerTrace | None = None
         # TF32 would round the products of FP32 graphs to ten bits.

@@ -14,6 +14,7 @@ from PIL import Image
 import clit_deploy
 from clit_deploy.bundle import Plan, make_plan
 from clit_deploy.errors import MissingFileError, ProfileError, SizeError
+from clit_deploy.profile import core
 from clit_deploy.profile.core import Request, profile
 from clit_deploy.profile.flat import to_csv
 from clit_deploy.profile.records import Profile
@@ -206,7 +207,13 @@ def test_tile_and_block_are_followed(plans, picture, tmp_path):
     assert [(row.tile, row.block) for row in rows] == [(40, 16), (64, 16)]
 
 
-def test_senseless_requests_stop_before_anything_is_measured(plans, picture, tmp_path):
+def test_senseless_requests_stop_before_anything_is_measured(plans, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(core, "measure", None)
+    with pytest.raises(MissingFileError, match=r"none\.plan"):
+        small(plans, picture, reference=tmp_path / "none.plan")
+    black(Plan.open(plans["clit"])).save(tmp_path / "fp16.plan")
+    with pytest.raises(ProfileError, match="is fp16"):
+        small(plans, picture, reference=tmp_path / "fp16.plan")
     tall = tmp_path / "tall.png"
     Image.fromarray(photo(90, 20)).save(tall)
     with pytest.raises(SizeError, match="halo"):

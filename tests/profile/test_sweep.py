@@ -18,7 +18,7 @@ def test_durations(text, seconds):
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0s", "-3s", "ten", "5 days", "25h", "nan", "1e3s", "inf"])
+@pytest.mark.parametrize("text", ["", "0s", "-3s", "ten", "5 days", "5h", "nan", "1e3s", "inf"])
 def test_durations_that_make_no_sense(text):
     with pytest.raises(ProfileError, match="no duration"):
         parse_duration(text)
