@@ -78,7 +78,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         source = request.image or make_picture(Path(folder))
         picture = read_image(source).rgb
-        wanted = _wanted(request)
+        wanted, window = _wanted(request), _window(request)
         plans = list(dict.fromkeys(case.plan for _, case in wanted))
         for _, case in wanted:
             _check(case, picture, request.max_memory)
@@ -92,7 +92,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
             found=found,
             domains=domains,
             idle=_idle(found),
-            window=_window(request),
+            window=window,
             max_memory=request.max_memory,
             referee=Referee(picture, request.reference, plans, _allowed(request)),
         )

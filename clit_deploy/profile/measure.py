@@ -97,12 +97,13 @@ def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured
         assert isinstance(observed, Observed)  # noqa: S101  (it was just given)
         job = Job(up, observed, bench.source, bench.target, case.scale)
         loading = _warm_up(job, observed, (time.perf_counter() - start) * 1000)
-        inner, swap = observed.inner, swapped(bench.root)
+        inner, swap_start = observed.inner, swapped(bench.root)
         clock = inner if isinstance(inner, DeviceClock) else None
         if clock:
             clock.start_device_times()
         runs, steady, outcome = _steady(bench, job, tell)
-        peak = memory.peak()  # before the reference comes, which may need more
+        # Before the reference comes, which may need more memory.
+        peak, swap_end = memory.peak(), swapped(bench.root)
         device = _per_image(clock.device_times(), len(runs.ms)) if clock else None
         quality, no_quality = bench.referee.judge(up, case.scale)
         measured = Measured(
@@ -113,12 +114,12 @@ def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured
             steady=steady,
             outcome=outcome,
             peak=peak,
-            on_device=(isinstance(inner, MaybeOnDevice) and inner.on_device) or clock is not None,
+            on_device=clock is not None or (isinstance(inner, MaybeOnDevice) and inner.on_device),
             device=device,
             device_bytes=dict(inner.device_bytes()) if isinstance(inner, DeviceMemory) else None,
             quality=quality,
             no_quality=no_quality,
-            swap=(swap, swapped(bench.root)),
+            swap=(swap_start, swap_end),
             load_before=load,
         )
     return replace(measured, layers=_layers(bench, case))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,9 @@ class Observed:
         self.calls: list[Call] = []
         self.opened: dict[str, float] = {}
         """Milliseconds that opening each graph took, the last time."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
 
     def runner(
         self, plan: Plan, member: str, *, wide: bool, dims: Mapping[str, int] | None = None
