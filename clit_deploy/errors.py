@@ -57,6 +57,14 @@ class TrainingError(ClitDeployError, ValueError):
     """A training run that cannot start or go on."""
 
 
+class ProfileError(ClitDeployError, ValueError):
+    """A profile that makes no sense, or a file that is none of this version."""
+
+
+class NotComparableError(ProfileError):
+    """Two profiles that say nothing about each other."""
+
+
 class GraphRunError(ClitDeployError, RuntimeError):
     """A runtime cannot load or run a graph."""
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import ImageError, MissingFileError, SizeError
 from clit_deploy.files import is_file, replacing
+from clit_deploy.phases import phase
 from clit_deploy.png import PngWriter
 
 if TYPE_CHECKING:
@@ -171,8 +172,11 @@ def image_writer(
     """
     with replacing(path) as part:
         if is_streamed(path):
-            with part.open("wb") as file, PngWriter(file, size[1], size[0], channels) as png:
+            with part.open("wb") as file:
+                png = PngWriter(file, size[1], size[0], channels)
                 yield png.write
+                with phase("write"):
+                    png.close()
             return
         pixels = np.empty((*size, channels), np.uint8)
         row = 0
@@ -185,5 +189,5 @@ def image_writer(
         yield append
         kind = Image.registered_extensions()[path.suffix.lower()]
         options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
-        with part.open("wb") as file:
+        with phase("write"), part.open("wb") as file:
             Image.fromarray(pixels).save(file, kind, **options.get(kind, {}))

@@ -5,18 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import Any
 
 from clit_deploy.errors import PlanError
 from clit_deploy.geometry import Anchor  # noqa: TC001  (resolved at run time by get_type_hints)
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from clit_deploy.typed import build
 
 FORMAT = 2
 """Version of the plan format that this package writes and reads."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -241,22 +237,6 @@ class Manifest:
                 "Export the checkpoint again, or install the clit-deploy that made it."
             )
         try:
-            return _build(cls, content)
+            return build(cls, content)
         except (KeyError, TypeError, ValueError) as error:
             raise PlanError(f"The plan's manifest is incomplete: {error!r:.80}.") from error
-
-
-def _build(kind: type[T], content: Mapping[str, Any]) -> T:
-    hints = get_type_hints(kind)
-    return kind(**{name: _value(hints[name], content[name]) for name in hints if name in content})
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value)
-    inner = [h for h in get_args(hint) if dataclasses.is_dataclass(h)]
-    if isinstance(value, list):
-        return tuple(_value(inner[0], v) if inner else v for v in value)
-    if inner and value is not None:
-        return _value(inner[0], value)
-    return value

@@ -53,6 +53,12 @@ def available() -> int | None:
     return min(known) if known else None
 
 
+def used() -> int | None:
+    """Bytes that all of the machine holds now, a Jetson's GPU too; None where nothing tells."""
+    total, free = _kilobytes(Path("/proc/meminfo"), "MemTotal"), _meminfo()
+    return None if total is None or free is None else total - free
+
+
 def _meminfo() -> int | None:
     return _kilobytes(Path("/proc/meminfo"), "MemAvailable")
 

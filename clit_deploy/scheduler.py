@@ -16,6 +16,7 @@ from clit_deploy.cascade import Level, Size, factors, levels
 from clit_deploy.encoder import Encoder
 from clit_deploy.geometry import Axis, Span
 from clit_deploy.maps import MapMaker
+from clit_deploy.phases import phase
 from clit_deploy.stage import Block, Stage
 from clit_deploy.tables import tables_of
 
@@ -106,7 +107,8 @@ class Scheduler:
             outputs = axis.outputs(tile.core)
             if not outputs:  # nothing but padding
                 continue
-            features = self.encoder.encode(image, tile, layout.tile)
+            with phase("encoder"):
+                features = self.encoder.encode(image, tile, layout.tile)
             for rows in outputs.split(layout.block):
                 strip = np.empty((len(rows), job.output[1], 3), np.float32)
                 for cols in Span(0, job.output[1]).split(layout.block):
@@ -130,7 +132,8 @@ class Scheduler:
             rgb = answer
         assert rgb is not None  # noqa: S101  (every cascade has a first stage)
         if self.manifest.bilinear_base:
-            rgb += bilinear(job.image, job.output, block)
+            with phase("base"):
+                rgb += bilinear(job.image, job.output, block)
         return rgb
 
     def _stage(self, index: int) -> Stage:

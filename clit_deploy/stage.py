@@ -13,6 +13,7 @@ import numpy as np
 from clit_deploy.errors import DeviceMemoryError
 from clit_deploy.geometry import Slots, Span
 from clit_deploy.pairs import PairTable
+from clit_deploy.phases import phase
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -57,6 +58,7 @@ class Stage:
         self._appetite = runtime.appetite
         self._arrays = runtime.arrays
         self._maps = maps
+        self._name = f"stage{maps.index}"
         self._decode = runtime.runner(plan, self.info.decode, wide=False)
         self._pairs: PairTable | None = None
         if self.info.pairs:
@@ -74,7 +76,8 @@ class Stage:
         """What the stage adds to a block of the output, `[rows, cols, 3]`."""
         rows = Slots.sort(level.axes[0], block.rows, self.info.anchor)
         cols = Slots.sort(level.axes[1], block.cols, self.info.anchor)
-        maps = self._maps.make(features, level, rows.cells, cols.cells)
+        with phase(f"{self._name}.project"):
+            maps = self._maps.make(features, level, rows.cells, cols.cells)
         size = self._tables.cell(rows, cols, scale)
         while True:
             try:
@@ -94,8 +97,9 @@ class Stage:
     ) -> NDArray[np.float32]:
         """The block `rows x cols`, chunk by chunk."""
         shape = chunk_shape(self.info, rows, cols, self._appetite)
-        row_parts = self._parts("row", rows, shape[0])
-        col_parts = self._parts("col", cols, shape[1])
+        with phase(f"{self._name}.tables"):
+            row_parts = self._parts("row", rows, shape[0])
+            col_parts = self._parts("col", cols, shape[1])
         result = np.empty((len(rows.keep), len(cols.keep), 3), np.float32)
 
         def decode(chunk: tuple[_Part, _Part]) -> None:
@@ -108,7 +112,8 @@ class Stage:
             placed = _Place.of(row, rows), _Place.of(col, cols)
             result[placed[0].at, placed[1].at] = placed[0].pick(placed[1].pick(flat, 1), 0)
 
-        list(pool.map(decode, itertools.product(row_parts, col_parts)))
+        with phase(f"{self._name}.decode"):
+            list(pool.map(decode, itertools.product(row_parts, col_parts)))
         return result
 
     def _parts(self, side: Side, slots: Slots, size: int) -> list[_Part]:

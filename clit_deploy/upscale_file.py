@@ -23,6 +23,7 @@ from clit_deploy.images import (
     read_image,
     to_bytes,
 )
+from clit_deploy.phases import phase
 from clit_deploy.scheduler import bilinear
 from clit_deploy.stage import Block
 
@@ -125,20 +126,25 @@ def upscale_file(
     """
     start = time.perf_counter()
     check_writable(target, force=force)
-    picture = read_image(source)
+    with phase("read"):
+        picture = read_image(source)
     height, width, _ = picture.rgb.shape
     scale, size = wish.resolve((height, width))
-    job = up.job(picture.rgb, scale=scale, size=size)
-    check_format(target, job.output, alpha=picture.alpha is not None)
-    keep_alpha = picture.alpha is not None and target.suffix.lower() not in NO_ALPHA
-    channels = 4 if keep_alpha else 3
-    # Pillow's encoders hold the pixels a second time.
-    forecast = up.forecast(job, held_per_pixel=0 if is_streamed(target) else 2 * channels)
+    with phase("prepare"):
+        job = up.job(picture.rgb, scale=scale, size=size)
+        check_format(target, job.output, alpha=picture.alpha is not None)
+        keep_alpha = picture.alpha is not None and target.suffix.lower() not in NO_ALPHA
+        channels = 4 if keep_alpha else 3
+        # Pillow's encoders hold the pixels a second time.
+        forecast = up.forecast(job, held_per_pixel=0 if is_streamed(target) else 2 * channels)
     with image_writer(target, job.output, channels) as append:
         row = 0
         for strip in up.strips(job, forecast, progress):
             rows = Span(row, row + len(strip))
-            append(to_bytes(_with_alpha(strip, picture, rows, job.output) if keep_alpha else strip))
+            with phase("write"):
+                if keep_alpha:
+                    strip = _with_alpha(strip, picture, rows, job.output)
+                append(to_bytes(strip))
             row = rows.stop
     return Outcome(
         input=str(source),

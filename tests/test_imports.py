@@ -44,6 +44,8 @@ def test_importing_is_light():
         ["attention"],
         ["train"],
         ["evaluate"],
+        ["profile"],
+        ["profile-diff"],
     ],
 )
 def test_help_is_light(command):
@@ -60,6 +62,10 @@ def test_running_is_light(plans, tmp_path):
     out = ["-o", tmp_path / "w.png", "--force"]
     assert_light(main, ["warp", image, "-e", plans["clit-learn"], "--matrix", "2,0,0,0,2,0",
                         "--size", "18x18", *out])  # fmt: skip
+    told = ["--iterations", 1, "--json", tmp_path / "p.json", "--html", tmp_path / "p.html"]
+    assert_light(main, ["profile", "-e", plans["clit"], "--image", image, *told])
+    pair = [tmp_path / "p.json", tmp_path / "p.json"]
+    assert_light(main, ["profile-diff", *pair, "--floating"])
     assert_light(main, ["attention", image, "-e", plans["clit"], "--at", "3,4", "--scale", 2, *out])
     assert (tmp_path / "i_x5.png").is_file()
 
@@ -84,7 +90,7 @@ def test_no_module_reaches_upwards():
 
     root = Path(clit_deploy.__file__).parent
     low = {"errors", "config", "geometry", "cascade", "tiling", "manifest", "bundle", "files"}
-    low |= {"families"}
+    low |= {"families", "typed"}
     for path in root.rglob("*.py"):
         relative = path.relative_to(root).with_suffix("")
         for node in ast.walk(ast.parse(path.read_text())):

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from clit_deploy import __version__
-from clit_deploy.cli import build, doctor, export, inspect, run, train, views
+from clit_deploy.cli import build, doctor, export, inspect, profile, run, train, views
 from clit_deploy.errors import ClitDeployError, OutputError
 
 app = typer.Typer(
@@ -100,6 +100,8 @@ COMMANDS = (
     views.attention,
     train.train,
     train.evaluate,
+    profile.profile,
+    profile.profile_diff,
 )
 for command in COMMANDS:
     app.command()(command)

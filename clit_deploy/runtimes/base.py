@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -113,4 +113,76 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Give back what the runtime itself holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class DeviceTime:
+    """What all runs of a graph took on the device, by the device's own events; milliseconds."""
+
+    member: str
+    """The graph's name in the plan."""
+    runs: int
+    upload_ms: float
+    compute_ms: float
+    download_ms: float
+
+
+@runtime_checkable
+class MaybeOnDevice(Protocol):
+    """What a runtime may tell beside: whether its graphs run elsewhere than on the processor."""
+
+    on_device: bool
+
+
+@runtime_checkable
+class DeviceClock(Protocol):
+    """What a runtime may offer beside: times on its device, never mixed with the host's.
+
+    Events must not make a run wait that would not have waited, for `profile` takes them in the
+    same runs as the host's times.
+    """
+
+    def start_device_times(self) -> None:
+        """Time every run from here on, and forget what was timed before."""
+        ...
+
+    def device_times(self) -> Sequence[DeviceTime]:
+        """A sum for each graph that ran since the start; waits for what is under way."""
+        ...
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """What one layer of a graph took over all runs; milliseconds."""
+
+    member: str
+    """The graph's name in the plan."""
+    layer: str
+    """The layer's name, as the runtime has it after its own fusions."""
+    kind: str
+    """Its operator, or the runtime's word for it."""
+    runs: int
+    ms: float
+
+
+@runtime_checkable
+class LayerProfiler(Protocol):
+    """What a runtime may offer beside: times of single layers, in a pass of their own."""
+
+    def start_layers(self) -> None:
+        """Have the graphs that are opened from here on time their layers; that slows them."""
+        ...
+
+    def layers(self) -> Sequence[LayerTime]:
+        """What was timed; ends the timing."""
+        ...
+
+
+@runtime_checkable
+class DeviceMemory(Protocol):
+    """What a runtime may offer beside: the memory of its device."""
+
+    def device_bytes(self) -> Mapping[str, int]:
+        """Bytes by what they are for, like `weights` and `activations`; they add up."""
         ...

@@ -22,14 +22,15 @@ from clit_deploy.runtimes.base import ON_DEVICE, Appetite
 from clit_deploy.runtimes.cuda import open_cuda
 from clit_deploy.runtimes.device import DeviceArray, DeviceArrays, dense
 from clit_deploy.runtimes.host import HostArrays
+from clit_deploy.runtimes.ort_layers import LayerTrace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from clit_deploy.bundle import Plan
-    from clit_deploy.runtimes.base import Array, Arrays, Runner, Runtime
+    from clit_deploy.runtimes.base import Array, Arrays, LayerTime, Runner, Runtime
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +125,10 @@ class OrtRuntime:
         self.name = f"onnxruntime {ort.__version__} ({place})"
         self.appetite = ON_DEVICE if cuda else Appetite(workers=threads)
         self.arrays: Arrays = device or HostArrays()
+        self.on_device = cuda
         self._device = device
         self._threads = threads
+        self._trace: LayerTrace | None = None
         self._providers: list[object] = [CPU]
         if cuda:
             # TF32 would round the products of FP32 graphs to ten bits.
@@ -145,8 +148,21 @@ class OrtRuntime:
             options.add_free_dimension_override_by_name(dim, value)
         graph = plan.read(member)
         with _translated("load"):
+            if self._trace:
+                self._trace.prepare(options)
             session = ort.InferenceSession(graph, options, providers=self._providers)
+            if self._trace:
+                self._trace.add(member, session)
         return BoundRunner(session, self._device) if self._device else OrtRunner(session)
+
+    def start_layers(self) -> None:
+        """See `LayerProfiler`."""
+        self._trace = LayerTrace()
+
+    def layers(self) -> Sequence[LayerTime]:
+        """See `LayerProfiler`."""
+        trace, self._trace = self._trace, None
+        return trace.take() if trace else []
 
     def close(self) -> None:
         """Sessions go with their runners."""

@@ -2,11 +2,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+import clit_deploy
 from clit_deploy.bundle import Plan
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import GraphRunError, RuntimeUnavailableError
 from clit_deploy.runtimes import ort as ort_module
 from clit_deploy.runtimes.ort import CPU, CUDA, open_runtime, usable_cpus
+from tests.helpers import photo
 
 
 def offer(monkeypatch, *providers):
@@ -78,3 +80,20 @@ def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
     runtime.runner(plan, "encoder.onnx", wide=True)
     runtime.runner(plan, "encoder.onnx", wide=False)
     assert seen == [(4, [CPU]), (1, [CPU])]
+
+
+def test_layers_are_timed_in_a_pass_of_their_own(plans):
+    with clit_deploy.load(plans["clit"]) as up:
+        up.runtime.start_layers()
+        up.upscale(photo(12, 12), scale=2)
+        up.upscale(photo(12, 12), scale=2)
+        layers = up.runtime.layers()
+        assert not up.runtime.layers()
+    manifest = Plan.open(plans["clit"]).manifest
+    stage = manifest.stages[0]
+    members = {layer.member for layer in layers}
+    assert members == {manifest.encoder.graph, stage.project, stage.decode}
+    convolutions = [layer for layer in layers if layer.kind.endswith("Conv")]
+    assert convolutions
+    assert all(layer.runs % 2 == 0 and layer.ms > 0 for layer in convolutions)
+    assert [layer.ms for layer in layers] == sorted((x.ms for x in layers), reverse=True)

@@ -1,0 +1,60 @@
+"""Where a run spends its time, told by the thread that waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+from contextvars import ContextVar, Token
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+
+class Phase(NamedTuple):
+    """A phase of one run; times are those of `time.perf_counter_ns`."""
+
+    name: str
+    start: int
+    stop: int
+
+
+class Recorder:
+    """Collects the phases of its own thread while it is entered.
+
+    Worker threads do not inherit a context variable, so what they do in parallel is not counted
+    beside the phase of the thread that waits for them, and phases add up.
+    """
+
+    def __init__(self) -> None:
+        self.phases: list[Phase] = []
+        self._token: Token[Recorder | None] | None = None
+
+    def __enter__(self) -> Recorder:
+        self._token = _recorder.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _recorder.reset(self._token)
+
+
+def phase(name: str) -> AbstractContextManager[None]:
+    """Mark a phase: `with phase("encoder"):`. Phases do not nest; nothing happens unrecorded."""
+    recorder = _recorder.get()
+    return _NOTHING if recorder is None else _Open(recorder.phases, name)
+
+
+class _Open(contextlib.AbstractContextManager[None]):
+    def __init__(self, phases: list[Phase], name: str) -> None:
+        self._phases, self._name = phases, name
+
+    def __enter__(self) -> None:
+        self._start = perf_counter_ns()
+
+    def __exit__(self, *_: object) -> None:
+        self._phases.append(Phase(self._name, self._start, perf_counter_ns()))
+
+
+_recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+_NOTHING = contextlib.nullcontext()

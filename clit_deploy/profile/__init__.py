@@ -1,0 +1,1 @@
+"""Latency, memory, energy and conditions of a plan on this machine, and what changed since."""

@@ -1,0 +1,190 @@
+"""Profile a plan: check everything first, then measure case after case."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import logging
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from clit_deploy import memory
+from clit_deploy.config import parse_bytes
+from clit_deploy.errors import ProfileError
+from clit_deploy.images import read_image
+from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS
+from clit_deploy.profile.machine import machine
+from clit_deploy.profile.measure import Bench, Window, measure
+from clit_deploy.profile.power import idle_watts
+from clit_deploy.profile.quality import Referee, check_reference
+from clit_deploy.profile.records import PictureInfo, Profile
+from clit_deploy.profile.row import make_row
+from clit_deploy.profile.sampler import Sampler
+from clit_deploy.profile.sensors import Found, find
+from clit_deploy.profile.sensors.base import Sensor
+from clit_deploy.profile.stats import LEAST_RUNS
+from clit_deploy.profile.sweep import Case, Sweep, cases
+from clit_deploy.tiling import tiles
+from clit_deploy.upscaler import Upscaler, default_plan
+from clit_deploy.verify import discs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+log = logging.getLogger(__name__)
+
+MADE = (96, 128)
+"""Height and width of the picture that is made where none is named."""
+IDLE_SECONDS = 2.0
+"""How long the power of the idle machine is measured, where there are monitors."""
+DEFAULT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure; see the options of `clit-deploy profile`."""
+
+    plan: Path | None = None
+    image: Path | None = None
+    scales: Sequence[float] = (4.0,)
+    seconds: float | None = None
+    iterations: int | None = None
+    runtime: str = "auto"
+    threads: int | None = None
+    max_memory: str | None = None
+    sweeps: Sequence[Sweep] = ()
+    reference: Path | None = None
+    root: Path = Path("/")
+    """Where `sys` and `proc` are."""
+
+
+def profile(request: Request, tell: Callable[[str, float], None] | None = None) -> Profile:
+    """Measure every combination that is asked for.
+
+    Args:
+        request: what to measure.
+        tell: hears which row is being measured, and the part that is done.
+
+    Raises:
+        ClitDeployError: whatever is wrong, before anything is measured if it can be known.
+    """
+    with tempfile.TemporaryDirectory(prefix="clit-profile-") as folder:
+        started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        source = request.image or make_picture(Path(folder))
+        picture = read_image(source).rgb
+        wanted, window = _wanted(request), _window(request)
+        plans = list(dict.fromkeys(case.plan for _, case in wanted))
+        for _, case in wanted:
+            _check(case, picture, request.max_memory)
+        if request.reference:
+            check_reference(request.reference)
+        found, domains = find(request.root)
+        bench = Bench(
+            root=request.root,
+            source=source,
+            target=Path(folder) / "output.png",
+            found=found,
+            domains=domains,
+            idle=_idle(found),
+            window=window,
+            max_memory=request.max_memory,
+            referee=Referee(picture, request.reference, plans, _allowed(request)),
+        )
+        found.sensors += _memory_sensors()
+        rows = []
+        for k, (asked, case) in enumerate(wanted):
+            before = memory.peak()
+            label = ", ".join(f"{key}={value}" for key, value in asked.items())
+            measured = measure(bench, case, _teller(tell, label, k, len(wanted)))
+            rows.append(make_row(bench, case, asked, measured, before))
+        return Profile(started, machine(request.root), _info(request, picture), tuple(rows))
+
+
+def _wanted(request: Request) -> list[tuple[dict[str, Any], Case]]:
+    swept = any(sweep.key == "plan" for sweep in request.sweeps)
+    if swept and request.plan:
+        raise ProfileError("Name plans either with --engine or with --sweep plan=, not with both.")
+    plan = Path() if swept else request.plan or default_plan()
+    base = Case(plan, 1.0, request.runtime, request.threads)
+    return cases(base, request.scales, request.sweeps)
+
+
+def _check(case: Case, picture: Any, max_memory: str | None) -> None:
+    """Refuse a case before anything is measured: its plan, runtime, scale and tile."""
+    with Upscaler(
+        case.plan, runtime=case.runtime, threads=case.threads, max_memory=max_memory
+    ) as up:
+        job = up.job(picture, scale=case.scale)
+        info = up.plan.manifest.encoder
+        for side in job.size if case.tile else ():
+            padded = -(-side // info.multiple) * info.multiple
+            tiles(padded, case.tile or padded, info.halo, up.plan.manifest.margin, info.multiple)
+
+
+def _allowed(request: Request) -> int | None:
+    return None if request.max_memory is None else parse_bytes(request.max_memory)
+
+
+def _window(request: Request) -> Window:
+    if request.iterations is not None and request.seconds is not None:
+        raise ProfileError("Give either --duration or --iterations, not both.")
+    if request.iterations is not None:
+        return Window(0.0, request.iterations)
+    return Window(DEFAULT_SECONDS if request.seconds is None else request.seconds, LEAST_RUNS)
+
+
+def _idle(found: Found) -> dict[str, float]:
+    monitors = found.of("power", "energy")
+    if not monitors:
+        return {}
+    with Sampler(monitors) as sampler:
+        time.sleep(IDLE_SECONDS)
+    return idle_watts(sampler)
+
+
+def _memory_sensors() -> list[Sensor]:
+    wanted = {PROCESS: memory.resident, MACHINE: memory.used, AVAILABLE: memory.available}
+    return [
+        Sensor(name, "memory", _number(read)) for name, read in wanted.items() if read() is not None
+    ]
+
+
+def _number(read: Callable[[], int | None]) -> Callable[[], float]:
+    def number() -> float:
+        value = read()
+        if value is None:
+            raise ValueError
+        return value
+
+    return number
+
+
+def make_picture(folder: Path) -> Path:
+    """Write a picture of discs into a folder; that it is made is said."""
+    path = folder / "made.png"
+    Image.fromarray(np.rint(discs(*MADE) * 255).astype(np.uint8)).save(path)
+    log.warning("no picture is named, so one of %dx%d is made", MADE[1], MADE[0])
+    return path
+
+
+def _info(request: Request, picture: Any) -> PictureInfo:
+    pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+    name = request.image.name if request.image else "made"
+    return PictureInfo(name, picture.shape[0], picture.shape[1], digest)
+
+
+def _teller(
+    tell: Callable[[str, float], None] | None, label: str, index: int, count: int
+) -> Callable[[float], None]:
+    def told(done: float) -> None:
+        if tell:
+            tell(label, (index + done) / count)
+
+    return told

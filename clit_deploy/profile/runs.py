@@ -1,0 +1,127 @@
+"""Runs of one case: each as `clit-deploy run` would do it, with its phases and graph calls."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+from clit_deploy.phases import Recorder
+from clit_deploy.profile.records import Busy, Mark, PhaseTime
+from clit_deploy.upscale_file import Outcome, Wish, upscale_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clit_deploy.phases import Phase
+    from clit_deploy.profile.observe import Call, Observed
+    from clit_deploy.upscaler import Upscaler
+
+KEPT = 9
+"""Timelines of this many runs are kept, to show the one nearest to the median."""
+
+MILLI = 1e-6
+"""Nanoseconds in milliseconds."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, in nanoseconds."""
+
+    start: int
+    stop: int
+    phases: list[Phase]
+    calls: list[Call]
+
+    @property
+    def ms(self) -> float:
+        """End to end."""
+        return (self.stop - self.start) * MILLI
+
+
+@dataclass
+class Job:
+    """A picture's file on its way to another file, again and again."""
+
+    up: Upscaler
+    observed: Observed
+    source: Path
+    target: Path
+    scale: float
+
+    def run(self) -> tuple[Run, Outcome]:
+        """Do it once."""
+        self.observed.calls.clear()
+        with Recorder() as recorder:
+            start = perf_counter_ns()
+            outcome = upscale_file(self.up, self.source, self.target, Wish(self.scale), force=True)
+            stop = perf_counter_ns()
+        return Run(start, stop, recorder.phases, list(self.observed.calls)), outcome
+
+
+@dataclass
+class Runs:
+    """Sums over steady runs; single events are kept of the first few alone."""
+
+    starts: list[int] = field(default_factory=list)
+    ms: list[float] = field(default_factory=list)
+    _phases: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _calls: Counter[str] = field(default_factory=Counter)
+    _busy: Counter[str] = field(default_factory=Counter)
+    _kept: list[Run] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        """Take a run in."""
+        self.starts.append(run.start)
+        self.ms.append(run.ms)
+        sums: Counter[str] = Counter()
+        for name, start, stop in run.phases:
+            sums[name] += stop - start
+        for name, spent in sums.items():
+            self._phases[name].append(spent * MILLI)
+        for call in run.calls:
+            self._calls[call.member] += 1
+            self._busy[call.member] += call.stop - call.start
+        if len(self._kept) < KEPT:
+            self._kept.append(run)
+
+    def phases(self) -> tuple[PhaseTime, ...]:
+        """Means over all runs, in the order in which phases first appeared."""
+        whole = sum(self.ms)
+        return tuple(
+            PhaseTime(name, sum(spent) / len(self.ms), median(spent), sum(spent) / whole)
+            for name, spent in self._phases.items()
+        )
+
+    def busy(self) -> tuple[Busy, ...]:
+        """What each graph took in one image, summed over threads."""
+        count = len(self.ms)
+        return tuple(
+            Busy(member, runs / count, self._busy[member] * MILLI / count)
+            for member, runs in self._calls.items()
+        )
+
+    def timeline(self) -> tuple[Mark, ...]:
+        """The kept run nearest to the median: its phases, and the graphs on every thread."""
+        middle = median(self.ms)
+        run = min(self._kept, key=lambda run: abs(run.ms - middle))
+        threads = {thread: k for k, thread in enumerate(dict.fromkeys(c.thread for c in run.calls))}
+        marks = [("phases", name, start, stop) for name, start, stop in run.phases]
+        marks += [(f"thread {threads[c.thread] + 1}", c.member, c.start, c.stop) for c in run.calls]
+        return tuple(
+            Mark(lane, name, (start - run.start) * MILLI, (stop - start) * MILLI)
+            for lane, name, start, stop in marks
+        )
+
+    def raw(self) -> tuple[tuple[float, float], ...]:
+        """Of every run: seconds from the first one's start, and milliseconds."""
+        return tuple(
+            ((start - self.starts[0]) / 1e9, ms)
+            for start, ms in zip(self.starts, self.ms, strict=True)
+        )
+
+    def cover(self) -> float:
+        """The part of the end-to-end time that lies in phases."""
+        return sum(phase.share for phase in self.phases())

@@ -1,0 +1,61 @@
+"""Percentiles of runs, and how sure their median is."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.profile.records import Drift, Stats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEAST_RUNS = 5
+"""Fewer say nothing about their own noise."""
+BATCHES = 10
+NORMAL = 1.4826
+"""Median absolute deviation to standard deviation, for a normal distribution."""
+SURE = 3.0
+"""Standard errors between two medians that are taken to differ: one chance in 370 otherwise,
+where the batches are independent and normal."""
+
+
+def summarise(values: Sequence[float]) -> Stats:
+    """Count, mean, deviation and percentiles; see `Stats`."""
+    p50, p90, p95, p99 = (float(p) for p in np.percentile(values, [50, 90, 95, 99]))
+    std = statistics.stdev(values) if len(values) > 1 else 0.0
+    return Stats(
+        len(values), statistics.fmean(values), std, min(values), p50, p90, p95, p99, max(values)
+    )
+
+
+def standard_error(runs: Sequence[float]) -> float:
+    """How far the median of these runs may be off, in their unit; infinite below `LEAST_RUNS`.
+
+    Neighbouring runs are alike (clocks and caches change slowly), so runs are taken in batches of
+    consecutive ones, ten at most. The spread of the batches' medians, their median absolute
+    deviation times 1.4826, gives the error of the median of all. A run that drifted has no one
+    median: its error is at least so large that `SURE` of it cover the distance between the medians
+    of its two halves, also where another run's drift comes on top.
+    """
+    if len(runs) < LEAST_RUNS:
+        return math.inf
+    batches = np.array_split(np.asarray(runs, float), min(BATCHES, len(runs)))
+    medians = np.array([np.median(batch) for batch in batches])
+    deviation = NORMAL * float(np.median(np.abs(medians - np.median(medians))))
+    half = len(runs) // 2
+    drifted = abs(float(np.median(runs[:half])) - float(np.median(runs[half:])))
+    # sqrt(pi / 2): a median is less sure than a mean.
+    return max(deviation * math.sqrt(math.pi / 2 / len(batches)), math.sqrt(2) * drifted / SURE)
+
+
+def drift(runs: Sequence[float]) -> Drift | None:
+    """The last fifth against the first; None below ten runs."""
+    fifth = len(runs) // 5
+    if fifth < 2:
+        return None
+    first, last = statistics.median(runs[:fifth]), statistics.median(runs[-fifth:])
+    return Drift(first, last, 100 * (last / first - 1))

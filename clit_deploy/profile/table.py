@@ -1,0 +1,103 @@
+"""A profile on a terminal."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+from clit_deploy.profile.words import details, label, machine_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+    from clit_deploy.profile.diff import Change, Comparison
+    from clit_deploy.profile.records import Profile, Row
+
+HEAD = ("ms", "runs", "p50", "p90", "p95", "p99", "min", "max", "std", "dB", "J/img")
+LEAST_LABEL = 9
+"""Characters; longer labels are wrapped before figures are cut."""
+RIGHT = {1, 2, 4, 5}
+"""Columns of numbers in a table of changes."""
+STYLES = {"worse": "bold red", "better": "green", "same": "", "told": "dim"}
+
+
+def show(profile: Profile, console: Console) -> None:
+    """Print what ran it, a line of latencies for each row, and the details of each row."""
+    picture = profile.picture
+    console.print(machine_line(profile.machine), markup=False, highlight=False)
+    told = f"{picture.name}, {picture.width}x{picture.height} pixels, {profile.started}"
+    console.print(told, markup=False, highlight=False)
+    console.print(_latencies(profile.rows))
+    for row in profile.rows:
+        if len(profile.rows) > 1:
+            console.print(f"\n{label(row)}", markup=False, highlight=False, style="bold")
+        console.print(pairs(details(row)))
+
+
+def pairs(lines: Iterable[tuple[str, str]]) -> Table:
+    """A word and what there is to say about it, a line each."""
+    grid = Table.grid(padding=(0, 2))
+    for name, text in lines:
+        grid.add_row(name, text, style="bold yellow" if name == "caution" else "")
+    return grid
+
+
+def _latencies(rows: Sequence[Row]) -> Table:
+    table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False)
+    for k, name in enumerate(HEAD):
+        table.add_column(
+            name, justify="right" if k else "left", no_wrap=k > 0, min_width=0 if k else 9
+        )
+    best = min(rows, key=lambda row: row.ms_per_megapixel)
+    for row in rows:
+        stats = row.host_ms
+        figures = (stats.p50, stats.p90, stats.p95, stats.p99, stats.min, stats.max, stats.std)
+        table.add_row(
+            label(row),
+            str(stats.count),
+            *map(short, figures),
+            f"{row.quality.psnr_db:.1f}" if row.quality else "-",
+            f"{row.power.joules_per_image:.3g}" if row.power else "-",
+            style="bold" if row is best and len(rows) > 1 else "",
+        )
+    return table
+
+
+def short(value: float) -> str:
+    """A number with four figures, never with an exponent: `1004`, `93.61`, `0.809`."""
+    return f"{value:.{max(4 - len(str(int(value))), 0)}f}"
+
+
+def show_changes(found: Comparison, threshold: float, console: Console) -> None:
+    """Print what differs between two profiles, and what may explain it."""
+    for row, changes in groupby(found.changes, key=lambda change: change.row):
+        console.print(row, markup=False, highlight=False, style="bold")
+        console.print(_changes(changes))
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    told = f"worse by more than {threshold:g} % and the noise"
+    console.print(f"something is {told}" if found.regressed else f"nothing is {told}")
+
+
+def _changes(changes: Iterable[Change]) -> Table:
+    table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False)
+    for k, name in enumerate(("figure", "before", "after", "", "change", "noise", "")):
+        table.add_column(name, justify="right" if k in RIGHT else "left", no_wrap=True)
+    for change in changes:
+        factor, unit = (1e-6, "MB") if change.unit == "B" else (1.0, change.unit)
+        table.add_row(
+            change.name,
+            short(change.before * factor),
+            short(change.after * factor),
+            unit,
+            f"{change.percent:+.1f} %" if change.unit != "dB" else "",
+            "" if change.noise is None else f"{change.noise:.1f} %",
+            "" if change.verdict == "told" else change.verdict,
+            style=STYLES[change.verdict],
+        )
+    return table

@@ -1,0 +1,290 @@
+"""One real measurement, looked at from all sides."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+
+import onnx
+import pytest
+from onnx import numpy_helper
+from PIL import Image
+
+import clit_deploy
+from clit_deploy.bundle import Plan, make_plan
+from clit_deploy.errors import MissingFileError, ProfileError, SizeError
+from clit_deploy.profile import core
+from clit_deploy.profile.core import Request, profile
+from clit_deploy.profile.flat import to_csv
+from clit_deploy.profile.records import Profile
+from clit_deploy.profile.sweep import Sweep
+from clit_deploy.runtimes.base import DeviceTime
+from clit_deploy.runtimes.ort import OrtRuntime
+from tests.helpers import ROOT, photo
+
+
+def test_rows_are_what_was_asked_for(measured):
+    assert [row.asked for row in measured.rows] == [
+        {"scale": 9.0, "threads": 1},
+        {"scale": 9.0, "threads": 2},
+    ]
+    for row in measured.rows:
+        assert row.output == (216, 180)
+        assert "onnxruntime" in row.runtime
+        assert row.family == "clit"
+    assert (measured.picture.width, measured.picture.height) == (20, 24)
+
+
+def test_figures_agree_with_the_runs(measured):
+    for row in measured.rows:
+        ms = [run for _, run in row.runs]
+        assert row.host_ms.count == len(ms) >= 5
+        assert row.host_ms.min == min(ms)
+        assert row.host_ms.max == max(ms)
+        assert row.host_ms.mean == pytest.approx(sum(ms) / len(ms))
+        assert row.ms_per_megapixel == pytest.approx(row.host_ms.p50 / (216 * 180 / 1e6))
+        starts = [start for start, _ in row.runs]
+        assert starts == sorted(starts)
+        assert starts[0] == 0
+        last_end = starts[-1] + ms[-1] / 1000
+        assert last_end >= 0.7  # the duration that was asked for
+        assert sum(ms) / 1000 <= last_end
+
+
+def test_phases_are_complete_and_do_not_overlap(measured):
+    for row in measured.rows:
+        names = [phase.name for phase in row.phases]
+        assert names[:3] == ["read", "prepare", "encoder"]
+        assert {"stage0.project", "stage0.decode", "stage1.decode", "base", "write"} <= set(names)
+        assert row.phases_cover == pytest.approx(sum(phase.share for phase in row.phases))
+        assert 0.5 < row.phases_cover <= 1
+        waiting = [mark for mark in row.timeline if mark.lane == "phases"]
+        for a, b in itertools.pairwise(waiting):
+            assert a.start_ms + a.ms <= b.start_ms + 1e-6
+
+
+def test_graphs_are_counted_on_their_threads(measured):
+    for row in measured.rows:
+        busy = {one.member: one for one in row.busy}
+        plan = ["encoder.onnx", "stage0.project.onnx", "stage0.decode.onnx", "stage1.decode.onnx"]
+        assert set(plan) <= set(busy)
+        assert busy["encoder.onnx"].runs == 1
+        assert all(one.host_ms > 0 for one in row.busy)
+        assert "stage2.decode.onnx" not in busy  # x9 asks for two stages
+        lanes = {mark.lane for mark in row.timeline if "decode.onnx" in mark.name}
+        assert 1 <= len(lanes) <= row.threads
+
+
+def test_loading_is_told_apart(measured):
+    for row in measured.rows:
+        assert row.loading.open_ms > 0
+        assert row.loading.first_run_ms > 0
+        assert row.loading.warm_up_runs >= 2
+        assert {"encoder.onnx", "stage0.decode.onnx"} <= set(row.loading.graphs)
+
+
+def test_layers_come_from_a_pass_of_their_own(measured):
+    for row in measured.rows:
+        assert row.layers
+        assert {layer.member for layer in row.layers} == {one.member for one in row.busy}
+        for layer in row.layers:
+            calls = next(one.runs for one in row.busy if one.member == layer.member)
+            assert layer.runs == calls * row.layer_runs
+
+
+def test_quality_beside_speed(measured):
+    for row in measured.rows:
+        assert row.quality.psnr_db > 100
+        assert "untiled" in row.quality.reference
+
+
+def test_power_and_conditions_of_the_recorded_board(measured):
+    assert measured.machine.power_mode == "25W"
+    for row in measured.rows:
+        assert row.power.mean_w == pytest.approx(9.250304)
+        assert row.power.idle_w == pytest.approx(9.250304)
+        assert row.power.joules_per_image == pytest.approx(
+            9.250304 * row.host_ms.mean / 1000, rel=0.5
+        )
+        assert row.power.above_idle_joules_per_image == pytest.approx(0, abs=1e-6)
+        assert row.conditions.clock_state == "locked"
+        assert row.conditions.throttled is False
+        assert row.comparable
+        assert row.curves
+
+
+def test_what_is_unknown_has_a_reason(measured):
+    for row in measured.rows:
+        for field in dataclasses.fields(row):
+            if getattr(row, field.name) is None:
+                assert row.reasons[field.name], field.name
+        assert row.device is None
+
+
+def test_json_round_trip(measured):
+    text = measured.to_json()
+    again = Profile.from_json(text)
+    assert again.to_json() == text
+    assert again.rows[0].host_ms == measured.rows[0].host_ms
+    assert again.rows[0].quality == measured.rows[0].quality
+
+
+def test_every_field_is_documented(measured):
+    """docs/profile.md names every field of the JSON file."""
+
+    def names(value):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield key
+                yield from names(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from names(inner)
+
+    content = json.loads(measured.to_json())
+    free = {"asked", "graphs", "absent", "reasons", "versions"}  # their keys are not fixed
+
+    def fixed(value):
+        if isinstance(value, dict):
+            return {k: {} if k in free else fixed(v) for k, v in value.items()}
+        return [fixed(v) for v in value] if isinstance(value, list) else value
+
+    text = (ROOT / "docs" / "profile.md").read_text()
+    missing = {name for name in names(fixed(content)) if f"`{name}`" not in text}
+    assert not missing
+
+
+def test_other_versions_and_other_files_are_refused(measured):
+    newer = json.loads(measured.to_json())
+    newer["format"] = 2
+    with pytest.raises(ProfileError, match="install a newer"):
+        Profile.from_json(json.dumps(newer))
+    newer["format"] = 0
+    with pytest.raises(ProfileError, match="measure it again"):
+        Profile.from_json(json.dumps(newer))
+    for other in ("", "{}", "[]", "3", '{"format": 1}', "\x00", b"\xff\xfe"):
+        with pytest.raises(ProfileError, match="is no profile"):
+            Profile.from_json(other)
+    damaged = json.loads(measured.to_json())
+    del damaged["rows"][0]["host_ms"]["p50"]
+    with pytest.raises(ProfileError, match="damaged"):
+        Profile.from_json(json.dumps(damaged))
+    damaged = json.loads(measured.to_json())
+    damaged["rows"] = 3
+    with pytest.raises(ProfileError, match="damaged"):
+        Profile.from_json(json.dumps(damaged))
+
+
+def test_csv_has_a_line_for_each_row(measured):
+    lines = to_csv(measured).splitlines()
+    assert len(lines) == 3
+    head = lines[0].split(",")
+    assert {"p50_ms", "p99_ms", "joules_per_image", "psnr_db", "threads", "comparable"} <= set(head)
+
+
+def small(plans, picture, **more):
+    return profile(
+        Request(
+            plan=plans["clit"], image=picture, scales=[2.0], iterations=2, runtime="cpu", **more
+        )
+    )
+
+
+def test_few_runs_are_not_comparable(plans, picture, tmp_path):
+    (row,) = small(plans, picture, root=tmp_path).rows
+    assert row.host_ms.count == 2
+    assert any("2 runs say nothing" in caveat for caveat in row.caveats)
+    assert any("count as floating" in caveat for caveat in row.caveats)
+    assert row.power is None
+    assert "no power monitor" in row.reasons["power"]
+    assert row.drift is None
+
+
+def test_tile_and_block_are_followed(plans, picture, tmp_path):
+    sweeps = [Sweep.parse("tile=40,64"), Sweep.parse("block=16")]
+    rows = small(plans, picture, sweeps=sweeps, root=tmp_path).rows
+    assert [(row.tile, row.block) for row in rows] == [(40, 16), (64, 16)]
+
+
+def test_senseless_requests_stop_before_anything_is_measured(plans, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(core, "measure", None)
+    with pytest.raises(MissingFileError, match=r"none\.plan"):
+        small(plans, picture, reference=tmp_path / "none.plan")
+    black(Plan.open(plans["clit"])).save(tmp_path / "fp16.plan")
+    with pytest.raises(ProfileError, match="is fp16"):
+        small(plans, picture, reference=tmp_path / "fp16.plan")
+    tall = tmp_path / "tall.png"
+    Image.fromarray(photo(90, 20)).save(tall)
+    with pytest.raises(SizeError, match="halo"):
+        small(plans, tall, sweeps=[Sweep.parse("tile=8")])
+    with pytest.raises(ProfileError, match="not with both"):
+        small(plans, picture, sweeps=[Sweep.parse("plan=a.plan,b.plan")])
+    with pytest.raises(ProfileError, match="not both"):
+        small(plans, picture, seconds=3.0)
+    with pytest.raises(MissingFileError):
+        profile(Request(image=picture, sweeps=[Sweep.parse(f"plan={plans['liif']},b.plan")]))
+
+
+def black(plan):
+    """The same plan, said to be FP16, whose decoders' weights are lost."""
+    members = {name: plan.read(name) for name in plan.manifest.digests}
+    for stage in plan.manifest.stages:
+        model = onnx.load_from_string(members[stage.decode])
+        for tensor in model.graph.initializer:
+            array = numpy_helper.to_array(tensor)
+            if array.dtype.kind == "f" and array.ndim >= 2:
+                tensor.CopyFrom(numpy_helper.from_array(array * 0, tensor.name))
+        members[stage.decode] = model.SerializeToString()
+    return make_plan(dataclasses.replace(plan.manifest, precision="fp16"), members)
+
+
+def test_a_fast_black_picture_is_noticed(plans, picture, tmp_path):
+    black(Plan.open(plans["clit"])).save(tmp_path / "black.plan")
+    alone = Request(plan=tmp_path / "black.plan", image=picture, scales=[2.0], iterations=1)
+    (row,) = profile(alone).rows
+    assert row.quality is None
+    assert "--reference" in row.reasons["quality"]
+    (row,) = profile(dataclasses.replace(alone, reference=plans["clit"])).rows
+    assert row.quality.psnr_db < 40
+    both = Sweep.parse(f"plan={plans['clit']},{tmp_path / 'black.plan'}")
+    rows = profile(dataclasses.replace(alone, plan=None, sweeps=[both])).rows
+    assert rows[0].quality.psnr_db > 100
+    assert rows[1].quality.psnr_db < 40
+    assert rows[1].quality.reference.startswith("clit.plan")
+
+
+def test_device_times_are_kept_apart(plans, picture, monkeypatch, tmp_path):
+    """A runtime that offers device times is asked for them; they are divided by the images."""
+
+    def start_device_times(self):
+        self.asked = True
+
+    def device_times(self):
+        assert self.asked
+        return [DeviceTime("encoder.onnx", 4, 2.0, 8.0, 4.0)]
+
+    monkeypatch.setattr(OrtRuntime, "start_device_times", start_device_times, raising=False)
+    monkeypatch.setattr(OrtRuntime, "device_times", device_times, raising=False)
+    monkeypatch.setattr(OrtRuntime, "device_bytes", lambda self: {"weights": 5}, raising=False)
+    (row,) = small(plans, picture, root=tmp_path).rows
+    assert row.device == (DeviceTime("encoder.onnx", 2, 1.0, 4.0, 2.0),)
+    assert row.on_device
+    assert row.memory.device == {"weights": 5}
+    assert "device" not in row.reasons
+
+
+def test_profiling_leaves_no_files_behind(plans, picture, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    small(plans, picture)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_default_plan_and_a_made_picture_are_told(caplog, monkeypatch):
+    monkeypatch.setattr(clit_deploy.upscaler, "_said", False)
+    monkeypatch.setattr("clit_deploy.profile.core.MADE", (8, 10))
+    made = profile(Request(scales=[1.5], iterations=1, runtime="cpu"))
+    assert (made.picture.name, made.picture.width) == ("made", 10)
+    assert "no picture is named" in caplog.text
+    assert "no plan is named" in caplog.text

@@ -1,0 +1,371 @@
+"""Every recorded tree gives the right watts, clocks, temperatures and mode."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from clit_deploy.profile.conditions import caveats, conditions
+from clit_deploy.profile.machine import machine, swapped
+from clit_deploy.profile.power import idle_watts, power
+from clit_deploy.profile.sampler import Sampler
+from clit_deploy.profile.sensors import base, clocks, find, hwmon, nvml, rapl, thermal
+from tests.profile.tree import NAMES, refuse, unfold
+
+WATTS = {
+    "orin-nx-jetpack6": {"VDD_IN": 9.250304, "VDD_CPU_GPU_CV": 3.18464, "VDD_SOC": 1.870976},
+    "agx-orin-jetpack7": {
+        "VDD_GPU_SOC": 6.099456,
+        "VDD_CPU_CV": 2.889216,
+        "VIN_SYS_5V0": 4.729536,
+        "VDDQ_VDD2_1V8AO": 1.09296,
+    },
+    "thor-jetpack7": {
+        "VIN": 23.04,
+        "VDD_GPU": 2.4,
+        "VDD_CPU_SOC_MSS": 6.52,
+        "VIN_SYS_5V0": 6.52,
+    },
+    "x86-desktop": {},
+}
+TOTAL = {"orin-nx-jetpack6": 9.250304, "agx-orin-jetpack7": 13.718208, "thor-jetpack7": 23.04}
+MHZ = {
+    "orin-nx-jetpack6": {"cpu0": 1497.6, "cpu4": 1497.6, "gpu": 918},
+    "agx-orin-jetpack7": {"cpu0": 729.6, "gpu": 306, "emc": 3199},
+    "thor-jetpack7": {"cpu0": 2601, "gpu": 1575, "emc": 4266},
+    "x86-desktop": {"cpu0": 4700, "cpu10": 4600},
+}
+CELSIUS = {
+    "orin-nx-jetpack6": {"cpu-thermal": 49.343, "gpu-thermal": 47.812, "tj-thermal": 49.343},
+    "agx-orin-jetpack7": {"cpu-thermal": 98.5, "gpu-thermal": 88},
+    "thor-jetpack7": {"tj-thermal": 55.1},
+    "x86-desktop": {"acpitz": 27.8, "x86_pkg_temp": 41},
+}
+SETTINGS = {
+    "orin-nx-jetpack6": ("36.4.3", "6.2", "25W"),
+    "agx-orin-jetpack7": ("39.2.0", "7.2", "MAXN"),
+    "thor-jetpack7": ("38.2.0", "7.0", "120W"),
+    "x86-desktop": (None, None, None),
+}
+MODULES = {
+    "orin-nx-jetpack6": "NVIDIA Jetson Orin NX Engineering Reference Developer Kit Super",
+    "agx-orin-jetpack7": "NVIDIA Jetson AGX Orin Developer Kit",
+    "thor-jetpack7": "NVIDIA Jetson AGX Thor Developer Kit",
+    "x86-desktop": "ASUS System Product Name",
+}
+STATES = {
+    "orin-nx-jetpack6": ("locked", False),
+    "agx-orin-jetpack7": ("floating", True),
+    "thor-jetpack7": ("locked", None),
+    "x86-desktop": ("floating", False),
+}
+
+
+@pytest.fixture(params=NAMES)
+def tree(request, tmp_path, monkeypatch):
+    return request.param, unfold(request.param, tmp_path, monkeypatch)
+
+
+def read(found, quantity):
+    return {sensor.name: sensor.read() for sensor in found.of(quantity)}
+
+
+def sampled(found, seconds=0.08):
+    with Sampler(found.sensors, rate=100) as sampler:
+        time.sleep(seconds)
+    return sampler
+
+
+def check(name, root):
+    """The readings of a tree are what they should be."""
+    found, _ = find(root)
+    assert read(found, "power") == pytest.approx(WATTS[name])
+    total = sum(sensor.read() for sensor in found.of("power") if sensor.total)
+    assert total == pytest.approx(TOTAL.get(name, 0))
+    assert read(found, "clock") == pytest.approx(MHZ[name])
+    assert read(found, "temperature") == pytest.approx(CELSIUS[name])
+
+
+def test_readings(tree):
+    check(*tree)
+
+
+def test_machine_and_mode(tree):
+    name, root = tree
+    told = machine(root)
+    assert (told.l4t, told.jetpack, told.power_mode) == SETTINGS[name]
+    assert told.module == MODULES[name]
+    for field in ("l4t", "jetpack", "power_mode", "driver"):
+        assert (getattr(told, field) is None) == (field in told.reasons)
+
+
+def test_conditions(tree):
+    name, root = tree
+    found, domains = find(root)
+    swap = swapped(root)
+    state = conditions(sampled(found), domains, found.absent, (swap, swap), None, on_device=True)
+    assert (state.clock_state, state.throttled) == STATES[name]
+    assert bool(caveats(state)) == (name in ("agx-orin-jetpack7", "x86-desktop"))
+    if name == "agx-orin-jetpack7":
+        assert state.throttling == ("cooling cpu-throttle-alert",)
+    if name == "orin-nx-jetpack6":
+        assert swap == 2048 * 1024
+        assert state.gpu_load == pytest.approx(0.512)
+        assert state.absent["emc clock"] == "only root may read it"
+        assert "Resource temporarily unavailable" in state.absent["cv0-thermal temperature"]
+
+
+MISTAKES = [
+    ("orin-nx-jetpack6", hwmon, "MILLI", 1e-6),
+    ("orin-nx-jetpack6", hwmon, "TOTALS", ("VDD_SOC",)),
+    ("orin-nx-jetpack6", clocks, "HERTZ", 1e-3),
+    ("orin-nx-jetpack6", clocks, "KILOHERTZ", 1e-6),
+    ("orin-nx-jetpack6", thermal, "MILLI", 1.0),
+    ("agx-orin-jetpack7", hwmon, "FED_BY", {}),
+    ("thor-jetpack7", hwmon, "MICRO", 1e-3),
+    ("thor-jetpack7", hwmon, "TOTALS", ()),
+    ("thor-jetpack7", hwmon, "TOTALS", ("VIN_SYS_5V0",)),
+]
+
+
+@pytest.mark.parametrize(("name", "module", "constant", "wrong"), MISTAKES)
+def test_a_wrong_unit_or_rail_is_noticed(name, module, constant, wrong, tmp_path, monkeypatch):
+    root = unfold(name, tmp_path, monkeypatch)
+    check(name, root)
+    monkeypatch.setattr(module, constant, wrong)
+    with pytest.raises(AssertionError):
+        check(name, root)
+
+
+def test_power_of_a_jetson(tmp_path, monkeypatch):
+    found, _ = find(unfold("orin-nx-jetpack6", tmp_path, monkeypatch))
+    idle = idle_watts(sampled(found))
+    amperes = tmp_path / "sys/class/hwmon/hwmon1/curr1_input"
+    amperes.write_text("3856\n")
+    steady = sampled(found)
+    steady.elapsed_s = 5.0  # ten runs of half a second
+    figures, why = power(steady, idle, images=10, megapixels=2.0)
+    assert not why
+    watts, rest = 4.984 * 3.856, 4.984 * 1.856
+    assert figures.mean_w == pytest.approx(watts)
+    assert figures.max_w == pytest.approx(watts)
+    assert figures.idle_w == pytest.approx(rest)
+    assert figures.joules_per_image == pytest.approx(watts * 0.5)
+    assert figures.joules_per_megapixel == pytest.approx(watts * 0.25)
+    assert figures.above_idle_joules_per_image == pytest.approx((watts - rest) * 0.5)
+    assert figures.images_per_second_per_watt == pytest.approx(2 / watts)
+    assert [rail.name for rail in figures.rails if rail.total] == ["VDD_IN"]
+
+
+def test_a_monitor_that_vanishes_in_mid_run(tmp_path, monkeypatch):
+    found, domains = find(unfold("orin-nx-jetpack6", tmp_path, monkeypatch))
+    gone = tmp_path / "sys/class/hwmon/hwmon1/in1_input"
+    back = tmp_path / "sys/class/thermal/thermal_zone1/temp"
+    with Sampler(found.sensors, rate=100) as sampler:
+        time.sleep(0.06)
+        gone.unlink()
+        back.write_text("no number\n")
+        time.sleep(0.12)
+    figures, why = power(sampler, {}, images=3, megapixels=1.0)
+    assert figures is None
+    assert "VDD_IN answered" in why
+    assert "it is not there" in why
+    state = conditions(sampler, domains, found.absent, (0, 0), None, on_device=False)
+    assert "it is not there" in state.absent["VDD_IN power"]
+    assert "it holds no number" in state.absent["gpu-thermal temperature"]
+    assert {zone.name for zone in state.temperatures} >= {"cpu-thermal", "gpu-thermal"}
+
+
+def test_a_rail_that_is_no_part_of_the_total_may_vanish(tmp_path, monkeypatch):
+    found, _ = find(unfold("orin-nx-jetpack6", tmp_path, monkeypatch))
+    with Sampler(found.sensors, rate=100) as sampler:
+        (tmp_path / "sys/class/hwmon/hwmon1/in2_input").unlink()
+        time.sleep(0.08)
+    figures, _ = power(sampler, {}, images=1, megapixels=1.0)
+    assert figures.mean_w == pytest.approx(9.250304)
+    assert [rail.name for rail in figures.rails] == ["VDD_IN", "VDD_SOC"]
+    assert figures.idle_w is None
+    assert figures.above_idle_joules_per_image is None
+
+
+def test_rapl_counts_joules_and_starts_again_when_full(tmp_path, monkeypatch):
+    found, _ = find(unfold("x86-desktop", tmp_path, monkeypatch))
+    names = {sensor.name: sensor.total for sensor in found.of("energy")}
+    assert names == {"package-0": True, "core-0": False, "dram-0": True}
+    zone = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj"
+    package = next(sensor for sensor in found.of("energy") if sensor.name == "package-0")
+    start = package.read()
+    zone.write_text("262143328850\n")
+    assert package.read() - start == pytest.approx(0.001)
+    zone.write_text("2000000\n")  # one turn later
+    assert package.read() - start == pytest.approx(2.001001)
+
+
+def test_rapl_gives_watts(tmp_path, monkeypatch):
+    found, _ = find(unfold("x86-desktop", tmp_path, monkeypatch))
+    zone = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj"
+    with Sampler(found.sensors, rate=50) as sampler:
+        start, part = time.perf_counter(), tmp_path / "part"
+        while time.perf_counter() - start < 0.3:
+            part.write_text(f"{(time.perf_counter() - start) * 40e6:.0f}\n")  # 40 W
+            part.replace(zone)
+            time.sleep(0.002)
+    figures, why = power(sampler, {}, images=1, megapixels=1.0)
+    assert not why
+    assert figures.mean_w == pytest.approx(40, rel=0.15)  # the first step is a turn of the counter
+    assert {rail.name for rail in figures.rails if rail.total} == {"package-0", "dram-0"}
+
+
+def test_rapl_that_only_root_may_read_says_so(tmp_path, monkeypatch):
+    root = unfold("x86-desktop", tmp_path, monkeypatch)
+    zones = (root / "sys/class/powercap").glob("*/energy_uj")
+    refuse(dict.fromkeys(zones, errno.EACCES), monkeypatch)
+    found, _ = find(root)
+    assert not found.of("power", "energy")
+    assert found.absent["power"] == "RAPL's package-0 energy: only root may read it"
+
+
+def test_platform_energy_is_not_added_to_its_parts(tmp_path, monkeypatch):
+    root = unfold("x86-desktop", tmp_path, monkeypatch)
+    psys = root / "sys/class/powercap/intel-rapl:1"
+    psys.mkdir()
+    for name, text in {"name": "psys", "energy_uj": "1", "max_energy_range_uj": "9"}.items():
+        (psys / name).write_text(text)
+    totals = [sensor.name for sensor in rapl.find(root).sensors if sensor.total]
+    assert totals == ["psys"]
+
+
+def test_a_machine_without_anything_says_why(tmp_path):
+    found, domains = find(tmp_path)
+    assert not found.sensors
+    assert not domains
+    assert found.absent == {
+        "cpu clock": "this system has no cpufreq",
+        "nvml": "there is no NVIDIA driver",
+        "power": found.absent["power"],
+    }
+    assert "no power monitor was found" in found.absent["power"]
+    told = machine(tmp_path)
+    assert told.l4t is None
+    assert told.reasons["power_mode"] == "only Jetsons have one"
+
+
+def test_clocks_that_stand_still_but_may_move_float(tmp_path, monkeypatch):
+    root = unfold("thor-jetpack7", tmp_path, monkeypatch)
+    (root / "sys/class/devfreq/gpu-gpc-0/min_freq").write_text("306000000\n")
+    found, domains = find(root)
+    state = conditions(sampled(found), domains, {}, (0, 0), None, on_device=True)
+    assert state.clock_state == "floating"
+    assert [c.name for c in state.clocks if c.state == "floating"] == ["gpu"]
+    # a run on the processor does not ask what the GPU does
+    alone = conditions(sampled(found), domains, {}, (0, 0), None, on_device=False)
+    assert alone.clock_state == "locked"
+
+
+def test_clocks_that_are_locked_but_moved_float(tmp_path, monkeypatch):
+    root = unfold("thor-jetpack7", tmp_path, monkeypatch)
+    found, domains = find(root)
+    with Sampler(found.sensors, rate=100) as sampler:
+        time.sleep(0.03)
+        (root / "sys/class/devfreq/gpu-gpc-0/cur_freq").write_text("800000000\n")
+        time.sleep(0.1)
+    state = conditions(sampler, domains, {}, (0, 0), None, on_device=True)
+    (gpu,) = [clock for clock in state.clocks if clock.name == "gpu"]
+    assert (gpu.state, gpu.min_mhz, gpu.max_mhz) == ("floating", 800, 1575)
+    assert any("gpu" in text for text in caveats(state))
+
+
+def test_swap_and_overcurrent_are_caveats(tmp_path, monkeypatch):
+    root = unfold("orin-nx-jetpack6", tmp_path, monkeypatch)
+    found, domains = find(root)
+    with Sampler(found.sensors, rate=100) as sampler:
+        time.sleep(0.03)
+        (root / "sys/class/hwmon/hwmon2/oc3_event_cnt").write_text("40\n")
+    state = conditions(sampler, domains, {}, (0, 64 << 20), None, on_device=True)
+    assert state.throttling == ("overcurrent oc3 +3",)
+    assert len(caveats(state)) == 2
+    assert "67 MB went into swap" in caveats(replace(state, throttled=False))[0]
+
+
+class FakeNvml:
+    """NVML of a desktop GPU; what is not supported raises as the library does."""
+
+    class NVMLError(Exception):
+        pass
+
+    unsupported: frozenset[str] = frozenset()
+
+    def __getattr__(self, name):
+        values = {
+            "nvmlInit": None,
+            "nvmlDeviceGetHandleByIndex": "gpu",
+            "nvmlDeviceGetTotalEnergyConsumption": 5000,
+            "nvmlDeviceGetPowerUsage": 72_500,
+            "nvmlDeviceGetTemperature": 61,
+            "nvmlDeviceGetUtilizationRates": type("U", (), {"gpu": 87})(),
+            "nvmlDeviceGetMemoryInfo": type("M", (), {"used": 2_000_000_000})(),
+            "nvmlDeviceGetCurrentClocksEventReasons": 0x1 | 0x40,
+        }
+        if name == "nvmlDeviceGetClockInfo":
+            return lambda gpu, kind: {0: 1980, 2: 9501}[kind]
+        if name in self.unsupported:
+            raise_ = self.NVMLError("Not Supported")
+            return lambda *_: (_ for _ in ()).throw(raise_)
+        return lambda *_: values[name]
+
+
+def nvidia(tmp_path, monkeypatch, library):
+    driver = tmp_path / nvml.DRIVER
+    driver.parent.mkdir(parents=True)
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue\n")
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    return nvml.find(tmp_path)
+
+
+def test_nvml_figures_and_units(tmp_path, monkeypatch):
+    found = nvidia(tmp_path, monkeypatch, FakeNvml())
+    assert not found.absent
+    assert read(found, "energy") == {"gpu board": 5.0}
+    assert read(found, "clock") == {"gpu": 1980, "gpu memory": 9501}
+    assert read(found, "temperature") == {"gpu": 61}
+    assert read(found, "load") == {"gpu load": 0.87}
+    assert read(found, "throttle") == {"gpu clocks": 0x40}
+    assert machine(tmp_path).driver == "580.95.05"
+
+
+def test_nvml_fields_that_are_not_supported(tmp_path, monkeypatch):
+    library = FakeNvml()
+    library.unsupported = frozenset(
+        {"nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetUtilizationRates"}
+    )
+    found = nvidia(tmp_path, monkeypatch, library)
+    assert read(found, "power") == {"gpu board": 72.5}
+    assert found.absent == {"gpu load load": "it cannot be read (Not Supported)"}
+
+
+def test_nvml_without_its_package_or_that_does_not_start(tmp_path, monkeypatch):
+    library = FakeNvml()
+    library.unsupported = frozenset({"nvmlInit"})
+    found = nvidia(tmp_path, monkeypatch, library)
+    assert found.absent == {"nvml": "NVML does not start (Not Supported)"}
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert "pip install" in nvml.find(tmp_path).absent["nvml"]
+
+
+def test_files_are_only_read(tree, monkeypatch):
+    """Nothing is ever set: no file is opened for writing, none changes."""
+    _, root = tree
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    opened = []
+    really = base.os.open
+    monkeypatch.setattr(base.os, "open", lambda p, flags: opened.append(flags) or really(p, flags))
+    found, _ = find(root)
+    machine(root)
+    sampled(found, 0.03)
+    assert opened
+    assert set(opened) == {base.os.O_RDONLY}
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before

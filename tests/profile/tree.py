@@ -1,0 +1,48 @@
+"""Unfolds a recorded tree of sysfs and proc into a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clit_deploy.profile.sensors import base
+
+if TYPE_CHECKING:
+    import pytest
+
+TREES = Path(__file__).parent / "trees"
+NAMES = sorted(path.stem for path in TREES.glob("*.txt"))
+
+
+def unfold(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the files of a tree under `root`.
+
+    A line is `path: content`, with \\n and \\t; the content `!EACCES` is a file that cannot be
+    read, for that reason (a test may run as root, who reads everything).
+    """
+    refused: dict[Path, int] = {}
+    for line in (TREES / f"{name}.txt").read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        path, content = line.split(": ", 1)
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if content.startswith("!"):
+            refused[target] = getattr(errno, content[1:])
+        target.write_text(content.replace("\\n", "\n").replace("\\t", "\t") + "\n")
+    refuse(refused, monkeypatch)
+    return root
+
+
+def refuse(refused: dict[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reading some files fail with an error number."""
+    really = base.text
+
+    def text(path: Path) -> str:
+        if path in refused:
+            raise OSError(refused[path], os.strerror(refused[path]))
+        return really(path)
+
+    monkeypatch.setattr(base, "text", text)
