@@ -143,6 +143,14 @@ class Cuda:
         """An event that measures no time."""
         return self._call("cudaEventCreateWithFlags", self.api.cudaEventDisableTiming)
 
+    def timed_event(self) -> Any:
+        """An event that measures time."""
+        return self._call("cudaEventCreate")
+
+    def elapsed(self, start: Any, stop: Any) -> float:
+        """Milliseconds between two events that have come."""
+        return float(self._call("cudaEventElapsedTime", start, stop))
+
     def record(self, event: Any, stream: Any) -> None:
         """Let an event stand for all work of a stream so far."""
         self._call("cudaEventRecord", event, stream)

@@ -19,6 +19,7 @@ import numpy as np
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import DeviceMemoryError
 from clit_deploy.runtimes.cuda import Pitched
+from clit_deploy.runtimes.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,6 +118,8 @@ class DeviceArray:
     ) -> None:
         self.shape, self.strides, self.dtype = shape, strides, dtype
         self.pointer = pointer
+        self.maker = ""
+        """The graph whose output it is."""
         self._block = block
 
     @property
@@ -156,6 +159,7 @@ class DeviceArrays:
         self.compute, self.download = cuda.stream(), cuda.stream()
         self.recording = cuda.stream()
         """Where launches are recorded; nothing runs on it."""
+        self.watch = Stopwatch(cuda)
         self._pinned = _Staging(cuda)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
@@ -200,7 +204,8 @@ class DeviceArrays:
             made = self.cuda.event()
             self.cuda.record(made, self.compute)
             self.cuda.wait(self.download, made)
-            self.cuda.copy(pointer, array.pointer, array.nbytes, self.download)
+            with self.watch.span(array.maker, "download", self.download):
+                self.cuda.copy(pointer, array.pointer, array.nbytes, self.download)
             self.cuda.record(made, self.download)
             self.cuda.wait_here(made)
             self.cuda.destroy_event(made)

@@ -14,13 +14,14 @@ from clit_deploy.errors import DeviceError, EngineError, GraphRunError
 from clit_deploy.runtimes.base import ON_DEVICE, Appetite
 from clit_deploy.runtimes.cache import Store
 from clit_deploy.runtimes.device import DeviceArray, DeviceArrays
+from clit_deploy.runtimes.trt_layers import LayerSums
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from clit_deploy.bundle import Plan
     from clit_deploy.manifest import Engine, EngineSet
-    from clit_deploy.runtimes.base import Array, Arrays, Runner
+    from clit_deploy.runtimes.base import Array, Arrays, DeviceTime, LayerTime, Runner
     from clit_deploy.runtimes.cuda import Cuda
     from clit_deploy.runtimes.device import Block
     from clit_deploy.runtimes.trt import TensorRT
@@ -44,6 +45,9 @@ class EngineRuntime:
         self._trt = trt
         self._engines = {engine.graph: engine for engine in engines.engines}
         self._runners: dict[str, EngineRunner] = {}
+        self.on_device = True
+        self._layers: LayerSums | None = None
+        self._weights = 0
         self._store = Store(f"runtime-{trt.flavour.value}-{trt.version}-{cuda.gpu.name}")
         self._cache: Any = None
 
@@ -58,13 +62,36 @@ class EngineRuntime:
         """Load a graph's engine; it takes every shape of its profiles, so nothing is fixed."""
         if member not in self._runners:
             engine = self._engines[member]
-            loaded = self._trt.deserialize(plan.read(engine.member), member)
+            content = plan.read(engine.member)
+            loaded = self._trt.deserialize(content, member)
+            self._weights += len(content)
             if self._cache is None:
                 self._cache = self._trt.runtime_cache(loaded, self._store.read())
             self._runners[member] = EngineRunner(
-                self._trt, loaded, engine, self._device, self._cache
+                self._trt, loaded, engine, self._device, self._cache, self._layers
             )
         return self._runners[member]
+
+    def start_device_times(self) -> None:
+        """See `DeviceClock`."""
+        self._device.watch.start()
+
+    def device_times(self) -> Sequence[DeviceTime]:
+        """See `DeviceClock`."""
+        return self._device.watch.times()
+
+    def device_bytes(self) -> Mapping[str, int]:
+        """See `DeviceMemory`."""
+        return {"engines": self._weights, "tensors": self._device.pool.held}
+
+    def start_layers(self) -> None:
+        """See `LayerProfiler`."""
+        self._layers = LayerSums(self._trt)
+
+    def layers(self) -> Sequence[LayerTime]:
+        """See `LayerProfiler`."""
+        sums, self._layers = self._layers, None
+        return sums.take() if sums else []
 
     def close(self) -> None:
         """Keep what was compiled here for the next start, and give the device back."""
@@ -93,16 +120,22 @@ class EngineRunner:
     """One engine. Runs are enqueued one after another, whichever thread asks."""
 
     def __init__(
-        self, trt: TensorRT, engine: Any, info: Engine, device: DeviceArrays, cache: Any
+        self,
+        trt: TensorRT,
+        engine: Any,
+        info: Engine,
+        device: DeviceArrays,
+        cache: Any,
+        layers: LayerSums | None = None,
     ) -> None:
         self._trt, self._engine, self._info, self._device = trt, engine, info, device
-        self._cache = cache
+        self._cache, self._layers = cache, layers
         tensors = trt.tensors(engine)
         self._inputs = {x.name: np.dtype(x.dtype) for x in tensors if x.is_input}
         (self._output,) = (x for x in tensors if not x.is_input)
         self._beds: dict[int, _Bed] = {}
         self._lock = threading.Lock()
-        self._capture = not trt.is_rtx
+        self._capture = not trt.is_rtx and layers is None
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
         """Enqueue a run; the output is there for whatever is enqueued after it.
@@ -113,7 +146,9 @@ class EngineRunner:
             GraphRunError: TensorRT refuses.
         """
         with self._lock:
-            inputs = {name: self._there(name, feeds[name]) for name in self._inputs}
+            stream, watch = self._device.compute, self._device.watch
+            with watch.span(self._info.graph, "upload", stream):
+                inputs = {name: self._there(name, feeds[name]) for name in self._inputs}
             shapes = {name: array.shape for name, array in inputs.items()}
             bed = self._bed(shapes)
             self._shape(bed, shapes)
@@ -122,7 +157,9 @@ class EngineRunner:
             tensors = {**inputs, self._output.name: output}
             for name, array in tensors.items():
                 bed.context.set_tensor_address(name, array.pointer)
-            self._launch(bed, tuple((*a.shape, a.pointer) for a in tensors.values()))
+            with watch.span(self._info.graph, "compute", stream):
+                self._launch(bed, tuple((*a.shape, a.pointer) for a in tensors.values()))
+            output.maker = self._info.graph
             return output
 
     def close(self) -> None:
@@ -148,6 +185,8 @@ class EngineRunner:
             if all(_inside(shapes[name], *profile[name]) for name in shapes):
                 if index not in self._beds:
                     context = self._trt.context(self._engine, self._cache)
+                    if self._layers:
+                        context.profiler = self._layers.of(self._info.graph)
                     context.set_optimization_profile_async(index, int(self._device.compute))
                     self._beds[index] = _Bed(context)
                 return self._beds[index]
