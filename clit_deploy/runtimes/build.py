@@ -95,8 +95,8 @@ class EngineBuilder:
         known = self._api.ComputeCapability
         for capability in capabilities:
             if not hasattr(known, _sm(capability)):
-                offered = (n for n in dir(known) if n.startswith("SM"))
-                listed = ", ".join(f"{n[2:-1]}.{n[-1]}" for n in sorted(offered))
+                offered = sorted(int(n[2:]) for n in dir(known) if n.startswith("SM"))
+                listed = ", ".join(f"{n // 10}.{n % 10}" for n in offered)
                 raise BuildError(
                     f"{self._trt.title} does not build for compute capability {capability}; "
                     f"it builds for {listed}."
