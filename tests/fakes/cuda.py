@@ -20,6 +20,7 @@ class Error(enum.IntEnum):
     cudaErrorMemoryAllocation = 2
     cudaErrorInsufficientDriver = 35
     cudaErrorNoDevice = 100
+    cudaErrorIllegalState = 401
     cudaErrorStreamCaptureInvalidated = 901
 
 
@@ -53,8 +54,9 @@ class FakeCuda:
     def __init__(self, total=1 << 30, *, driver=12060, devices=1, capability=(8, 6)):
         self.total, self.driver, self.devices, self.capability = total, driver, devices, capability
         self.blocks, self.pinned, self.streams = {}, {}, {}
-        self.calls, self.reached, self.mallocs = [], set(), 0
+        self.calls, self.reached, self.mallocs, self.peak = [], set(), 0, 0
         self.uncapturable = False
+        """Whether recordings are found broken when they end."""
         self.lock = threading.RLock()
 
     # -- what there is ---------------------------------------------------------------------
@@ -91,6 +93,7 @@ class FakeCuda:
         block = ctypes.create_string_buffer(bytes([GARBAGE]) * size, size)
         self.blocks[ctypes.addressof(block)] = block
         self.mallocs += 1
+        self.peak = max(self.peak, self.used)
         return Error.cudaSuccess, ctypes.addressof(block)
 
     def cudaFree(self, pointer):
@@ -203,6 +206,9 @@ class FakeCuda:
     # -- graphs ----------------------------------------------------------------------------
 
     def cudaStreamBeginCapture(self, stream, mode):
+        if stream.captured is not None:
+            return (Error.cudaErrorIllegalState,)
+        self.calls.append(("begin", stream.number))
         stream.captured = []
         return (Error.cudaSuccess,)
 

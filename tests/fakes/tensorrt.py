@@ -43,6 +43,8 @@ class FakeTensorRT:
         self.cuda, self.noise = cuda, noise
         self.configs, self.executed = [], 0
         self.bytes_per_number = 8
+        self.refuses = None
+        """A function of a stream that says whether nothing can be enqueued on it."""
 
     def Builder(self, logger):
         return Builder(self, logger)
@@ -74,13 +76,14 @@ class Builder:
             self.logger.log(Severity.ERROR, "no implementation of GridSample")
             return None
         content = {"profiles": config.profiles, "graph": network.graph.hex()}
-        config.cache.content += b"+"
+        if config.cache is not None:
+            config.cache.content += b"+"
         return MAGIC + json.dumps(content).encode()
 
 
 class Config:
     def __init__(self):
-        self.profiles, self.limits, self.cache = [], {}, None
+        self.profiles, self.limits, self.cache, self.capabilities = [], {}, None, {}
 
     def clear_flag(self, flag):
         self.cleared = flag
@@ -92,8 +95,12 @@ class Config:
         self.cache = types.SimpleNamespace(content=content, serialize=lambda: self.cache.content)
         return self.cache
 
-    def set_timing_cache(self, cache, ignore_mismatch):
+    def set_timing_cache(self, cache, *, ignore_mismatch):
+        assert not ignore_mismatch
         self.cache = cache
+
+    def set_compute_capability(self, capability, index):
+        self.capabilities[index] = capability
 
     def add_optimization_profile(self, profile):
         self.profiles.append(profile.shapes)
@@ -148,7 +155,11 @@ class Runtime:
         if not content.startswith(MAGIC):
             self.logger.log(Severity.ERROR, "magic number does not match")
             return None
-        return FakeEngine(self.api, json.loads(content[len(MAGIC) :]), self.logger)
+        return self.engine(self.api, json.loads(content[len(MAGIC) :]), self.logger)
+
+    @property
+    def engine(self):
+        return FakeEngine
 
 
 class FakeEngine:
@@ -156,10 +167,12 @@ class FakeEngine:
         self.api, self.profiles, self.logger = api, content["profiles"], logger
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = 1
         graph = bytes.fromhex(content["graph"])
         self.session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.io = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(self.io)
+        self.output_shapes = {}
 
     def get_tensor_name(self, index):
         return self.io[index].name
@@ -179,7 +192,58 @@ class FakeEngine:
         return [d if isinstance(d, int) else -1 for d in self._value(name).shape]
 
     def create_execution_context(self, strategy):
+        assert strategy == self.api.ExecutionContextAllocationStrategy.USER_MANAGED
         return Context(self)
+
+
+class FakeRtx(FakeTensorRT):
+    """The module `tensorrt_rtx`."""
+
+    ComputeCapability = types.SimpleNamespace(SM75=75, SM86=86, SM89=89, SM120=120)
+    CudaGraphStrategy = types.SimpleNamespace(WHOLE_GRAPH_CAPTURE=1)
+
+    def Runtime(self, logger):
+        return RtxRuntime(self, logger)
+
+
+class RtxRuntime(Runtime):
+    engine = property(lambda self: RtxEngine)
+
+
+class RtxEngine(FakeEngine):
+    def create_runtime_config(self):
+        return RuntimeConfig(self.api)
+
+    def create_execution_context(self, config):
+        assert config.cuda_graph_strategy == self.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        return super().create_execution_context(config.strategy)
+
+
+class RuntimeConfig:
+    """Of an RTX context; its cache is a word longer for every context that used it."""
+
+    def __init__(self, api):
+        self.api = api
+
+    def set_execution_context_allocation_strategy(self, strategy):
+        self.strategy = strategy
+
+    def create_runtime_cache(self):
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache):
+        cache.content += b"kernel "
+
+
+class RuntimeCache:
+    content = b""
+
+    def serialize(self):
+        return self.content
+
+    def deserialize(self, content):
+        self.content = content
+        return content.startswith(b"kernel ")
 
 
 class Context:
@@ -209,11 +273,14 @@ class Context:
     def get_tensor_shape(self, name):
         if name in self.shapes:
             return self.shapes[name]
-        zeros = {
-            v.name: np.zeros(self.shapes[v.name], _dtype(v))
-            for v in self.engine.session.get_inputs()
-        }
-        return self.engine.session.run([name], zeros)[0].shape
+        key, known = tuple(sorted(self.shapes.items())), self.engine.output_shapes
+        if key not in known:
+            zeros = {
+                v.name: np.zeros(self.shapes[v.name], _dtype(v))
+                for v in self.engine.session.get_inputs()
+            }
+            known[key] = self.engine.session.run([name], zeros)[0].shape
+        return known[key]
 
     def set_tensor_address(self, name, pointer):
         self.addresses[name] = pointer
@@ -222,6 +289,9 @@ class Context:
     def execute_async_v3(self, stream):
         assert self.memory[1] >= self.update_device_memory_size_for_shapes()
         session, api = self.engine.session, self.engine.api
+        if api.refuses and api.refuses(api.cuda.streams[stream]):
+            self.engine.logger.log(Severity.ERROR, "enqueueV3 failed")
+            return False
         shapes, addresses, lent = dict(self.shapes), dict(self.addresses), self.memory
         output = session.get_outputs()[0]
 
