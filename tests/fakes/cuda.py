@@ -54,7 +54,9 @@ class FakeCuda:
     def __init__(self, total=1 << 30, *, driver=12060, devices=1, capability=(8, 6)):
         self.total, self.driver, self.devices, self.capability = total, driver, devices, capability
         self.blocks, self.pinned, self.streams = {}, {}, {}
-        self.calls, self.reached, self.mallocs, self.peak = [], set(), 0, 0
+        self.calls, self.reached, self.mallocs = [], set(), 0
+        self.longest, self.room = 0, total
+        """The longest piece that was taken, and the longest that may be: memory in fragments."""
         self.uncapturable = False
         """Whether recordings are found broken when they end."""
         self.lock = threading.RLock()
@@ -88,12 +90,12 @@ class FakeCuda:
     # -- memory ----------------------------------------------------------------------------
 
     def cudaMalloc(self, size):
-        if self.used + size > self.total:
+        if size > self.room or self.used + size > self.total:
             return Error.cudaErrorMemoryAllocation, None
         block = ctypes.create_string_buffer(bytes([GARBAGE]) * size, size)
         self.blocks[ctypes.addressof(block)] = block
         self.mallocs += 1
-        self.peak = max(self.peak, self.used)
+        self.longest = max(self.longest, size)
         return Error.cudaSuccess, ctypes.addressof(block)
 
     def cudaFree(self, pointer):

@@ -200,7 +200,11 @@ def test_a_view_keeps_its_memory(arrays):
 def test_there_and_back(arrays, dtype, shape):
     values = np.random.RandomState(0).randn(*shape).astype(np.float32)
     device = arrays.upload(values, dtype)
-    assert (device.shape, device.dtype, device.strides) == (shape, dtype, dense(shape, dtype.itemsize))
+    assert (device.shape, device.dtype, device.strides) == (
+        shape,
+        dtype,
+        dense(shape, dtype.itemsize),
+    )
     back = arrays.host(device)
     assert back.dtype == np.float32
     assert np.array_equal(back, values.astype(dtype))
