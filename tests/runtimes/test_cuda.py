@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -78,11 +79,10 @@ def test_codes_of_errors_become_exceptions():
 def test_this_machine_has_a_device_or_says_why_not():
     """The real bindings, whatever is behind them."""
     try:
-        cuda = open_cuda()
+        found = open_cuda().gpu.capability
     except RuntimeUnavailableError as error:
-        assert "--runtime cpu" in str(error) or "pip install" in str(error)
-    else:
-        assert cuda.gpu.memory > 0
+        found = str(error)
+    assert re.search(r"^\d+\.\d$|pip install|--runtime cpu|Update the driver", found)
 
 
 def test_versions_are_shown_as_people_write_them():

@@ -140,7 +140,7 @@ def test_what_the_parser_says_is_shown_in_full(monkeypatch):
         get_error=lambda k: types.SimpleNamespace(desc=lambda: f"reason {k}"),
     )
     monkeypatch.setattr(machine.module, "OnnxParser", lambda *_: several, raising=False)
-    with pytest.raises(BuildError, match="reason 0; reason 1$"):
+    with pytest.raises(BuildError, match=r"reason 0; reason 1$"):
         build(machine, graph())
 
 
