@@ -298,11 +298,11 @@ class Context:
         def job():
             ctypes.memset(lent[0], 0xEE, lent[1])  # whoever else uses this memory will notice
             feeds = {
-                v.name: _at(addresses[v.name], shapes[v.name], _dtype(v))
+                v.name: numbers_at(addresses[v.name], shapes[v.name], _dtype(v))
                 for v in session.get_inputs()
             }
             result = session.run([output.name], feeds)[0] + np.asarray(api.noise, _dtype(output))
-            _at(addresses[output.name], result.shape, _dtype(output))[...] = result
+            numbers_at(addresses[output.name], result.shape, _dtype(output))[...] = result
             api.executed += 1
 
         api.cuda.streams[stream].add(job)
@@ -313,7 +313,8 @@ def _dtype(value):
     return np.dtype({"tensor(float)": np.float32, "tensor(float16)": np.float16}[value.type])
 
 
-def _at(pointer, shape, dtype):
+def numbers_at(pointer, shape, dtype):
+    """Numbers in fake device memory, as an array on it."""
     size = int(np.prod(shape)) * dtype.itemsize
     return (
         np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(pointer))
