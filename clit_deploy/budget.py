@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clit_deploy import memory
-from clit_deploy.cascade import Size, grids
+from clit_deploy.cascade import BASE, Size, grids
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import MemoryBudgetError
 from clit_deploy.query import PATCH
@@ -119,9 +119,12 @@ def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
     if appetite.tile:
         sides = [side for side in [*sides, appetite.tile] if side <= appetite.tile]
     sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
-    ratio = max(out / side for out, side in zip(job.output, job.size, strict=True))
+    ratios = [out / side for out, side in zip(job.output, job.size, strict=True)]
     blocks = [side for side in BLOCKS if not appetite.block or side <= appetite.block]
-    if ratio >= LARGEST_CELL:
+    # Along an axis that grows less than the stages do, a block reads many features, and engines
+    # for as many at its full size would need gigabytes.
+    uneven = min(ratios) < BASE ** (scheduler.depth(job) - 1)
+    if max(ratios) >= LARGEST_CELL or (appetite.block and uneven):
         blocks = [LARGEST_CELL]
     return [Layout(tile, block) for block, tile in itertools.product(blocks, sides)]
 

@@ -46,37 +46,53 @@ def locked(path: Path, what: str) -> Iterator[None]:
         OutputError: another process holds it, or the folder is not writable.
     """
     beside = path.with_name(f".{path.name}.lock")
-    try:
-        handle = os.open(beside, os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        raise OutputError(
-            error.errno, f"{path} cannot be written: {_reason(error, path)}"
-        ) from error
-    try:
-        _lock(handle)
-        yield
-    except BlockingIOError as error:
-        raise OutputError(
-            errno.EBUSY, f"Another process is {what} {path}; wait for it, or stop it."
-        ) from error
-    finally:
-        os.close(handle)
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
-def _lock(handle: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
+    while True:
         try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            handle = os.open(beside, os.O_CREAT | os.O_RDWR)
         except OSError as error:
-            raise BlockingIOError from error
-    else:
-        import fcntl
+            raise OutputError(
+                error.errno, f"{path} cannot be written: {_reason(error, path)}"
+            ) from error
+        if not _lock(handle):
+            os.close(handle)
+            raise OutputError(
+                errno.EBUSY, f"Another process is {what} {path}; wait for it, or stop it."
+            )
+        if _is_at(handle, beside):
+            break
+        os.close(handle)  # whoever held it removed the file, so the lock keeps nobody out
+    try:
+        yield
+    finally:
+        if sys.platform == "win32":  # no file is removed there while it is open
+            os.close(handle)
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        if sys.platform != "win32":
+            os.close(handle)
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+def _lock(handle: int) -> bool:
+    """Whether nobody else holds it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
 
 
 def is_file(path: Path) -> bool:

@@ -46,6 +46,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing is written into the user's own cache, not by a command line of its own either."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIT_DEPLOY_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_trace_an_encoder() -> Iterator[None]:
     """Many tests export the same encoder with the same weights; tracing takes up to half a minute,
     so each is traced once."""

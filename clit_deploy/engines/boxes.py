@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.budget import BATCHES
+from clit_deploy.budget import BATCHES, LARGEST_CELL
 from clit_deploy.cascade import BASE, Level, Size, levels, output_size
 from clit_deploy.geometry import Points, Slots, Span
 from clit_deploy.maps import window_of
@@ -104,16 +104,19 @@ def _project(plan: Plan, tables: Tables, index: int, block: int) -> Box:
     # A stage's scale begins just above that of the stage before it.
     scales = [floor * factor for factor in (1.0 + 1e-3 * (index > 0), 1.5, 2, 3, BASE)]
     side = round_up(2 * wide, plan.manifest.encoder.multiple)
+    evenly = [(_levels(plan, (side, side), scale)[index], wide) for scale in scales]
+    unevenly = [(_unscaled(plan, side)[index], LARGEST_CELL + ROUNDING)]
     most = [
-        _patch(info, tables, index, level, Span(start, start + wide))
-        for scale in scales
-        for level in _levels(plan, (side, side), scale)[index : index + 1]
+        _patch(info, tables, index, level, Span(start, start + longest))
+        for level, longest in [*evenly, *unevenly]
         for start in (0, level.axes[0].out // 2)
     ]
     usual = _levels(plan, (side, side), floor * USUAL_SCALE)[index]
     middle = usual.axes[0].out // 2
-    one = _levels(plan, (1, 1), scales[0])[index]
-    small = [_patch(info, tables, index, one, Span(0, 1))]
+    small = [
+        _patch(info, tables, index, some[index], Span(0, 1))
+        for some in (_levels(plan, (1, 1), scales[0]), _unscaled(plan, 1))
+    ]
     return Box(
         _extreme(min, [*small, *most]),
         _patch(info, tables, index, usual, Span(middle, middle + block)),
@@ -160,6 +163,12 @@ def _levels(plan: Plan, image: Size, scale: float) -> list[Level]:
     padded = round_up(image[0], multiple), round_up(image[1], multiple)
     output, _ = output_size(image, scale, None)
     return levels(image, padded, output, scale, len(plan.manifest.stages))
+
+
+def _unscaled(plan: Plan, side: int) -> list[Level]:
+    """All stages along an axis that keeps its length, while the other one grows."""
+    stages, padded = len(plan.manifest.stages), round_up(side, plan.manifest.encoder.multiple)
+    return levels((side, side), (padded, padded), (side, side), BASE**stages, stages)
 
 
 def _extreme(pick: Callable[[int, int], int], cases: Iterable[Shapes]) -> Shapes:

@@ -153,16 +153,16 @@ def differences(plan: Plan, engines: EngineSet, version: str, gpu: Gpu) -> list[
     """Why a set of engines is not for this library and GPU; empty where it is."""
     found = []
     if engines.version != version:
-        found.append(f"it was built by version {engines.version}, here is {version}")
+        found.append(f"they were built by version {engines.version}, here is {version}")
     targets: Sequence[str] = engines.targets or RTX_DEFAULTS
     if gpu.capability not in targets:
         listed = ", ".join(targets)
-        found.append(f"it was built for compute capability {listed}, here is {gpu.capability}")
+        found.append(f"they were built for compute capability {listed}, here is {gpu.capability}")
     elif engines.gpu and engines.gpu != gpu.name:
-        found.append(f"it was built on a {engines.gpu}, here is a {gpu.name}")
+        found.append(f"they were built on a {engines.gpu}, here is a {gpu.name}")
     board = jetson()
     if engines.l4t and board and engines.l4t != board.l4t:
-        found.append(f"it was built on L4T {engines.l4t}, here is {board.l4t}")
+        found.append(f"they were built on L4T {engines.l4t}, here is {board.l4t}")
     if any(plan.manifest.digests.get(x.graph) != x.digest for x in engines.engines):
-        found.append("the plan's graphs are not those that it was built from")
+        found.append("the plan's graphs are not those that they were built from")
     return found

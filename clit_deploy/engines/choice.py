@@ -45,6 +45,8 @@ def choose_runtime(
         BuildError: they cannot be rebuilt.
     """
     flavours = [flavour for flavour in Flavour if name in (RuntimeName.AUTO.value, flavour.value)]
+    if len(flavours) > 1:  # what fits goes before what would have to be built again
+        flavours.sort(key=lambda flavour: not _fits(plan, flavour))
     for flavour in flavours:
         try:
             return _on_engines(plan, flavour, rebuild=rebuild, named=name == flavour.value)
@@ -79,6 +81,15 @@ def _on_engines(
         if engines is None:
             raise EngineError(f"The new engines do not fit either: {why}.")
     return plan, trusted(plan, trt, engines, cuda)
+
+
+def _fits(plan: Plan, flavour: Flavour) -> bool:
+    if not any(x.flavour == flavour.value for x in plan.manifest.engines):
+        return False
+    try:
+        return _fitting(plan, load_tensorrt(flavour), open_cuda())[0] is not None
+    except RuntimeUnavailableError:
+        return False
 
 
 def _fitting(plan: Plan, trt: TensorRT, cuda: Cuda) -> tuple[EngineSet | None, str]:

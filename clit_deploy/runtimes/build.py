@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from clit_deploy.runtimes.trt import TensorRT
+
+log = logging.getLogger(__name__)
 
 Profile = dict[str, "tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]"]
 """Smallest, usual and largest shape of every input."""
@@ -59,21 +62,22 @@ class EngineBuilder:
             found = [parser.get_error(k).desc() for k in range(parser.num_errors)]
             raise BuildError(f"{self._trt.title} cannot read {name}: {'; '.join(found)}")
         config = builder.create_builder_config()
-        cache = self._configure(config, options)
+        self._configure(config, options)
         full = [self._profile(builder, config, network, name, shapes) for shapes in profiles]
         made = builder.build_serialized_network(network, config)
         if made is None:
             raise BuildError(
                 f"{self._trt.title} cannot build an engine of {name}: {self._trt.said()}"
             )
-        return bytes(made), full, None if cache is None else bytes(cache.serialize())
+        cache = None if self._trt.is_rtx else bytes(config.get_timing_cache().serialize())
+        return bytes(made), full, cache
 
     def _network_flags(self) -> int:
         """Types are those of the graph; from TensorRT 11 on there is nothing else."""
         flags = self._api.NetworkDefinitionCreationFlag
         return 1 << int(flags.STRONGLY_TYPED) if hasattr(flags, "STRONGLY_TYPED") else 0
 
-    def _configure(self, config: Any, options: BuildOptions) -> Any:
+    def _configure(self, config: Any, options: BuildOptions) -> None:
         config.profiling_verbosity = self._api.ProfilingVerbosity.DETAILED
         if hasattr(self._api.BuilderFlag, "TF32"):  # or products of FP32 graphs have ten bits
             config.clear_flag(self._api.BuilderFlag.TF32)
@@ -86,17 +90,18 @@ class EngineBuilder:
             )
         if self._trt.is_rtx:
             self._target(config, options.capabilities)
-            return None  # RTX compiles on the device and keeps a cache there
+            return  # RTX compiles on the device and keeps a cache there
         cache = config.create_timing_cache(options.timing_cache or b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
-        return cache
+        if not config.set_timing_cache(cache, ignore_mismatch=False):
+            log.warning("the timing cache is of another device or version; a new one begins")
+            config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
     def _target(self, config: Any, capabilities: Sequence[str]) -> None:
         known = self._api.ComputeCapability
         for capability in capabilities:
             if not hasattr(known, _sm(capability)):
-                offered = (n for n in dir(known) if n.startswith("SM"))
-                listed = ", ".join(f"{n[2:-1]}.{n[-1]}" for n in sorted(offered))
+                offered = sorted(int(n[2:]) for n in dir(known) if n.startswith("SM"))
+                listed = ", ".join(f"{n // 10}.{n % 10}" for n in offered)
                 raise BuildError(
                     f"{self._trt.title} does not build for compute capability {capability}; "
                     f"it builds for {listed}."

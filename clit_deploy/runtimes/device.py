@@ -160,6 +160,8 @@ class DeviceArrays:
         self.recording = cuda.stream()
         """Where launches are recorded; nothing runs on it."""
         self.watch = Stopwatch(cuda)
+        self.recorder = threading.Lock()
+        """Held by the thread that records: a stream takes one recording at a time."""
         self._pinned = _Staging(cuda)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:

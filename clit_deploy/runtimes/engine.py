@@ -235,22 +235,29 @@ class EngineRunner:
     def _record(self, bed: _Bed) -> Any:
         """A recorded launch; None, once and for all, where the engine cannot be recorded.
 
-        It is recorded on a stream of its own: other threads go on using the others.
+        It is recorded on a stream of its own, by one thread at a time: others go on using the rest.
         """
         cuda, stream = self._device.cuda, self._device.recording
-        cuda.begin_capture(stream)
-        try:
-            self._enqueue(bed, stream)
-        except GraphRunError:
-            self._capture = False
-        try:
-            graph = cuda.end_capture(stream)
-        except DeviceError:
-            self._capture = False
-        if not self._capture:
-            log.info("%s cannot be recorded; it is enqueued anew every time", self._info.graph)
-            return None
-        return graph
+        with self._device.recorder:
+            cuda.begin_capture(stream)
+            refused: GraphRunError | None = None
+            try:
+                self._enqueue(bed, stream)
+            except GraphRunError as error:
+                refused = error
+            try:
+                graph = cuda.end_capture(stream)
+            except DeviceError as error:
+                refused, graph = refused or error, None
+        if refused is None:
+            return graph
+        if graph is not None:  # of what was enqueued before it was refused
+            cuda.destroy_graph(graph)
+        self._capture = False
+        log.info(
+            "%s is enqueued anew every time, for recording fails: %s", self._info.graph, refused
+        )
+        return None
 
     def _enqueue(self, bed: _Bed, stream: Any) -> None:
         if not bed.context.execute_async_v3(int(stream)):

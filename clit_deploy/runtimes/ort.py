@@ -62,6 +62,9 @@ def open_runtime(name: str, threads: int | None = None) -> Runtime:
     known = [member.value for member in RuntimeName]
     if name not in known:
         raise RuntimeUnavailableError(f"Unknown runtime {name!r}; there are {', '.join(known)}.")
+    name = RuntimeName(name).value
+    if name in (RuntimeName.TENSORRT.value, RuntimeName.TENSORRT_RTX.value):
+        raise RuntimeUnavailableError(f"ONNX Runtime has no {name} here; it runs on cpu and cuda.")
     offered = ort.get_available_providers()
     cuda = False
     if name != RuntimeName.CPU and CUDA in offered:

@@ -20,6 +20,7 @@ class Error(enum.IntEnum):
     cudaErrorMemoryAllocation = 2
     cudaErrorInsufficientDriver = 35
     cudaErrorNoDevice = 100
+    cudaErrorIllegalState = 401
     cudaErrorStreamCaptureInvalidated = 901
 
 
@@ -53,8 +54,13 @@ class FakeCuda:
     def __init__(self, total=1 << 30, *, driver=12060, devices=1, capability=(8, 6)):
         self.total, self.driver, self.devices, self.capability = total, driver, devices, capability
         self.blocks, self.pinned, self.streams = {}, {}, {}
-        self.calls, self.reached, self.mallocs = [], set(), 0
+        self.calls, self.mallocs = [], 0
+        self.reached, self.ticks = {}, 0
+        """When events came, in jobs that were done before."""
+        self.longest, self.room = 0, total
+        """The longest piece that was taken, and the longest that may be: memory in fragments."""
         self.uncapturable = False
+        """Whether recordings are found broken when they end."""
         self.lock = threading.RLock()
 
     # -- what there is ---------------------------------------------------------------------
@@ -86,11 +92,12 @@ class FakeCuda:
     # -- memory ----------------------------------------------------------------------------
 
     def cudaMalloc(self, size):
-        if self.used + size > self.total:
+        if size > self.room or self.used + size > self.total:
             return Error.cudaErrorMemoryAllocation, None
         block = ctypes.create_string_buffer(bytes([GARBAGE]) * size, size)
         self.blocks[ctypes.addressof(block)] = block
         self.mallocs += 1
+        self.longest = max(self.longest, size)
         return Error.cudaSuccess, ctypes.addressof(block)
 
     def cudaFree(self, pointer):
@@ -175,9 +182,19 @@ class FakeCuda:
         with self.lock:
             while stream.work and (upto is None or upto not in self.reached):
                 stream.work.pop(0)()
+                self.ticks += 1
 
     def cudaEventCreateWithFlags(self, flags):
         return Error.cudaSuccess, Event()
+
+    def cudaEventCreate(self):
+        return Error.cudaSuccess, Event()
+
+    def cudaEventElapsedTime(self, start, stop):
+        """A millisecond for every job in between; an event that has not come has no time."""
+        if start.mark not in self.reached or stop.mark not in self.reached:
+            return Error.cudaErrorInvalidValue, None
+        return Error.cudaSuccess, float(self.reached[stop.mark] - self.reached[start.mark])
 
     def cudaEventDestroy(self, event):
         return (Error.cudaSuccess,)
@@ -186,7 +203,7 @@ class FakeCuda:
         mark = object()
         event.stream, event.mark = stream, mark
         self.calls.append(("record", stream.number))
-        stream.add(lambda: self.reached.add(mark))
+        stream.add(lambda: self.reached.setdefault(mark, self.ticks))
         return (Error.cudaSuccess,)
 
     def cudaStreamWaitEvent(self, stream, event, flags):
@@ -203,6 +220,9 @@ class FakeCuda:
     # -- graphs ----------------------------------------------------------------------------
 
     def cudaStreamBeginCapture(self, stream, mode):
+        if stream.captured is not None:
+            return (Error.cudaErrorIllegalState,)
+        self.calls.append(("begin", stream.number))
         stream.captured = []
         return (Error.cudaSuccess,)
 

@@ -27,10 +27,16 @@ class ILogger:
         pass
 
 
+class IProfiler:
+    def __init__(self):
+        pass
+
+
 class FakeTensorRT:
     """The module `tensorrt`; `cuda` is the device that its engines run on."""
 
     ILogger = ILogger
+    IProfiler = IProfiler
     ProfilingVerbosity = types.SimpleNamespace(DETAILED=1)
     MemoryPoolType = types.SimpleNamespace(WORKSPACE=0)
     NetworkDefinitionCreationFlag = types.SimpleNamespace(STRONGLY_TYPED=1)
@@ -43,6 +49,8 @@ class FakeTensorRT:
         self.cuda, self.noise = cuda, noise
         self.configs, self.executed = [], 0
         self.bytes_per_number = 8
+        self.refuses = None
+        """A function of a stream that says whether nothing can be enqueued on it."""
 
     def Builder(self, logger):
         return Builder(self, logger)
@@ -74,13 +82,14 @@ class Builder:
             self.logger.log(Severity.ERROR, "no implementation of GridSample")
             return None
         content = {"profiles": config.profiles, "graph": network.graph.hex()}
-        config.cache.content += b"+"
+        if config.cache is not None:
+            config.cache.content += b"+"
         return MAGIC + json.dumps(content).encode()
 
 
 class Config:
     def __init__(self):
-        self.profiles, self.limits, self.cache = [], {}, None
+        self.profiles, self.limits, self.cache, self.capabilities = [], {}, None, {}
 
     def clear_flag(self, flag):
         self.cleared = flag
@@ -92,8 +101,18 @@ class Config:
         self.cache = types.SimpleNamespace(content=content, serialize=lambda: self.cache.content)
         return self.cache
 
-    def set_timing_cache(self, cache, ignore_mismatch):
+    def set_timing_cache(self, cache, *, ignore_mismatch):
+        assert not ignore_mismatch
+        if cache.content.startswith(b"other"):
+            return False
         self.cache = cache
+        return True
+
+    def get_timing_cache(self):
+        return self.cache
+
+    def set_compute_capability(self, capability, index):
+        self.capabilities[index] = capability
 
     def add_optimization_profile(self, profile):
         self.profiles.append(profile.shapes)
@@ -148,7 +167,11 @@ class Runtime:
         if not content.startswith(MAGIC):
             self.logger.log(Severity.ERROR, "magic number does not match")
             return None
-        return FakeEngine(self.api, json.loads(content[len(MAGIC) :]), self.logger)
+        return self.engine(self.api, json.loads(content[len(MAGIC) :]), self.logger)
+
+    @property
+    def engine(self):
+        return FakeEngine
 
 
 class FakeEngine:
@@ -156,10 +179,12 @@ class FakeEngine:
         self.api, self.profiles, self.logger = api, content["profiles"], logger
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = 1
         graph = bytes.fromhex(content["graph"])
         self.session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.io = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(self.io)
+        self.output_shapes = {}
 
     def get_tensor_name(self, index):
         return self.io[index].name
@@ -179,12 +204,63 @@ class FakeEngine:
         return [d if isinstance(d, int) else -1 for d in self._value(name).shape]
 
     def create_execution_context(self, strategy):
+        assert strategy == self.api.ExecutionContextAllocationStrategy.USER_MANAGED
         return Context(self)
+
+
+class FakeRtx(FakeTensorRT):
+    """The module `tensorrt_rtx`."""
+
+    ComputeCapability = types.SimpleNamespace(SM75=75, SM86=86, SM89=89, SM120=120)
+    CudaGraphStrategy = types.SimpleNamespace(WHOLE_GRAPH_CAPTURE=1)
+
+    def Runtime(self, logger):
+        return RtxRuntime(self, logger)
+
+
+class RtxRuntime(Runtime):
+    engine = property(lambda self: RtxEngine)
+
+
+class RtxEngine(FakeEngine):
+    def create_runtime_config(self):
+        return RuntimeConfig(self.api)
+
+    def create_execution_context(self, config):
+        assert config.cuda_graph_strategy == self.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        return super().create_execution_context(config.strategy)
+
+
+class RuntimeConfig:
+    """Of an RTX context; its cache is a word longer for every context that used it."""
+
+    def __init__(self, api):
+        self.api = api
+
+    def set_execution_context_allocation_strategy(self, strategy):
+        self.strategy = strategy
+
+    def create_runtime_cache(self):
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache):
+        cache.content += b"kernel "
+
+
+class RuntimeCache:
+    content = b""
+
+    def serialize(self):
+        return self.content
+
+    def deserialize(self, content):
+        self.content = content
+        return content.startswith(b"kernel ")
 
 
 class Context:
     def __init__(self, engine):
-        self.engine, self.profile = engine, 0
+        self.engine, self.profile, self.profiler = engine, 0, None
         self.shapes, self.addresses, self.memory = {}, {}, (0, 0)
 
     def set_optimization_profile_async(self, index, stream):
@@ -209,11 +285,14 @@ class Context:
     def get_tensor_shape(self, name):
         if name in self.shapes:
             return self.shapes[name]
-        zeros = {
-            v.name: np.zeros(self.shapes[v.name], _dtype(v))
-            for v in self.engine.session.get_inputs()
-        }
-        return self.engine.session.run([name], zeros)[0].shape
+        key, known = tuple(sorted(self.shapes.items())), self.engine.output_shapes
+        if key not in known:
+            zeros = {
+                v.name: np.zeros(self.shapes[v.name], _dtype(v))
+                for v in self.engine.session.get_inputs()
+            }
+            known[key] = self.engine.session.run([name], zeros)[0].shape
+        return known[key]
 
     def set_tensor_address(self, name, pointer):
         self.addresses[name] = pointer
@@ -222,20 +301,26 @@ class Context:
     def execute_async_v3(self, stream):
         assert self.memory[1] >= self.update_device_memory_size_for_shapes()
         session, api = self.engine.session, self.engine.api
+        if api.refuses and api.refuses(api.cuda.streams[stream]):
+            self.engine.logger.log(Severity.ERROR, "enqueueV3 failed")
+            return False
         shapes, addresses, lent = dict(self.shapes), dict(self.addresses), self.memory
         output = session.get_outputs()[0]
 
         def job():
             ctypes.memset(lent[0], 0xEE, lent[1])  # whoever else uses this memory will notice
             feeds = {
-                v.name: _at(addresses[v.name], shapes[v.name], _dtype(v))
+                v.name: numbers_at(addresses[v.name], shapes[v.name], _dtype(v))
                 for v in session.get_inputs()
             }
             result = session.run([output.name], feeds)[0] + np.asarray(api.noise, _dtype(output))
-            _at(addresses[output.name], result.shape, _dtype(output))[...] = result
+            numbers_at(addresses[output.name], result.shape, _dtype(output))[...] = result
             api.executed += 1
 
         api.cuda.streams[stream].add(job)
+        if self.profiler is not None:
+            for node in ("first", "second"):
+                self.profiler.report_layer_time(f"{output.name}/{node}", 0.5)
         return True
 
 
@@ -243,7 +328,8 @@ def _dtype(value):
     return np.dtype({"tensor(float)": np.float32, "tensor(float16)": np.float16}[value.type])
 
 
-def _at(pointer, shape, dtype):
+def numbers_at(pointer, shape, dtype):
+    """Numbers in fake device memory, as an array on it."""
     size = int(np.prod(shape)) * dtype.itemsize
     return (
         np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(pointer))
