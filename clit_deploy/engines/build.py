@@ -70,6 +70,8 @@ def build_engines(
     """
     tell = progress or (lambda step: log.info("%s", step))
     appetite = appetite_for(plan, limits or Limits())
+    named = sorted(set(options.capabilities), key=lambda text: (len(text), text))
+    options = dataclasses.replace(options, capabilities=tuple(named))  # one set has one name
     targets = options.capabilities or ((gpu.capability,) if gpu and not trt.is_rtx else ())
     if not trt.is_rtx and gpu is None:
         raise BuildError("TensorRT builds on the GPU that is going to run, and there is none here.")

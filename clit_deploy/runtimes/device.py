@@ -78,8 +78,8 @@ class Pool:
             raise DeviceMemoryError(
                 f"Out of device memory: {show_bytes(size)} more are needed, "
                 f"{show_bytes(self._cuda.memory()[0])} are free and {show_bytes(self.held)} in use "
-                "by this process. Close other programs, or build engines for smaller chunks "
-                "('clit-deploy build --chunk')."
+                "by this process. Close other programs, or build engines for smaller pieces "
+                "('clit-deploy build' with --tile and --chunk)."
             ) from error
 
     def give(self, pointer: int, size: int) -> None:

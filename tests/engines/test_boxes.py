@@ -130,6 +130,26 @@ def test_cascades_hold_sizes_that_grow_unevenly(plans, shape, size):
     assert_held(plan, Limits(block=128), lambda up: up.upscale(image, size=size))
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("name", "shape", "size"),
+    [
+        ("liif", (384, 6), (384, 6)),
+        ("lte", (200, 6), (384, 12)),
+        ("clit", (384, 6), (384, 6)),
+        ("clit", (95, 5), (384, 21)),
+        ("clit", (23, 2), (384, 33)),
+    ],
+)
+def test_whole_blocks_in_the_middle_of_a_picture_are_held(plans, name, shape, size, turned):
+    """Just above the scale at which a stage begins its grid is largest, and windows reach out of
+    the block on both sides."""
+    if turned:
+        shape, size = shape[::-1], size[::-1]
+    plan, image = Plan.open(plans[name]), picture(*shape)
+    assert_held(plan, Limits(block=128), lambda up: up.upscale(image, size=size))
+
+
 def test_many_queries_at_once(plans):
     """More than the largest batch, all in one patch."""
     plan, coords = Plan.open(plans["liif"]), np.random.RandomState(0).uniform(-1, 1, (3000, 2))

@@ -75,6 +75,15 @@ def test_a_second_build_replaces_its_own_engines_and_keeps_the_others(path, mach
     assert members(path) == {engine.member for x in engines for engine in x.engines}
 
 
+def test_the_same_targets_in_another_order_are_the_same_engines(path):
+    machine = Machine.make(Flavour.RTX)
+    for targets in (("12.0", "8.6"), ("8.6", "12.0", "8.6")):
+        build_into(Plan.open(path), machine.trt, BuildOptions(targets), SMALL, None)
+    (made,) = Plan.open(path).manifest.engines
+    assert made.targets == ("8.6", "12.0")
+    assert machine.module.configs[-1].num_compute_capabilities == 2
+
+
 def test_engines_may_go_into_another_file(path, machine, tmp_path):
     before = path.read_bytes()
     made = build(path, machine, target=tmp_path / "other.plan")

@@ -169,7 +169,7 @@ def test_chunks_are_halved_until_they_fit(plans, caplog):
 def test_a_hopeless_device_says_what_it_lacks(plans, part):
     """Too little for the smallest chunk, and too little for the encoder's tile."""
     plan = Plan.open(plans["clit"])
-    words = r"^Out of device memory: \d.* more are needed, .* free .*'clit-deploy build"
+    words = r"^Out of device memory: \d.* more are needed, .* free .*--tile and --chunk"
     with pytest.raises(DeviceMemoryError, match=words) as caught:
         cramped(plan, longest(plan, 1)[0] // part - 1)
     assert "\n" not in str(caught.value)
