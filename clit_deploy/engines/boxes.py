@@ -61,9 +61,9 @@ def boxes(plan: Plan, appetite: Appetite) -> dict[str, tuple[Box, ...]]:
         some = _axis_tables(plan, tables, info)
         found[info.project] = (_project(plan, tables, index, appetite.block),)
         found[info.decode] = tuple(_decode(info, side, appetite, some) for side in appetite.sides)
-        found[info.point] = (_point(tables, info, BATCHES[0]),)
+        found[info.point] = (_point(plan, tables, info, BATCHES[0]),)
         if info.attention:
-            found[info.attention] = (_point(tables, info, 1),)
+            found[info.attention] = (_point(plan, tables, info, 1),)
         if info.pairs:
             pairs = max(_queries(info, side, appetite) for side in appetite.sides)
             found[info.pairs] = (_pairs(max(pairs, BATCHES[0])),)
@@ -132,7 +132,7 @@ def _patch(info: StageInfo, tables: Tables, index: int, level: Level, outputs: S
     return {**shapes, "features": (None, None, len(work.rows), len(work.cols))}
 
 
-def _point(tables: Tables, info: StageInfo, batch: int) -> Box:
+def _point(plan: Plan, tables: Tables, info: StageInfo, batch: int) -> Box:
     points = Points(np.array([0.5]), 1, 1.0, info.anchor)
     axes = {**tables.axis("row", points), **tables.axis("col", points)}
     reach = info.before + info.after
@@ -142,7 +142,8 @@ def _point(tables: Tables, info: StageInfo, batch: int) -> Box:
         fed |= {"maps": (side, side, None), "bias": (queries, None, None)}
         return {**fed, "pixel": (queries, None), "cell": (sizes, None)}
 
-    side = PATCH + ROUNDING + reach
+    # A patch is one image pixel at least, which is more than `PATCH` where a cascade is deep.
+    side = max(PATCH, int(BASE) ** (len(plan.manifest.stages) - 1)) + ROUNDING + reach
     usual = shapes(min(USUAL_QUERIES, batch), PATCH + reach, 1)
     return Box(shapes(1, 1 + reach, 1), usual, shapes(batch, side, batch))
 

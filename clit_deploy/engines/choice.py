@@ -33,7 +33,8 @@ def choose_runtime(
     Args:
         plan: its engines decide whether TensorRT can run it.
         name: see `RuntimeName`. `auto` takes engines that are in the plan and fit this machine,
-            else ONNX Runtime on CUDA, else the CPU; why, it logs.
+            else ONNX Runtime on CUDA, else the CPU; why, it logs. Engines of the plan that do not
+            fit are rebuilt like those of a runtime that was named.
         threads: of the CPU.
         rebuild: build engines where those of the plan are missing or for something else.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 GRAPHS = 16
 """Recorded launches that an engine keeps, the last used ones."""
+OFTEN = 2
+"""Launches with the same shapes and addresses before one is recorded: recording costs several."""
+MET = 256
+"""Shapes and addresses that are remembered."""
 
 
 class EngineRuntime:
@@ -112,8 +116,8 @@ class _Bed:
     memory: Block | None = None
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     recorded: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
-    met: set[Any] = field(default_factory=set)
-    """Keys that were launched once."""
+    met: Counter[Any] = field(default_factory=Counter)
+    """How often keys were launched anew."""
 
 
 class EngineRunner:
@@ -223,14 +227,16 @@ class EngineRunner:
         if key in bed.recorded:
             bed.recorded.move_to_end(key)
             cuda.launch(bed.recorded[key], stream)
-        elif self._capture and key in bed.met and (graph := self._record(bed)) is not None:
+        elif self._capture and bed.met[key] >= OFTEN and (graph := self._record(bed)) is not None:
             bed.recorded[key] = graph
             if len(bed.recorded) > GRAPHS:
                 cuda.destroy_graph(bed.recorded.popitem(last=False)[1])
             cuda.launch(graph, stream)
         else:
             self._enqueue(bed, stream)
-            bed.met.add(key)
+            if len(bed.met) > MET:
+                bed.met.clear()
+            bed.met[key] += 1
 
     def _record(self, bed: _Bed) -> Any:
         """A recorded launch; None, once and for all, where the engine cannot be recorded.
