@@ -132,7 +132,7 @@ def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
 def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """Bytes that rendering with `layout` takes beside what the process holds already."""
     strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
-    if scheduler.runtime.appetite.sides:  # the rest is in the device's memory
+    if _apart(scheduler):
         return SLACK + strip * 11 // 10
     decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.appetite))
     # Freed memory stays with the allocators, so the parts add up.
@@ -141,13 +141,18 @@ def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
 
 def point_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """The same for single queries, `layout.block` of them at a time."""
-    if scheduler.runtime.appetite.sides:
+    if _apart(scheduler):
         return SLACK
     needs = []
     for info in scheduler.manifest.stages[: scheduler.depth(job)]:
         side = PATCH + info.before + info.after + 2
         needs.append(side * side * info.project_bytes + layout.block * info.point_bytes)
     return SLACK + (_encoding(scheduler, job, layout.tile) + max(needs)) * 11 // 10
+
+
+def _apart(scheduler: Scheduler) -> bool:
+    """Whether tensors are in a device's own memory."""
+    return bool(scheduler.runtime.appetite.sides) and scheduler.runtime.appetite.apart
 
 
 def _encoding(scheduler: Scheduler, job: Job, tile: int) -> int:

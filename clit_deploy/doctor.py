@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import platform
 import sys
 import time
@@ -25,6 +26,9 @@ from clit_deploy.verify import compare, stored_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,17 @@ def examine() -> list[Finding]:
         _cache,
         _numbers,
     ]
-    return [check() for check in checks]
+    return [_safely(check) for check in checks]
+
+
+def _safely(check: Callable[[], Finding]) -> Finding:
+    """What breaks a check is a fault, too."""
+    try:
+        return check()
+    except Exception as error:
+        log.debug("a check failed", exc_info=True)
+        found = f"{type(error).__name__}: {error}"
+        return Finding("A check", found, "fault", "install again what the message names")
 
 
 def _python() -> Finding:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.errors import DeviceMemoryError
+from clit_deploy.errors import DeviceMemoryError, EngineError
 from clit_deploy.geometry import Slots, Span
 from clit_deploy.pairs import PairTable
 from clit_deploy.phases import phase
@@ -179,7 +179,13 @@ def chunk_shape(info: StageInfo, rows: Slots, cols: Slots, appetite: Appetite) -
 
 def side_class(side: int, appetite: Appetite) -> int:
     """The class of a cell with up to `side` queries along an axis: the class's largest side."""
-    return next(limit for limit in appetite.sides if side <= limit)
+    for limit in appetite.sides:
+        if side <= limit:
+            return limit
+    raise EngineError(
+        f"A cell has {side} queries along an axis; a device takes at most {appetite.sides[-1]}. "
+        "Use smaller blocks."
+    )
 
 
 def class_shape(info: StageInfo, side: int, appetite: Appetite) -> Size:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.config import Precision
-from clit_deploy.engines.check import check_engines
+from clit_deploy.engines.check import allowed_error, check_engines
 from clit_deploy.errors import PlanError, ProofError
 from clit_deploy.images import read_image
 from clit_deploy.manifest import ProofCase, TiledCase
@@ -117,13 +117,13 @@ def tiled_against_whole(
     )
 
 
-def check_tiled(found: TiledCase, expected: TiledCase | None, precision: str = "fp32") -> None:
+def check_tiled(found: TiledCase, expected: TiledCase | None, *, exact: bool = True) -> None:
     """Refuse tiles that differ from the whole, or by much more than they did at the export.
 
     Raises:
         ProofError: they do.
     """
-    limit = TILED_TOLERANCE if precision == Precision.FP32.value else ROUNDED_TOLERANCE
+    limit = TILED_TOLERANCE if exact else ROUNDED_TOLERANCE
     if expected is not None:
         limit += 2 * expected.max_difference
     if not found.max_difference <= limit:
@@ -171,10 +171,12 @@ def verify_plan(
         on_engines = isinstance(up.runtime, EngineRuntime)
         engines = check_engines(up.plan, up.runtime) if on_engines else None
         plan = up.plan
-    name, cases = compare(plan, samples, proof.tolerance, runtime)
+    tolerance = proof.tolerance if engines is None else allowed_error(plan)
+    name, cases = compare(plan, samples, tolerance, runtime)
     tiled = tiled_against_whole(plan, tiling_picture(plan, image), TILED_SCALE, runtime)
     if image is None or plan.manifest.encoder.exact:
-        check_tiled(tiled, plan.manifest.encoder.tiling, plan.manifest.precision)
+        exact = plan.manifest.precision == Precision.FP32.value and engines is None
+        check_tiled(tiled, plan.manifest.encoder.tiling, exact=exact)
     return Verification(len(plan.manifest.digests), name, cases, tiled, engines)
 
 

@@ -10,8 +10,10 @@ import typer
 from clit_deploy.cli.build import CapabilityOption, WorkspaceOption, build_and_tell
 from clit_deploy.cli.options import parse_capability
 from clit_deploy.config import Precision, parse_bytes
+from clit_deploy.errors import BuildError
 from clit_deploy.files import check_writable
-from clit_deploy.runtimes.trt import Flavour
+from clit_deploy.runtimes.build import BuildOptions
+from clit_deploy.runtimes.trt import Flavour, load_tensorrt
 
 
 def export(
@@ -33,6 +35,12 @@ def export(
     """Turn a checkpoint into a plan, and prove that it computes the same."""
     from clit_deploy.export.core import default_plan, export_checkpoint
 
+    if (compute_capability or workspace) and runtime is None:
+        raise BuildError("--compute-capability and --workspace are for engines; name a --runtime.")
+    capabilities = tuple(parse_capability(text) for text in compute_capability or ())
+    options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
+    if runtime is not None:
+        load_tensorrt(runtime)  # before the work begins
     output = output or default_plan(checkpoint)
     check_writable(output, force=force)
     path = export_checkpoint(
@@ -50,8 +58,5 @@ def export(
         typer.echo(line)
     if runtime is not None:
         from clit_deploy.engines.build import Limits
-        from clit_deploy.runtimes.build import BuildOptions
 
-        capabilities = tuple(parse_capability(text) for text in compute_capability or ())
-        options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
         build_and_tell(path, runtime, options, Limits())

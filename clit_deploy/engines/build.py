@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,8 +136,9 @@ def appetite_for(plan: Plan, limits: Limits) -> Appetite:
 
 def folder_of(engines: EngineSet) -> str:
     """Where a set's engines are in the plan."""
-    parts = [engines.flavour, engines.version, *engines.targets]
-    return "engines/" + "-".join(parts)
+    where = [part for part in (engines.gpu, engines.l4t) if part]
+    parts = [engines.flavour, engines.version, *engines.targets, *where]
+    return "engines/" + re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 
 def with_engines(plan: Plan, made: EngineSet, members: dict[str, bytes]) -> Plan:

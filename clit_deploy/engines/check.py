@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy.budget import layouts
 from clit_deploy.cascade import output_size
 from clit_deploy.coordinates import queries_of
 from clit_deploy.errors import EngineError
 from clit_deploy.images import read_image
 from clit_deploy.query import PointScheduler
 from clit_deploy.runtimes.ort import open_runtime
-from clit_deploy.scheduler import Job, Layout, Scheduler
+from clit_deploy.scheduler import Job, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from clit_deploy.bundle import Plan
     from clit_deploy.runtimes.base import Runtime
+    from clit_deploy.scheduler import Layout
 
 log = logging.getLogger(__name__)
 
@@ -33,31 +35,31 @@ LARGEST_TILE = 192
 """Of the tile that is compared: a reference of more takes a processor minutes."""
 SIDE, SCALE = 48, 3.7
 """Of the photograph that every stage renders (a quarter for each stage more), and its scale."""
+WIDE = (13.3, 50.0)
+"""Factors of the last stage, along one axis, that take the larger classes of cells."""
 
-TOLERANCE = {"fp32": 2e-3, "fp16": 2e-2}
-"""Largest difference over the output's deviation. Other orders of sums give 1e-6; a model whose
-own rounding is larger has a larger tolerance in its proof."""
+TOLERANCE = {"fp32": 2e-3}
+ROUNDED = 2e-2
+"""Largest difference over the output's deviation, of FP32 plans and of others. Other orders of sums
+give 1e-6; a model whose own rounding is larger has a larger tolerance in its proof."""
 
 
 def check_engines(plan: Plan, runtime: Runtime) -> float:
     """Render with engines and with ONNX Runtime on the CPU, and compare.
 
-    Every stage runs, with the usual tile and a photograph first, and every graph for single
-    queries.
+    A tile is encoded; a photograph is rendered by every stage, and by the last one with the
+    many queries a cell of large factors; all graphs for single queries run.
 
     Returns: the largest difference over the output's deviation.
 
     Raises:
         EngineError: it is above the tolerance, or not a number.
     """
-    proof = plan.manifest.proof
-    allowed = max(TOLERANCE[plan.manifest.precision], proof.tolerance if proof else 0)
+    allowed = allowed_error(plan)
     worst = 0.0
-    appetite = runtime.appetite
-    layout = Layout(appetite.tile or LARGEST_TILE, appetite.block or 256)
-    ours, theirs = (_answers(plan, r, layout) for r in (runtime, open_runtime("cpu")))
-    pairs = zip(ours, theirs, strict=True)
-    for (what, got), (_, expected) in pairs:
+    side = min(runtime.appetite.tile or LARGEST_TILE, LARGEST_TILE)
+    ours, theirs = (_answers(plan, r, side) for r in (runtime, open_runtime("cpu")))
+    for (what, got), (_, expected) in zip(ours, theirs, strict=True):
         error = float(np.abs(got - expected).max()) / (float(expected.std()) or 1.0)
         if not error <= allowed:
             raise EngineError(
@@ -70,28 +72,55 @@ def check_engines(plan: Plan, runtime: Runtime) -> float:
     return worst
 
 
-def _answers(
-    plan: Plan, runtime: Runtime, layout: Layout
-) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def allowed_error(plan: Plan) -> float:
+    """How far a device may be from the processor, over the output's deviation."""
+    proof = plan.manifest.proof
+    return max(TOLERANCE.get(plan.manifest.precision, ROUNDED), proof.tolerance if proof else 0)
+
+
+def _answers(plan: Plan, runtime: Runtime, tile: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """What is compared, with a name for people."""
     scheduler = Scheduler(plan, runtime)
-    points = PointScheduler(plan, scheduler)
     photo = read_image(PICTURE).rgb
+    stages = len(plan.manifest.stages)
     try:
-        yield "a tile's features", _features(scheduler, photo, min(layout.tile, LARGEST_TILE))
-        for stage in range(len(plan.manifest.stages)):
+        yield "a tile's features", _features(scheduler, photo, tile)
+        for stage in range(stages):
             side, scale = max(SIDE >> 2 * stage, 2), SCALE * 4.0**stage
-            image = np.ascontiguousarray(photo[32 : 32 + side, 32 : 32 + side])
-            job = Job(image, output_size((side, side), scale, None)[0], scale)
-            yield f"a photograph at x{scale:g}", np.concatenate(list(scheduler.strips(job, layout)))
-            places = np.random.RandomState(stage).uniform(-1, 1, (64, 2))
-            queries = queries_of(places, None, job.size)
-            yield f"queries at x{scale:g}", points.residuals(job, queries, layout)
-            if plan.manifest.stages[0].attention:
-                for found in points.attention(job, queries.take(np.array([0])), layout):
-                    yield f"the attention at x{scale:g}", found
+            job = _job(photo[32 : 32 + side, 32 : 32 + side], scale)
+            layout = layouts(scheduler, job)[0]
+            yield f"a photograph at x{scale:g}", _rendered(scheduler, job, layout)
+            yield from _single(plan, scheduler, job, layout, stage)
+        finest = 4 ** (stages - 1)
+        for factor in WIDE:
+            size = 2 * finest, round(2 * finest * factor)
+            job = Job(np.ascontiguousarray(photo[32:34, 32:34]), size, finest * factor)
+            layout = layouts(scheduler, job)[0]
+            yield f"a photograph at {size[1]}x{size[0]}", _rendered(scheduler, job, layout)
     finally:
         scheduler.close()
+
+
+def _job(image: NDArray[np.float32], scale: float) -> Job:
+    output, _ = output_size((image.shape[0], image.shape[1]), scale, None)
+    return Job(np.ascontiguousarray(image), output, scale)
+
+
+def _rendered(scheduler: Scheduler, job: Job, layout: Layout) -> NDArray[np.float32]:
+    return np.concatenate(list(scheduler.strips(job, layout)))
+
+
+def _single(
+    plan: Plan, scheduler: Scheduler, job: Job, layout: Layout, seed: int
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The graphs for single queries."""
+    points = PointScheduler(plan, scheduler)
+    places = np.random.RandomState(seed).uniform(-1, 1, (64, 2))
+    queries = queries_of(places, None, job.size)
+    yield f"queries at x{job.scale:g}", points.residuals(job, queries, layout)
+    if plan.manifest.stages[0].attention:
+        for found in points.attention(job, queries.take(np.array([0])), layout):
+            yield f"the attention at x{job.scale:g}", found
 
 
 def _features(scheduler: Scheduler, photo: NDArray[np.float32], side: int) -> NDArray[np.float32]:

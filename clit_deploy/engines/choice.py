@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.engines.build import Limits, build_engines, differences
 from clit_deploy.engines.keep import build_into, compared, trusted
-from clit_deploy.errors import EngineError, OutputError, RuntimeUnavailableError
+from clit_deploy.errors import (
+    BuildError,
+    EngineError,
+    GraphRunError,
+    MemoryBudgetError,
+    OutputError,
+    RuntimeUnavailableError,
+)
 from clit_deploy.runtimes.build import BuildOptions
 from clit_deploy.runtimes.cuda import open_cuda
 from clit_deploy.runtimes.host import HostArrays
@@ -34,7 +41,8 @@ def choose_runtime(
         plan: its engines decide whether TensorRT can run it.
         name: see `RuntimeName`. `auto` takes engines that are in the plan and fit this machine,
             else ONNX Runtime on CUDA, else the CPU; why, it logs. Engines of the plan that do not
-            fit are rebuilt like those of a runtime that was named.
+            fit are rebuilt like those of a runtime that was named; if they cannot be, ONNX Runtime
+            is used.
         threads: of the CPU.
         rebuild: build engines where those of the plan are missing or for something else.
 
@@ -51,7 +59,13 @@ def choose_runtime(
     for flavour in flavours:
         try:
             return _on_engines(plan, flavour, rebuild=rebuild, named=name == flavour.value)
-        except RuntimeUnavailableError as error:
+        except (
+            RuntimeUnavailableError,
+            BuildError,
+            EngineError,
+            GraphRunError,
+            MemoryBudgetError,
+        ) as error:
             if name == flavour.value:
                 raise
             built = any(x.flavour == flavour.value for x in plan.manifest.engines)

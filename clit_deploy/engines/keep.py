@@ -12,7 +12,7 @@ from clit_deploy.bundle import Plan
 from clit_deploy.engines.build import build_engines, differences
 from clit_deploy.engines.check import check_engines
 from clit_deploy.errors import OutputError
-from clit_deploy.files import locked
+from clit_deploy.files import check_writable, locked
 from clit_deploy.runtimes.cache import Store
 from clit_deploy.runtimes.engine import EngineRuntime
 
@@ -65,14 +65,15 @@ def build_into(
     if not trt.is_rtx:
         options = dataclasses.replace(options, timing_cache=store.read())
     with locked(path, "building engines into"):
+        check_writable(path, force=True)
         gpu = cuda.gpu if cuda else None
         made, timing = build_engines(
             Plan.open(plan.path), trt, options, limits=limits, gpu=gpu, progress=progress
         )
-        if cuda is not None:
-            made = compared(made, trt, cuda)
         if timing is not None:
             store.write(timing)
+        if cuda is not None:
+            made = compared(made, trt, cuda)
         return Plan.open(made.save(path))
 
 

@@ -17,7 +17,7 @@ from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import ProofError
 from clit_deploy.evaluate import low_and_high, score
 from clit_deploy.export.passes.check import check
-from clit_deploy.export.passes.half import ON_DEVICE, Keep, to_half
+from clit_deploy.export.passes.half import HANDED_ON, Keep, to_half
 from clit_deploy.export.passes.round_half import round_half
 from clit_deploy.export.ranges import largest, unfit
 from clit_deploy.manifest import DropCase, HalfProof, Proof
@@ -106,7 +106,7 @@ def halve_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
 def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
     """The nodes that read or make a number FP16 cannot hold: no smaller set is enough."""
     seen = _recorded(plan)
-    nodes, device, first = {}, set(ON_DEVICE), None
+    nodes, device, first = {}, set(HANDED_ON), None
     for member, graph in graphs.items():
         bad = unfit(largest(graph, seen.get(member, [])))
         device -= set(bad)

@@ -81,6 +81,8 @@ class Appetite:
     """Largest side of an encoder tile, where there is a limit."""
     block: int | None = None
     """Largest side of a block of the output."""
+    apart: bool = True
+    """Of a device, whether it has memory of its own; a Jetson shares the machine's."""
 
 
 ON_DEVICE = Appetite(workers=2, times=24, sides=(5, 16, 64))

@@ -81,6 +81,10 @@ class EngineBuilder:
         config.profiling_verbosity = self._api.ProfilingVerbosity.DETAILED
         if hasattr(self._api.BuilderFlag, "TF32"):  # or products of FP32 graphs have ten bits
             config.clear_flag(self._api.BuilderFlag.TF32)
+        features = getattr(self._api, "PreviewFeature", None)
+        resize = getattr(features, "RUNTIME_ACTIVATION_RESIZE_10_10", None)
+        if resize is not None:  # smaller chunks then need less working memory
+            config.set_preview_feature(resize, True)
         if options.workspace:
             config.set_memory_pool_limit(self._api.MemoryPoolType.WORKSPACE, options.workspace)
         if options.capabilities and not self._trt.is_rtx:

@@ -11,7 +11,12 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from clit_deploy.errors import DeviceError, DeviceMemoryError, RuntimeUnavailableError
+from clit_deploy.errors import (
+    DeviceError,
+    DeviceMemoryError,
+    GraphRunError,
+    RuntimeUnavailableError,
+)
 
 OLDEST_DRIVER = 12000
 """CUDA version that a driver must offer: 12.0, as cuda-bindings 12 and TensorRT 10 need."""
@@ -140,8 +145,14 @@ class Cuda:
         self._call("cudaStreamDestroy", stream)
 
     def event(self) -> Any:
-        """An event that measures no time."""
-        return self._call("cudaEventCreateWithFlags", self.api.cudaEventDisableTiming)
+        """An event that measures no time, and that the host waits for asleep."""
+        flags = int(self.api.cudaEventDisableTiming) | int(self.api.cudaEventBlockingSync)
+        return self._call("cudaEventCreateWithFlags", flags)
+
+    def done(self, event: Any) -> bool:
+        """Whether an event has come."""
+        (error, *_) = self.api.cudaEventQuery(event)
+        return int(error) == int(self.api.cudaError_t.cudaSuccess)
 
     def timed_event(self) -> Any:
         """An event that measures time."""
@@ -197,7 +208,11 @@ def open_cuda() -> Cuda:
     Raises:
         RuntimeUnavailableError: no bindings, no driver, a driver too old, or no device.
     """
-    return Cuda(_checked(_bindings()))
+    api = _checked(_bindings())
+    try:
+        return Cuda(api)
+    except GraphRunError as error:
+        raise RuntimeUnavailableError(f"The GPU cannot be used: {error}") from error
 
 
 def _bindings() -> Any:

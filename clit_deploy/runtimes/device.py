@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import math
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clit_deploy.config import show_bytes
-from clit_deploy.errors import DeviceMemoryError
+from clit_deploy.errors import DeviceError, DeviceMemoryError, EngineError
 from clit_deploy.runtimes.cuda import Pitched
 from clit_deploy.runtimes.stopwatch import Stopwatch
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.base import Array
     from clit_deploy.runtimes.cuda import Cuda
 
+log = logging.getLogger(__name__)
+
+PIECES = 16
+"""Pinned pieces of one size, before a copy waits for an earlier one."""
 SMALLEST = 512
 """Bytes of the smallest piece; larger ones are rounded up to a quarter of a power of two."""
 
@@ -93,11 +98,11 @@ class Pool:
     def trim(self) -> None:
         """Give what is unused back to the device."""
         with self._lock:
-            for size, pointers in self._free.items():
+            unused, self._free = self._free, defaultdict(list)
+            for size, pointers in unused.items():
                 for pointer in pointers:
                     self._cuda.free(pointer)
                     self.held -= size
-            self._free.clear()
 
     def close(self) -> None:
         """Give everything back, now or when it is let go."""
@@ -162,7 +167,33 @@ class DeviceArrays:
         self.watch = Stopwatch(cuda)
         self.recorder = threading.Lock()
         """Held by the thread that records: a stream takes one recording at a time."""
+        self._lock = threading.RLock()
         self._pinned = _Staging(cuda)
+        self._scratch: Block | None = None
+        self._closed = False
+
+    def scratch(self, size: int) -> Block:
+        """Working memory that all engines share, for they run one after another; it only grows."""
+        with self._lock:
+            if self._scratch is None or self._scratch.size < size:
+                self._scratch = None  # back to the pool before more is taken
+                self._scratch = self.pool.take(size)
+            return self._scratch
+
+    def taken(self, array: Any, dtype: np.dtype[Any], what: str) -> DeviceArray:
+        """A graph's input on the device: brought there, or checked to be what the graph takes.
+
+        Raises:
+            EngineError: another graph made it, of another type.
+        """
+        if not isinstance(array, DeviceArray):
+            return self.upload(np.asarray(array), dtype)
+        if array.dtype != dtype or not array.contiguous:
+            raise EngineError(
+                f"{what} is {dtype}, not {array.dtype}: the plan's graphs do not fit together. "
+                "Export it again, or build its engines again."
+            )
+        return array
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
         """Room for a tensor."""
@@ -214,12 +245,27 @@ class DeviceArrays:
             return np.array(view.view(array.dtype).reshape(array.shape), np.float32)
 
     def close(self) -> None:
-        """Wait for the device and give everything back."""
+        """Wait for the device and give everything back, once."""
+        if self._closed:
+            return
+        self._closed = True
+        self.settle()
+        self._scratch = None
         for stream in (self.compute, self.download, self.recording):
-            self.cuda.synchronize(stream)
             self.cuda.destroy_stream(stream)
         self._pinned.close()
         self.pool.close()
+
+    def settle(self) -> None:
+        """Wait until everything that was enqueued is done; a fault that comes to light is logged,
+        for whoever closes has an error of his own."""
+        if self._closed:
+            return
+        for stream in (self.compute, self.download, self.recording):
+            try:
+                self.cuda.synchronize(stream)
+            except DeviceError as error:
+                log.warning("%s", error)
 
 
 class _Staging:
@@ -228,6 +274,7 @@ class _Staging:
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
         self._free: defaultdict[int, list[tuple[int, Any]]] = defaultdict(list)
+        self._made: Counter[int] = Counter()
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -243,11 +290,14 @@ class _Staging:
                 self._free[rounded].append((pointer, event))
 
     def _take(self, size: int) -> tuple[int, Any]:
+        """The oldest piece, if its copy is done; otherwise a new one, while there are few."""
         with self._lock:
-            if self._free[size]:
-                pointer, event = self._free[size].pop(0)  # the oldest: its copy is done soonest
-            else:
+            free = self._free[size]
+            done = bool(free) and self._cuda.done(free[0][1])
+            if not free or (not done and self._made[size] < PIECES):
+                self._made[size] += 1
                 return self._cuda.host_malloc(size), self._cuda.event()
+            pointer, event = free.pop(0)
         self._cuda.wait_here(event)
         return pointer, event
 

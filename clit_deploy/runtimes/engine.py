@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clit_deploy.errors import DeviceError, EngineError, GraphRunError
+from clit_deploy.errors import EngineError
 from clit_deploy.runtimes.base import ON_DEVICE, Appetite
 from clit_deploy.runtimes.cache import Store
-from clit_deploy.runtimes.device import DeviceArray, DeviceArrays
+from clit_deploy.runtimes.device import DeviceArrays
+from clit_deploy.runtimes.launch import Launcher
 from clit_deploy.runtimes.trt_layers import LayerSums
 
 if TYPE_CHECKING:
@@ -23,17 +22,9 @@ if TYPE_CHECKING:
     from clit_deploy.manifest import Engine, EngineSet
     from clit_deploy.runtimes.base import Array, Arrays, DeviceTime, LayerTime, Runner
     from clit_deploy.runtimes.cuda import Cuda
-    from clit_deploy.runtimes.device import Block
     from clit_deploy.runtimes.trt import TensorRT
 
 log = logging.getLogger(__name__)
-
-GRAPHS = 16
-"""Recorded launches that an engine keeps, the last used ones."""
-OFTEN = 2
-"""Launches with the same shapes and addresses before one is recorded: recording costs several."""
-MET = 256
-"""Shapes and addresses that are remembered."""
 
 
 class EngineRuntime:
@@ -42,7 +33,12 @@ class EngineRuntime:
     def __init__(self, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> None:
         self.name = f"{trt.title} ({cuda.gpu.name})"
         self.appetite = Appetite(
-            ON_DEVICE.workers, engines.times, engines.sides, engines.tile, engines.block
+            ON_DEVICE.workers,
+            engines.times,
+            engines.sides,
+            engines.tile,
+            engines.block,
+            not cuda.gpu.integrated,
         )
         self._device = DeviceArrays(cuda)
         self.arrays: Arrays = self._device
@@ -65,6 +61,8 @@ class EngineRuntime:
     ) -> Runner:
         """Load a graph's engine; it takes every shape of its profiles, so nothing is fixed."""
         if member not in self._runners:
+            if member not in self._engines:
+                raise EngineError(f"The engines lack {member}; build them again.")
             engine = self._engines[member]
             content = plan.read(engine.member)
             loaded = self._trt.deserialize(content, member)
@@ -72,9 +70,17 @@ class EngineRuntime:
             if self._cache is None:
                 self._cache = self._trt.runtime_cache(loaded, self._store.read())
             self._runners[member] = EngineRunner(
-                self._trt, loaded, engine, self._device, self._cache, self._layers
+                self._trt,
+                loaded,
+                engine,
+                self._device,
+                Launcher(self._trt, loaded, member, self._device, self._cache, self._layers),
             )
         return self._runners[member]
+
+    def used(self, member: str) -> set[int]:
+        """The profiles of a graph's engine that have run."""
+        return self._runners[member].used if member in self._runners else set()
 
     def start_device_times(self) -> None:
         """See `DeviceClock`."""
@@ -99,47 +105,27 @@ class EngineRuntime:
 
     def close(self) -> None:
         """Keep what was compiled here for the next start, and give the device back."""
+        self._device.settle()
         for runner in self._runners.values():
             runner.close()
         self._runners.clear()
-        if self._cache is not None:
-            self._store.write(bytes(self._cache.serialize()))
-            self._cache = None
+        cache, self._cache = self._cache, None
+        if cache is not None and (content := cache.serialize()) is not None:
+            self._store.write(bytes(content))
         self._device.close()
-
-
-@dataclass
-class _Bed:
-    """A context for one profile, its working memory, and what was recorded with both."""
-
-    context: Any
-    memory: Block | None = None
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    recorded: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
-    met: Counter[Any] = field(default_factory=Counter)
-    """How often keys were launched anew."""
 
 
 class EngineRunner:
     """One engine. Runs are enqueued one after another, whichever thread asks."""
 
     def __init__(
-        self,
-        trt: TensorRT,
-        engine: Any,
-        info: Engine,
-        device: DeviceArrays,
-        cache: Any,
-        layers: LayerSums | None = None,
+        self, trt: TensorRT, engine: Any, info: Engine, device: DeviceArrays, launcher: Launcher
     ) -> None:
-        self._trt, self._engine, self._info, self._device = trt, engine, info, device
-        self._cache, self._layers = cache, layers
+        self._info, self._device, self._launcher = info, device, launcher
         tensors = trt.tensors(engine)
         self._inputs = {x.name: np.dtype(x.dtype) for x in tensors if x.is_input}
         (self._output,) = (x for x in tensors if not x.is_input)
-        self._beds: dict[int, _Bed] = {}
         self._lock = threading.Lock()
-        self._capture = not trt.is_rtx and layers is None
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
         """Enqueue a run; the output is there for whatever is enqueued after it.
@@ -152,130 +138,45 @@ class EngineRunner:
         with self._lock:
             stream, watch = self._device.compute, self._device.watch
             with watch.span(self._info.graph, "upload", stream):
-                inputs = {name: self._there(name, feeds[name]) for name in self._inputs}
+                inputs = {
+                    name: self._device.taken(feeds[name], dtype, f"{self._info.graph}: {name}")
+                    for name, dtype in self._inputs.items()
+                }
             shapes = {name: array.shape for name, array in inputs.items()}
-            bed = self._bed(shapes)
-            self._shape(bed, shapes)
-            shape = tuple(bed.context.get_tensor_shape(self._output.name))
+            profile = self._profile(shapes)
+            shape = self._launcher.output_shape(profile, shapes, self._output.name)
             output = self._device.empty(shape, np.dtype(self._output.dtype))
-            tensors = {**inputs, self._output.name: output}
-            for name, array in tensors.items():
-                bed.context.set_tensor_address(name, array.pointer)
             with watch.span(self._info.graph, "compute", stream):
-                self._launch(bed, tuple((*a.shape, a.pointer) for a in tensors.values()))
+                self._launcher.launch(profile, shapes, {**inputs, self._output.name: output})
             output.maker = self._info.graph
             return output
 
+    @property
+    def used(self) -> set[int]:
+        """The profiles that have run."""
+        return self._launcher.profiles
+
     def close(self) -> None:
         """Give contexts and recorded launches back."""
-        for bed in self._beds.values():
-            self._forget(bed)
-        self._beds.clear()
+        self._launcher.close()
 
-    def _there(self, name: str, array: Array) -> DeviceArray:
-        dtype = self._inputs[name]
-        if not isinstance(array, DeviceArray):
-            return self._device.upload(np.asarray(array), dtype)
-        if array.dtype != dtype or not array.contiguous:
-            raise EngineError(
-                f"The engine of {self._info.graph} takes {name} as {dtype}, not as {array.dtype}: "
-                "its engines were not built together. Build them again with 'clit-deploy build'."
-            )
-        return array
-
-    def _bed(self, shapes: Mapping[str, tuple[int, ...]]) -> _Bed:
-        """The context of the first profile that takes these shapes."""
-        for index, profile in enumerate(self._info.profiles):
-            if all(_inside(shapes[name], *profile[name]) for name in shapes):
-                if index not in self._beds:
-                    context = self._trt.context(self._engine, self._cache)
-                    if self._layers:
-                        context.profiler = self._layers.of(self._info.graph)
-                    context.set_optimization_profile_async(index, int(self._device.compute))
-                    self._beds[index] = _Bed(context)
-                return self._beds[index]
-        name = max(shapes, key=lambda name: len(shapes[name]))
+    def _profile(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """The first profile that takes these shapes."""
+        fits = [
+            {name for name, shape in shapes.items() if _inside(shape, *profile[name])}
+            for profile in self._info.profiles
+        ]
+        for index, names in enumerate(fits):
+            if len(names) == len(shapes):
+                return index
+        nearest = max(fits, key=len)
+        name = next(name for name in shapes if name not in nearest)
         ranges = ", ".join(f"{p[name][0]} to {p[name][2]}" for p in self._info.profiles)
         raise EngineError(
             f"The engine of {self._info.graph} takes {name} from {ranges}, not "
-            f"{list(shapes[name])}. Build engines for larger tiles ('clit-deploy build --tile'), "
-            "or use --runtime cpu."
+            f"{list(shapes[name])}. Build engines for larger pieces ('clit-deploy build --tile, "
+            "--chunk'), or use --runtime cpu."
         )
-
-    def _shape(self, bed: _Bed, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Tell a context its shapes, and lend it the memory that they need."""
-        if bed.shapes == shapes:
-            return
-        bed.shapes = {}
-        for name, shape in shapes.items():
-            if not bed.context.set_input_shape(name, shape):
-                raise EngineError(f"{self._info.graph} refuses {name} {shape}: {self._trt.said()}")
-        need = self._trt.working_memory(self._engine, bed.context)
-        if bed.memory is None or bed.memory.size < need:
-            self._forget(bed)  # what was recorded has the old memory's address in it
-            bed.memory = None  # back to the pool before more is taken
-            bed.memory = self._device.pool.take(need)
-        self._trt.lend(bed.context, bed.memory.pointer, bed.memory.size)
-        bed.shapes = shapes
-
-    def _launch(self, bed: _Bed, key: Any) -> None:
-        """Enqueue, from a recording where the same shapes and addresses came before.
-
-        The pool gives its memory out in the same order again and again, so they do.
-        """
-        cuda, stream = self._device.cuda, self._device.compute
-        if key in bed.recorded:
-            bed.recorded.move_to_end(key)
-            cuda.launch(bed.recorded[key], stream)
-        elif self._capture and bed.met[key] >= OFTEN and (graph := self._record(bed)) is not None:
-            bed.recorded[key] = graph
-            if len(bed.recorded) > GRAPHS:
-                cuda.destroy_graph(bed.recorded.popitem(last=False)[1])
-            cuda.launch(graph, stream)
-        else:
-            self._enqueue(bed, stream)
-            if len(bed.met) > MET:
-                bed.met.clear()
-            bed.met[key] += 1
-
-    def _record(self, bed: _Bed) -> Any:
-        """A recorded launch; None, once and for all, where the engine cannot be recorded.
-
-        It is recorded on a stream of its own, by one thread at a time: others go on using the rest.
-        """
-        cuda, stream = self._device.cuda, self._device.recording
-        with self._device.recorder:
-            cuda.begin_capture(stream)
-            refused: GraphRunError | None = None
-            try:
-                self._enqueue(bed, stream)
-            except GraphRunError as error:
-                refused = error
-            try:
-                graph = cuda.end_capture(stream)
-            except DeviceError as error:
-                refused, graph = refused or error, None
-        if refused is None:
-            return graph
-        if graph is not None:  # of what was enqueued before it was refused
-            cuda.destroy_graph(graph)
-        self._capture = False
-        log.info(
-            "%s is enqueued anew every time, for recording fails: %s", self._info.graph, refused
-        )
-        return None
-
-    def _enqueue(self, bed: _Bed, stream: Any) -> None:
-        if not bed.context.execute_async_v3(int(stream)):
-            raise GraphRunError(
-                f"{self._trt.title} cannot run {self._info.graph}: {self._trt.said()}"
-            )
-
-    def _forget(self, bed: _Bed) -> None:
-        for graph in bed.recorded.values():
-            self._device.cuda.destroy_graph(graph)
-        bed.recorded.clear()
-        bed.met.clear()
 
 
 def _inside(shape: tuple[int, ...], least: Any, _: Any, most: Any) -> bool:

@@ -14,6 +14,7 @@ import onnxruntime as ort
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import (
     ClitDeployError,
+    DeviceMemoryError,
     GraphRunError,
     MemoryBudgetError,
     RuntimeUnavailableError,
@@ -68,6 +69,8 @@ def open_runtime(name: str, threads: int | None = None) -> Runtime:
     offered = ort.get_available_providers()
     cuda = False
     if name != RuntimeName.CPU and CUDA in offered:
+        if hasattr(ort, "preload_dlls"):  # libraries that pip installed; 1.21 and newer
+            ort.preload_dlls()
         cuda = _starts(CUDA)
         if not cuda and name == RuntimeName.AUTO:
             log.warning("ONNX Runtime has a CUDA provider that does not start; the CPU is used.")
@@ -135,7 +138,12 @@ class OrtRuntime:
         self._providers: list[object] = [CPU]
         if cuda:
             # TF32 would round the products of FP32 graphs to ten bits.
-            options: dict[str, object] = {"use_tf32": 0}
+            options: dict[str, object] = {
+                "use_tf32": 0,
+                # Shapes change from block to block: no search for each, no memory taken ahead.
+                "cudnn_conv_algo_search": "HEURISTIC",
+                "arena_extend_strategy": "kSameAsRequested",
+            }
             if device:
                 options["user_compute_stream"] = str(int(device.compute))
             self._providers = [(CUDA, options), CPU]
@@ -201,9 +209,9 @@ class BoundRunner:
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
         """Enqueue a run; ONNX Runtime's own pool holds the output for as long as it is used."""
-        with self._lock, _translated("run"):
+        with self._lock, _translated("run", DeviceMemoryError):
             binding = self._session.io_binding()
-            held = {name: self._there(feeds[name], kind) for name, kind in self._inputs.items()}
+            held = {n: self._device.taken(feeds[n], kind, n) for n, kind in self._inputs.items()}
             for name, array in held.items():
                 where = "cuda", 0, array.dtype, list(array.shape), array.pointer
                 binding.bind_input(name, *where)
@@ -213,11 +221,6 @@ class BoundRunner:
             dtype, shape = _NUMPY[self._output.type], tuple(value.shape())
             return DeviceArray(value, value.data_ptr(), shape, dense(shape, dtype.itemsize), dtype)
 
-    def _there(self, array: Array, dtype: np.dtype[Any]) -> DeviceArray:
-        if isinstance(array, DeviceArray):
-            return array
-        return self._device.upload(np.asarray(array), dtype)
-
 
 _NUMPY: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -226,7 +229,7 @@ _NUMPY: dict[str, np.dtype[Any]] = {
 
 
 @contextlib.contextmanager
-def _translated(verb: str) -> Iterator[None]:
+def _translated(verb: str, memory: type[MemoryBudgetError] = MemoryBudgetError) -> Iterator[None]:
     """ONNX Runtime's own errors have no common base, and run over many lines."""
     try:
         yield
@@ -235,7 +238,7 @@ def _translated(verb: str) -> Iterator[None]:
     except Exception as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "alloc" in text.lower():
-            raise MemoryBudgetError(
+            raise memory(
                 f"Out of memory: ONNX Runtime cannot {verb} a graph ({text:.120}). "
                 "Give --max-memory a size that the machine has."
             ) from error

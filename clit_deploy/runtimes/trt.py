@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from clit_deploy.errors import EngineError, RuntimeUnavailableError
+from clit_deploy.errors import (
+    ClitDeployError,
+    DeviceMemoryError,
+    EngineError,
+    RuntimeUnavailableError,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -75,14 +80,22 @@ class TensorRT:
         """
         self.messages.clear()
         if self._runtime is None:
-            self._runtime = self.trt.Runtime(self.logger)
+            self._runtime = self._started()
         made = self._runtime.deserialize_cuda_engine(engine)
         if made is None:
-            raise EngineError(
-                f"{self.title} cannot load the engine of {name}: {self.said()} "
-                "Build it again with 'clit-deploy build'."
+            what = (
+                f"{self.title} cannot load the engine of {name}; 'clit-deploy build' makes another"
             )
+            raise self.failed(EngineError, what)
         return made
+
+    def _started(self) -> Any:
+        try:
+            return self.trt.Runtime(self.logger)
+        except Exception as error:  # the bindings raise TypeError where CUDA does not start
+            raise RuntimeUnavailableError(
+                f"{self.title} does not start: {self.said()} ({error})"
+            ) from error
 
     def tensors(self, engine: Any) -> list[Tensor]:
         """Inputs and outputs."""
@@ -102,12 +115,13 @@ class TensorRT:
         else:
             config = engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(strategy)
-            config.cuda_graph_strategy = self.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            # Its own recording would hold up, or record, what other threads enqueue on the stream.
+            config.cuda_graph_strategy = self.trt.CudaGraphStrategy.DISABLED
             if cache is not None:
                 config.set_runtime_cache(cache)
             made = engine.create_execution_context(config)
         if made is None:
-            raise EngineError(f"{self.title} makes no execution context: {self.said()}")
+            raise self.failed(EngineError, f"{self.title} makes no execution context")
         return made
 
     def runtime_cache(self, engine: Any, content: bytes) -> Any:
@@ -133,6 +147,16 @@ class TensorRT:
             context.set_device_memory(pointer, size)
         else:
             context.device_memory = pointer
+
+    def failed(self, kind: type[ClitDeployError], what: str) -> ClitDeployError:
+        """The error of a call that failed; lack of memory has its own."""
+        why = self.said()
+        if "memory" in why.lower():
+            return DeviceMemoryError(
+                f"Out of device memory: {what} ({why}). Build engines for smaller pieces "
+                "('clit-deploy build --tile, --chunk'), or close other programs."
+            )
+        return kind(f"{what}: {why}")
 
     def said(self) -> str:
         """The errors that the library logged since the last call, in one line."""
@@ -168,12 +192,12 @@ _LOADED: dict[Flavour, TensorRT] = {}
 def _module(flavour: Flavour) -> ModuleType:
     try:
         module = importlib.import_module(flavour.module)
-    except ImportError as error:
+        version = tuple(int(part) for part in module.__version__.split(".")[:2])
+    except Exception as error:  # missing, or there without its libraries
         raise RuntimeUnavailableError(
-            f"The runtime {flavour.value} was asked for, but Python has no module {flavour.module} "
-            f"({error}). {_repair(flavour)}"
+            f"The runtime {flavour.value} was asked for, but Python has no working module "
+            f"{flavour.module} ({error}). {_repair(flavour)}"
         ) from error
-    version = tuple(int(part) for part in module.__version__.split(".")[:2])
     if flavour is Flavour.TENSORRT and version < OLDEST:
         raise RuntimeUnavailableError(
             f"TensorRT {module.__version__} has no strongly typed networks; 10.3 (JetPack 6.1) is "

@@ -13,7 +13,7 @@ from clit_deploy.evaluate import evaluate
 from clit_deploy.export import fp16
 from clit_deploy.export.fp16 import KEEP
 from clit_deploy.export.passes.check import check
-from clit_deploy.export.passes.half import INSENSITIVE, MOVERS, ON_DEVICE, element_types, to_half
+from clit_deploy.export.passes.half import HANDED_ON, INSENSITIVE, MOVERS, element_types, to_half
 from clit_deploy.export.passes.round_half import round_half
 from clit_deploy.models import build_model
 from tests.helpers import (
@@ -39,7 +39,7 @@ def test_every_tensor_of_every_graph_has_the_type_that_the_rules_give(plan):
         half = check(to_half(model, KEEP))
         types = element_types(half)
         for value in (*half.graph.input, *half.graph.output):
-            assert types[value.name] == (HALF if value.name in ON_DEVICE else FLOAT), name
+            assert types[value.name] == (HALF if value.name in HANDED_ON else FLOAT), name
         for node in half.graph.node:
             if node.op_type in INSENSITIVE:
                 continue

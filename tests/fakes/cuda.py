@@ -21,6 +21,7 @@ class Error(enum.IntEnum):
     cudaErrorInsufficientDriver = 35
     cudaErrorNoDevice = 100
     cudaErrorIllegalState = 401
+    cudaErrorNotReady = 600
     cudaErrorStreamCaptureInvalidated = 901
 
 
@@ -47,7 +48,7 @@ class FakeCuda:
 
     cudaError_t = Error
     cudaStreamNonBlocking = 1
-    cudaEventDisableTiming = 2
+    cudaEventDisableTiming, cudaEventBlockingSync = 2, 1
     cudaMemcpyKind = types.SimpleNamespace(cudaMemcpyDefault=4)
     cudaStreamCaptureMode = types.SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
 
@@ -211,6 +212,10 @@ class FakeCuda:
         self.calls.append(("wait", stream.number))
         stream.add(lambda: self._drain(other, mark))
         return (Error.cudaSuccess,)
+
+    def cudaEventQuery(self, event):
+        done = event.stream is None or event.mark in self.reached
+        return (Error.cudaSuccess if done else Error.cudaErrorNotReady,)
 
     def cudaEventSynchronize(self, event):
         if event.stream is not None:

@@ -212,7 +212,7 @@ class FakeRtx(FakeTensorRT):
     """The module `tensorrt_rtx`."""
 
     ComputeCapability = types.SimpleNamespace(SM75=75, SM86=86, SM89=89, SM120=120)
-    CudaGraphStrategy = types.SimpleNamespace(WHOLE_GRAPH_CAPTURE=1)
+    CudaGraphStrategy = types.SimpleNamespace(DISABLED=0, WHOLE_GRAPH_CAPTURE=1)
 
     def Runtime(self, logger):
         return RtxRuntime(self, logger)
@@ -227,7 +227,7 @@ class RtxEngine(FakeEngine):
         return RuntimeConfig(self.api)
 
     def create_execution_context(self, config):
-        assert config.cuda_graph_strategy == self.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        assert config.cuda_graph_strategy == self.api.CudaGraphStrategy.DISABLED
         return super().create_execution_context(config.strategy)
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clit_deploy.errors import DeviceMemoryError
+from clit_deploy.runtimes import device as device_module
 from clit_deploy.runtimes.device import DeviceArrays, Pool, dense
 from tests.fakes.machine import Machine
 
@@ -228,7 +229,8 @@ def two_uploads(arrays):
     return arrays.host(first), arrays.host(second)
 
 
-def test_pinned_memory_is_not_used_again_before_its_copy_is_done(arrays, api):
+def test_pinned_memory_is_not_used_again_before_its_copy_is_done(arrays, api, monkeypatch):
+    monkeypatch.setattr(device_module, "PIECES", 1)
     first, second = two_uploads(arrays)
     assert np.array_equal(first, numbers(50))
     assert np.array_equal(second, -numbers(50))
@@ -237,6 +239,7 @@ def test_pinned_memory_is_not_used_again_before_its_copy_is_done(arrays, api):
 
 def test_without_that_wait_the_first_upload_would_be_lost(machine, monkeypatch):
     """The fake device is late enough to notice: the proof of the test above."""
+    monkeypatch.setattr(device_module, "PIECES", 1)
     arrays, waited = DeviceArrays(machine.cuda), machine.cuda.wait_here
     monkeypatch.setattr(machine.cuda, "wait_here", lambda event: None)
     first = arrays.upload(numbers(50), FLOAT)
@@ -256,7 +259,8 @@ def test_nothing_waits_for_the_device_but_a_download(machine, monkeypatch):
     """What computes is enqueued; the host goes on."""
     arrays = DeviceArrays(machine.cuda)
     device = arrays.upload(numbers(50), FLOAT)
-    arrays.copy(arrays.zeros((50,), FLOAT), device)
-    assert arrays.compute.work
+    others = [arrays.upload(numbers(50), FLOAT) for _ in range(5)]
+    arrays.copy(arrays.zeros((50,), FLOAT), others[0])
+    assert len(arrays.compute.work) >= 8, "uploads take pieces of their own meanwhile"
     arrays.host(device)
     assert not arrays.compute.work

@@ -12,8 +12,10 @@ import clit_deploy
 from clit_deploy.bundle import Plan
 from clit_deploy.engines.build import Limits
 from clit_deploy.errors import DeviceMemoryError, EngineError, GraphRunError
+from clit_deploy.runtimes import launch
 from clit_deploy.runtimes.cache import Store
-from clit_deploy.runtimes.engine import GRAPHS, EngineRuntime
+from clit_deploy.runtimes.engine import EngineRuntime
+from clit_deploy.runtimes.launch import GRAPHS
 from clit_deploy.runtimes.trt import Flavour
 from clit_deploy.scheduler import Layout
 from clit_deploy.upscaler import Upscaler
@@ -186,43 +188,56 @@ def test_what_fails_gives_its_memory_back(plans):
 # -- recorded launches ---------------------------------------------------------------------------
 
 
-def test_a_launch_is_recorded_at_the_second_meeting_and_replayed_from_then_on(api, encoder):
+def test_a_launch_that_comes_often_is_recorded_and_replayed_from_then_on(api, encoder):
     expected, counts = encoder(16), []
-    for _ in range(3):
+    for _ in range(4):
         assert np.array_equal(encoder(16), expected)
         counts.append((api.count("captured"), api.count("launch")))
-    assert counts == [(1, 1), (1, 2), (1, 3)]
+    assert counts == [(0, 0), (1, 0), (1, 1), (1, 2)]
     assert not np.array_equal(encoder(16, seed=1), expected), "a replay reads what is there now"
-    assert api.count("launch") == 4
+    assert api.count("launch") == 3
 
 
 def test_what_was_recorded_ends_when_working_memory_grows(api, encoder):
     """Its launches have the old address in them."""
-    for _ in range(3):
+    for _ in range(4):
         small = encoder(16)
+    assert (api.count("captured"), api.count("launch")) == (1, 1)
     encoder(24)
-    assert api.count("forgotten") == 1
     counts = []
     for _ in range(3):
         assert np.array_equal(encoder(16), small)
         counts.append((api.count("captured"), api.count("launch")))
-    assert counts == [(1, 2), (2, 3), (2, 4)]
+    assert counts == [(2, 1), (2, 2), (2, 3)]
+    assert api.count("forgotten") == 1
 
 
-def test_smaller_shapes_keep_what_was_recorded(api, encoder):
-    for side in (24, 24, 16, 16, 24, 16):
-        encoder(side)
+def test_other_shapes_keep_what_was_recorded(api, encoder):
+    """A recording has a context of its own, which is told no other shapes."""
+    small, large = encoder(16), encoder(24)
+    for _ in range(4):
+        assert np.array_equal(encoder(24), large)
+        assert np.array_equal(encoder(16), small)
     assert (api.count("captured"), api.count("launch")) == (2, 4)
     assert api.count("forgotten") == 0
 
 
 def test_only_the_last_used_recordings_are_kept(api, encoder):
-    sides = range(40, 40 - GRAPHS - 2, -1)
-    for side in sides:
-        encoder(side)
-        encoder(side)
+    for side in range(40, 40 - GRAPHS - 2, -1):
+        for _ in range(3):
+            encoder(side)
     assert api.count("captured") == GRAPHS + 2
     assert api.count("forgotten") == 2
+
+
+def test_recording_ends_where_it_does_not_pay(api, encoder, monkeypatch, caplog):
+    monkeypatch.setattr(launch, "GRAPHS", 1)
+    with caplog.at_level("INFO"):
+        for side in (40, 36, 32, 28, 24, 20):
+            for _ in range(3):
+                encoder(side)
+    assert caplog.text.count("it is not recorded") == 1
+    assert api.count("captured") == 3
 
 
 def test_an_engine_that_cannot_be_recorded_is_enqueued_every_time(api, encoder, caplog):
@@ -270,7 +285,8 @@ def test_threads_that_record_different_engines_wait_for_one_another(machine, api
         pairs: {"offset": np.zeros((5, 2), np.float32)},
     }
     for runner, feeds in fed.items():  # the next meeting is recorded
-        runtime.arrays.host(runner.run(feeds))
+        for _ in range(launch.OFTEN):
+            runtime.arrays.host(runner.run(feeds))
     failed, outcome = [], []
 
     def other():
@@ -324,7 +340,7 @@ def test_engines_that_were_not_built_together_are_told_apart(machine, plans):
     runtime = machine.runtime(plan)
     runner = runtime.runner(plan, "stage0.project.onnx", wide=True)
     features = runtime.arrays.empty((1, 8, 9, 9), np.dtype(np.float16))
-    with pytest.raises(EngineError, match=r"takes features as float32, not as float16"):
+    with pytest.raises(EngineError, match=r"features is float32, not float16"):
         runner.run({"features": features})
     runtime.close()
 

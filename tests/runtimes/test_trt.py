@@ -52,7 +52,7 @@ def build(machine, content, shapes=SHAPES, options=None):
 def test_a_missing_library_is_named_with_its_repair(fresh, monkeypatch, flavour, extra):
     monkeypatch.setitem(sys.modules, flavour.module, None)
     monkeypatch.setattr(machine_module, "jetson", lambda: None)
-    words = rf"{flavour.value} was asked for.*no module {flavour.module} .*pip install '{extra}'"
+    words = rf"{flavour.value} was asked for.*no working module.*pip install '{extra}'"
     with pytest.raises(RuntimeUnavailableError, match=words):
         load_tensorrt(flavour)
 
@@ -185,7 +185,7 @@ def test_tensorrt_needs_the_device_to_build(plans):
 
 
 def test_a_damaged_engine_is_one_sentence_with_the_library_s_reason():
-    with pytest.raises(EngineError, match=r"engine of tiny\.onnx: magic number.*'clit-deploy bui"):
+    with pytest.raises(EngineError, match=r"engine of tiny\.onnx.*'clit-deploy build'.*magic num"):
         Machine.make().trt.deserialize(b"junk", "tiny.onnx")
 
 

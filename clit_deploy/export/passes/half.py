@@ -22,7 +22,7 @@ MOVERS = frozenset(
 INSENSITIVE = frozenset({"Cast", "Constant", "ConstantOfShape", "Shape", "Size"})
 """Operators that take any type and state their own."""
 
-ON_DEVICE = frozenset({"features", "maps"})
+HANDED_ON = frozenset({"features", "maps"})
 """Inputs and outputs that one graph hands to the next: they are FP16 too, half the traffic.
 What meets the host (pictures, tables, cells, colours) stays FP32."""
 
@@ -49,7 +49,7 @@ class Keep:
 
 
 def to_half(
-    model: onnx.ModelProto, keep: Keep, device: frozenset[str] = ON_DEVICE
+    model: onnx.ModelProto, keep: Keep, device: frozenset[str] = HANDED_ON
 ) -> onnx.ModelProto:
     """A copy of `model` with FP16 arithmetic.
 

@@ -2,8 +2,9 @@
 
 ONNX Runtime's CPU provider runs FP16 operators in FP32 and drops the casts between two of them, so
 its answers are better than those of a device, where every result is rounded. Here each result
-is rounded to FP16's eleven bits by arithmetic that no optimiser removes. A device that fuses
-operators rounds less often, so this is the worst case; overflow is not modelled (see `ranges`).
+is rounded to FP16's eleven bits by arithmetic that no optimiser removes. Devices
+that fuse operators round less often; ones that add up in FP16 round more. Overflow is not modelled
+(see `ranges`).
 """
 
 from __future__ import annotations
