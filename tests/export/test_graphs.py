@@ -8,6 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from clit_deploy.bundle import Plan
+from clit_deploy.export.attention import heads_at_once
 from clit_deploy.export.passes.check import FORBIDDEN
 from clit_deploy.export.waves import sine_coefficients
 from tests.helpers import tiny_checkpoint, tiny_clit
@@ -132,8 +133,8 @@ def test_the_first_layer_is_swapped_and_hoisted(plans):
     decode = graphs(Plan.open(plans["clit"]))["stage0.decode.onnx"]
     widest = max(init.dims[-2] for init in decode.graph.initializer if len(init.dims) == 2)
     assert widest <= 49  # the unswapped layer takes 49 * 16 + 2
-    heads = [init for init in decode.graph.initializer if list(init.dims) == [49, 4, 24]]
-    assert len(heads) == 4
+    heads = [init for init in decode.graph.initializer if list(init.dims) == [4 * 49, 4, 24]]
+    assert len(heads) == 1
     liif = graphs(Plan.open(plans["liif"]))["stage0.project.onnx"]
     (kernel,) = [init for init in liif.graph.initializer if len(init.dims) == 4]
     assert list(kernel.dims) == [24, 8, 3, 3]
@@ -162,7 +163,13 @@ def test_onnx_runtime_fuses_the_transpose_of_the_products(plans, tmp_path):
         if node.op_type == "FusedMatMul"
         and any(a.name == "transBatchB" and a.i == 1 for a in node.attribute)
     ]
-    assert len(strided) == 4
+    assert len(strided) == 1
+
+
+@pytest.mark.parametrize(("heads", "hidden", "expected"), [(8, 256, 4), (8, 96, 8), (6, 256, 3)])
+def test_heads_are_decoded_in_groups_that_fit_the_cache(heads, hidden, expected):
+    assert heads_at_once(heads, 4 * 49 * hidden) == expected
+    assert heads_at_once(heads, 10**9) == 1
 
 
 def test_export_is_reproducible(plans, tmp_path):
