@@ -14,6 +14,7 @@ class Precision(str, Enum):
     """The type of the numbers in the graphs."""
 
     FP32 = "fp32"
+    INT8 = "int8"
 
 
 class RuntimeName(str, Enum):

@@ -57,6 +57,14 @@ class TrainingError(ClitDeployError, ValueError):
     """A training run that cannot start or go on."""
 
 
+class CalibrationError(ClitDeployError, ValueError):
+    """Pictures that one cannot calibrate with, or a plan that cannot be quantised."""
+
+
+class AccuracyError(ClitDeployError, ArithmeticError):
+    """A quantised plan loses more accuracy than was allowed."""
+
+
 class GraphRunError(ClitDeployError, RuntimeError):
     """A runtime cannot load or run a graph."""
 

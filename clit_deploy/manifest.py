@@ -112,6 +112,52 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class NodeDrop:
+    """What a product costs when it alone is INT8."""
+
+    graph: str
+    node: str
+    drop: float
+    """dB, estimated on small crops at the scale where it is largest."""
+    kept: bool
+    """Whether it stays float."""
+
+
+@dataclass(frozen=True)
+class ScaleDrop:
+    """Luminance PSNR on held-out pictures, float plan and quantised one, dB."""
+
+    scale: float
+    float_psnr: float
+    psnr: float
+
+    @property
+    def drop(self) -> float:
+        """What is lost."""
+        return self.float_psnr - self.psnr
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a plan became INT8, and what that costs."""
+
+    method: str
+    """How ranges were chosen."""
+    pictures: str
+    """What it was calibrated and measured with."""
+    digest: str
+    """SHA-256 of the pictures and of the batches that they gave."""
+    batches: int
+    max_drop: float
+    """What was allowed, dB at any scale."""
+    drops: tuple[ScaleDrop, ...]
+    counts: dict[str, int]
+    """INT8 products of each graph."""
+    nodes: tuple[NodeDrop, ...]
+    """Every product that can be INT8, the most expensive first."""
+
+
+@dataclass(frozen=True)
 class Source:
     """The checkpoint that a plan was made from."""
 
@@ -141,6 +187,7 @@ class Manifest:
     source: Source
     versions: dict[str, str]
     proof: Proof | None = None
+    quantization: Quantization | None = None
     digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every other member."""
     format: int = FORMAT

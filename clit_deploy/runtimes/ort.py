@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import onnxruntime as ort
 
-from clit_deploy.config import RuntimeName
+from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import (
     ClitDeployError,
     GraphRunError,
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+
+_KEPT_FROM_INT8 = ["MatMulAddFusion"]
+"""Makes a Gemm of a product and its bias, for which there is no int8 kernel with a float bias."""
 
 _ONE_RELU = bytes.fromhex(
     "080812003a330a0c0a0178120179220452656c751201705a0f0a0178120a0a08080112040a020801620f0a0179"
@@ -113,9 +116,15 @@ class OrtRuntime:
         options.enable_cpu_mem_arena = not wide
         for dim, value in (dims or {}).items():
             options.add_free_dimension_override_by_name(dim, value)
-        graph = plan.read(member)
+        graph, precision = plan.read(member), plan.manifest.precision
         with _translated("load"):
-            return OrtRunner(ort.InferenceSession(graph, options, providers=self._providers))
+            session = ort.InferenceSession(
+                graph,
+                options,
+                providers=self._providers,
+                disabled_optimizers=_KEPT_FROM_INT8 if precision == Precision.INT8 else None,
+            )
+            return OrtRunner(session)
 
     def close(self) -> None:
         """Sessions go with their runners."""
