@@ -54,8 +54,8 @@ log = logging.getLogger(__name__)
 MAX_DROP = 0.05
 """dB that INT8 may cost; the advantage of CLIT over LIIF is 0.15."""
 
-SEARCH_PICTURES, SEARCH_SIDE, MEASURE_SIDE = 3, 96, 192
-"""Crops of held-out pictures: few and small ones for each product, all for the whole plan."""
+SEARCH_SIDE, MEASURE_SIDE = 72, 192
+"""Crops of held-out pictures: small ones for each product, larger ones for the whole plan."""
 
 PROOF_SLACK = 2.0
 """How many times the error that was measured here another machine may show."""
@@ -136,7 +136,7 @@ def quantise_plan(
         tell(f"finding ranges ({chosen.value})")
         recipe = find_recipe(plan, reservoirs, chosen, finish)
         tell(f"measuring what each of {len(recipe.nodes)} products costs")
-        small = Trial(plan, shared, pictures.held_out[:SEARCH_PICTURES], SEARCH_SIDE)
+        small = Trial(plan, shared, pictures.held_out, SEARCH_SIDE)
         costs = sensitivities(plan, recipe, small)
         tell(f"measuring the whole on {len(pictures.held_out)} held-out pictures")
         large = Trial(plan, shared, pictures.held_out, MEASURE_SIDE)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from clit_deploy import __version__
-from clit_deploy.cli import export, inspect, run, train, views
+from clit_deploy.cli import calibrate, export, inspect, run, train, views
 from clit_deploy.errors import ClitDeployError, OutputError
 
 app = typer.Typer(
@@ -91,9 +91,11 @@ def top(
 
 COMMANDS = (
     export.export,
+    calibrate.calibrate,
     run.run,
     inspect.info,
     inspect.verify,
+    calibrate.compare,
     views.warp,
     views.attention,
     train.train,
