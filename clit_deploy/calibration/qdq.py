@@ -14,7 +14,6 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from clit_deploy.export.passes.check import check
-from clit_deploy.export.passes.fold_constants import fold_constants
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -52,7 +51,15 @@ class Site:
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     """A graph whose weights may be stored as float16, with the float32 that it computes with."""
-    return fold_constants(model)
+    graph = gs.import_onnx(model)
+    for node in [node for node in graph.nodes if node.op == "Cast"]:
+        if isinstance(node.inputs[0], gs.Constant):
+            wide = gs.Constant(node.outputs[0].name, node.inputs[0].values.astype(np.float32))
+            for reader in list(node.outputs[0].outputs):
+                reader.inputs = [wide if x is node.outputs[0] else x for x in reader.inputs]
+    graph.cleanup(remove_unused_graph_inputs=False)
+    result: onnx.ModelProto = gs.export_onnx(graph)
+    return result
 
 
 def sites(model: onnx.ModelProto) -> list[Site]:
