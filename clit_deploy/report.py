@@ -76,7 +76,8 @@ def proof_lines(manifest: Manifest) -> list[str]:
     if manifest.proof is None:
         return ["  proof      none"]
     proof = manifest.proof
-    head = f"  proof      against PyTorch float64, {proof.runtime}, tolerance {proof.tolerance:g}"
+    truth = "the float plan" if manifest.quantization else "PyTorch float64"
+    head = f"  proof      against {truth}, {proof.runtime}, tolerance {proof.tolerance:.3g}"
     return [head, *(_case(case) for case in proof.cases)]
 
 

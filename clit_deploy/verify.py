@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy.bundle import pack_arrays
 from clit_deploy.errors import PlanError, ProofError
 from clit_deploy.images import read_image
 from clit_deploy.manifest import ProofCase, TiledCase
@@ -39,6 +40,13 @@ class ProofSample:
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """As it is kept in a plan."""
         return {"scale": np.float64(self.scale), "image": self.image, "expected": self.expected}
+
+
+def pack_samples(samples: Sequence[ProofSample]) -> bytes:
+    """Samples as the bytes of a plan's member."""
+    return pack_arrays(
+        {f"{field}{k}": value for k, s in enumerate(samples) for field, value in s.arrays().items()}
+    )
 
 
 def stored_samples(plan: Plan) -> list[ProofSample]:

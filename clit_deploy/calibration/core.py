@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.bundle import Plan
 from clit_deploy.config import Precision, RuntimeName
-from clit_deploy.errors import CalibrationError, MissingDependencyError, OutputError
+from clit_deploy.errors import CalibrationError, MissingDependencyError, OutputError, PlanError
 from clit_deploy.files import check_writable
+from clit_deploy.images import to_bytes
 from clit_deploy.manifest import NodeDrop, Proof, Quantization
 from clit_deploy.runtimes.ort import open_runtime
+from clit_deploy.upscaler import Upscaler
 from clit_deploy.verify import (
     TILED_SCALE,
+    ProofSample,
     compare,
-    stored_samples,
+    discs,
+    pack_samples,
     tiled_against_whole,
     tiling_picture,
 )
@@ -43,7 +47,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from clit_deploy.calibration.pictures import Pictures
     from clit_deploy.calibration.recipe import Finish
@@ -57,6 +61,7 @@ MAX_DROP = 0.05
 SEARCH_SIDE, MEASURE_SIDE = 72, 192
 """Crops of held-out pictures: small ones for each product, larger ones for the whole plan."""
 
+PROOF_SIZE = (24, 28)
 PROOF_SLACK = 2.0
 """How many times the error that was measured here another machine may show."""
 
@@ -155,7 +160,7 @@ def quantise_plan(
         nodes=tuple(NodeDrop(*node, drop, node in kept) for node, drop in costs.items()),
     )
     tell("proving the INT8 plan")
-    return _proved(made.replaced({}, quantization=found))
+    return _proved(made.replaced({}, quantization=found), plan)
 
 
 def _method(name: str) -> Method:
@@ -176,14 +181,29 @@ def _counts(plan: Plan, members: list[str]) -> dict[str, int]:
     return {name: len(int8_products(model)) for name, model in models.items()}
 
 
-def _proved(plan: Plan) -> Plan:
-    """The plan with errors and tiling measured anew, so that `verify` can repeat them."""
-    fields = {}
-    proof = plan.manifest.proof
-    if proof is not None:
-        runtime, cases = compare(plan, stored_samples(plan), math.inf)
-        tolerance = PROOF_SLACK * max(case.relative_error for case in cases)
-        fields["proof"] = Proof(runtime, tolerance, cases, proof.samples)
+def _proved(plan: Plan, source: Plan) -> Plan:
+    """The plan with a proof of its own: made pictures as the float plan enlarges them.
+
+    The float plan's proof has noise for pictures, far outside of what photographs calibrate.
+    """
+    if source.manifest.proof is None:
+        raise PlanError(f"{source.name} carries no proof; export the checkpoint again.")
+    name = source.manifest.proof.samples
+    samples = _samples(source, [case.scale for case in source.manifest.proof.cases])
+    runtime, cases = compare(plan, samples, math.inf)
+    tolerance = PROOF_SLACK * max(case.relative_error for case in cases)
     tiling = tiled_against_whole(plan, tiling_picture(plan), TILED_SCALE)
-    encoder = dataclasses.replace(plan.manifest.encoder, tiling=tiling)
-    return plan.replaced({}, encoder=encoder, **fields)
+    return plan.replaced(
+        {name: pack_samples(samples)},
+        encoder=dataclasses.replace(plan.manifest.encoder, tiling=tiling),
+        proof=Proof(runtime, tolerance, cases, name),
+    )
+
+
+def _samples(source: Plan, scales: Sequence[float]) -> list[ProofSample]:
+    pictures = [to_bytes(discs(*PROOF_SIZE, seed)) for seed in range(len(scales))]
+    with Upscaler(source, runtime="cpu") as up:
+        return [
+            ProofSample(scale, picture, up.upscale(picture, scale=scale, clip=False))
+            for scale, picture in zip(scales, pictures, strict=True)
+        ]

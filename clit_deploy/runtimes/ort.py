@@ -90,6 +90,16 @@ def _options(threads: int) -> ort.SessionOptions:
     return options
 
 
+def session_options(precision: str, threads: int) -> tuple[ort.SessionOptions, list[str] | None]:
+    """How sessions of a plan run, and the graph rewrites of ONNX Runtime's that would hurt."""
+    options = _options(threads)
+    if precision != Precision.INT8:
+        return options, None
+    # Processors without VNNI add products in 16 bits, which overflow unless weights are unsigned.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return options, _KEPT_FROM_INT8
+
+
 class OrtRuntime:
     """Sessions of ONNX Runtime on one device.
 
@@ -111,18 +121,19 @@ class OrtRuntime:
         self, plan: Plan, member: str, *, wide: bool, dims: Mapping[str, int] | None = None
     ) -> Runner:
         """Open a session; see `Runtime.runner`."""
-        options = _options(self._threads if wide else 1)
+        precision = plan.manifest.precision
+        options, disabled = session_options(precision, self._threads if wide else 1)
         # A wide run is rare and large: its memory goes back to the system after each run.
         options.enable_cpu_mem_arena = not wide
         for dim, value in (dims or {}).items():
             options.add_free_dimension_override_by_name(dim, value)
-        graph, precision = plan.read(member), plan.manifest.precision
+        graph = plan.read(member)
         with _translated("load"):
             session = ort.InferenceSession(
                 graph,
                 options,
                 providers=self._providers,
-                disabled_optimizers=_KEPT_FROM_INT8 if precision == Precision.INT8 else None,
+                disabled_optimizers=disabled,
             )
             return OrtRunner(session)
 

@@ -20,7 +20,7 @@ from clit_deploy.calibration.core import calibrate_plan, quantise_plan
 from clit_deploy.calibration.qdq import int8_products
 from clit_deploy.calibration.trial import Trial
 from clit_deploy.compare import shown
-from clit_deploy.errors import AccuracyError, CalibrationError, OutputError
+from clit_deploy.errors import AccuracyError, CalibrationError, ClitDeployError, OutputError
 from clit_deploy.export.passes.halve_weights import halve_weights
 from clit_deploy.manifest import ScaleDrop
 from clit_deploy.verify import verify_plan
@@ -78,11 +78,18 @@ def test_the_manifest_tells_how_and_at_what_cost(pair):
 
 
 def test_an_int8_plan_can_be_verified_and_shown(pair):
-    assert verify_plan(Plan.open(pair[1]), runtime="cpu").cases
+    plan = Plan.open(pair[1])
+    assert verify_plan(plan, runtime="cpu").cases
+    assert plan.manifest.proof.tolerance < 0.5  # against the float plan, on made pictures
+    other = Plan.open(pair[0])
+    swapped = plan.replaced({"stage0.decode.onnx": other.read("stage0.point.onnx")})
+    with pytest.raises(ClitDeployError):
+        verify_plan(swapped, runtime="cpu")
     done = cli("info", pair[1])
     assert done.returncode == 0, done.stderr
     assert "int8" in done.stdout
     assert "dB alone" in done.stdout
+    assert "against the float plan" in done.stdout
     assert "at most 60 dB may be lost" in done.stdout
 
 
