@@ -54,9 +54,8 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = gs.import_onnx(model)
     for node in [node for node in graph.nodes if node.op == "Cast"]:
         if isinstance(node.inputs[0], gs.Constant):
-            wide = gs.Constant(node.outputs[0].name, node.inputs[0].values.astype(np.float32))
-            for reader in list(node.outputs[0].outputs):
-                reader.inputs = [wide if x is node.outputs[0] else x for x in reader.inputs]
+            weight = node.outputs.pop()
+            weight.to_constant(node.inputs[0].values.astype(np.float32))
     graph.cleanup(remove_unused_graph_inputs=False)
     result: onnx.ModelProto = gs.export_onnx(graph)
     return result
