@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import platform
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnxruntime as ort
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+
+CPUINFO = Path("/proc/cpuinfo")
 
 _KEPT_FROM_INT8 = ["MatMulAddFusion"]
 """Makes a Gemm of a product and its bias, for which there is no int8 kernel with a float bias."""
@@ -95,9 +99,21 @@ def session_options(precision: str, threads: int) -> tuple[ort.SessionOptions, l
     options = _options(threads)
     if precision != Precision.INT8:
         return options, None
-    # Processors without VNNI add products in 16 bits, which overflow unless weights are unsigned.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if sums_overflow(platform.machine(), CPUINFO):
+        log.info("this processor has no VNNI: INT8 runs on slower, but exact, 16-bit products")
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options, _KEPT_FROM_INT8
+
+
+def sums_overflow(machine: str, cpuinfo: Path) -> bool:
+    """Whether a processor adds products of bytes in 16 bits, which saturate: x86 before VNNI, and
+    x86 of which nothing is known."""
+    if machine.lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        return "vnni" not in cpuinfo.read_text()
+    except OSError:
+        return True
 
 
 class OrtRuntime:

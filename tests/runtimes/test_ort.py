@@ -6,7 +6,7 @@ from clit_deploy.bundle import Plan
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import GraphRunError, RuntimeUnavailableError
 from clit_deploy.runtimes import ort as ort_module
-from clit_deploy.runtimes.ort import CPU, CUDA, open_runtime, usable_cpus
+from clit_deploy.runtimes.ort import CPU, CUDA, open_runtime, sums_overflow, usable_cpus
 
 
 def offer(monkeypatch, *providers):
@@ -77,3 +77,19 @@ def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
     runtime.runner(plan, "encoder.onnx", wide=True)
     runtime.runner(plan, "encoder.onnx", wide=False)
     assert seen == [(4, [CPU]), (1, [CPU])]
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "flags : sse2 avx2 avx512f", True),
+        ("x86_64", "flags : avx2 avx512_vnni", False),
+        ("AMD64", None, True),
+        ("aarch64", "Features : asimd", False),
+    ],
+)
+def test_bytes_are_multiplied_exactly_where_sums_would_saturate(tmp_path, machine, flags, expected):
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(flags)
+    assert sums_overflow(machine, cpuinfo) is expected
