@@ -63,6 +63,9 @@ def gather(folder: Path | None) -> Pictures:
         CalibrationError: it holds too few pictures that show anything.
     """
     if folder is None:
+        log.warning(
+            "no folder is named, so made pictures calibrate; photographs like yours do better"
+        )
         made = [to_bytes(discs(256, 256, seed)) for seed in range(MADE)]
         return _split(f"{MADE} made pictures (overlapping discs)", made)
     if not folder.is_dir():

@@ -32,8 +32,8 @@ SMALLEST_SHARE = np.float32(1e-30)
 numbers (below 1e-38) of a sharp softmax, which made decoding two to three times slower."""
 
 GROUP_BYTES = 256_000
-"""Of `V W1` of a cell that is made at once: what was fastest on a CPU, for the published size (four
-heads of eight) as for slim ones (all)."""
+"""Of `V W1` of a cell that is made at once where it is going to be int8, counted as float32: what
+was fastest on a CPU, for the published size (four heads of eight) as for slim ones (all)."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class AttentionExport(ABC):
     """Channels of the maps."""
     hidden: int
     """Width of the MLP's first layer."""
+    for_integers: bool = False
 
     def __init__(self, model: AttentionModel, channels: int, mlp: MLP) -> None:
         self.model = model
@@ -227,11 +228,12 @@ class AttentionExport(ABC):
     ) -> list[Tensor]:
         """`attention (V W1)` of some heads at a time; their sum is the first layer over the values.
 
-        All heads at once would be one product, but `V W1` of the published size is then 401 kB a
-        cell and leaves the cache; head by head, a tenth of the time goes into adding results.
+        `V W1` of one head is 49 kB a cell (published size) and fits the cache where that of all
+        heads does not: in float32 one head after the other is fastest on a CPU. As int8 it is a
+        quarter of that, and adding the heads' results would take a tenth of the time.
         """
         heads, area = self.model.head, self.k**2
-        some = heads_at_once(heads, 4 * area * self.hidden)
+        some = heads_at_once(heads, 4 * area * self.hidden) if self.for_integers else 1
         groups = heads // some
         by_head = weights.reshape(self.hidden, self.k, self.k, heads, self.depth)
         by_head = by_head.transpose(3, 2, 1, 4, 0)

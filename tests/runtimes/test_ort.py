@@ -65,7 +65,7 @@ def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
     seen = []
 
     class Session:
-        def __init__(self, graph, options, providers):
+        def __init__(self, graph, options, providers, disabled_optimizers):
             seen.append((options.intra_op_num_threads, providers))
 
         def get_inputs(self):
