@@ -8,7 +8,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -102,6 +102,13 @@ class Plan:
         with np.load(io.BytesIO(self.read(member)), allow_pickle=False) as content:
             return dict(content)
 
+    def replaced(self, members: Mapping[str, bytes], **fields: Any) -> Plan:
+        """A plan in memory with some members, and fields of its manifest, exchanged or added."""
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+        fields["digests"] = {**self.manifest.digests, **digests}
+        manifest = dataclasses.replace(self.manifest, **fields)
+        return Plan(manifest, _Overlay(members, self._members))
+
     def save(self, path: str | Path) -> Path:
         """Write the plan; the file appears under its name only when it is whole."""
         path = Path(path)
@@ -123,6 +130,17 @@ def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
+
+
+class _Overlay(dict[str, bytes]):
+    """Members over those of another plan, which are not copied."""
+
+    def __init__(self, members: Mapping[str, bytes], below: Mapping[str, bytes]) -> None:
+        super().__init__(members)
+        self._below = below
+
+    def __missing__(self, member: str) -> bytes:
+        return self._below[member]
 
 
 class _ZipMembers(dict[str, bytes]):

@@ -15,6 +15,7 @@ class Precision(str, Enum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    INT8 = "int8"
 
 
 class RuntimeName(str, Enum):

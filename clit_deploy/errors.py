@@ -65,6 +65,14 @@ class NotComparableError(ProfileError):
     """Two profiles that say nothing about each other."""
 
 
+class CalibrationError(ClitDeployError, ValueError):
+    """Pictures that one cannot calibrate with, or a plan that cannot be quantised."""
+
+
+class AccuracyError(ClitDeployError, ArithmeticError):
+    """A quantised plan loses more accuracy than was allowed."""
+
+
 class GraphRunError(ClitDeployError, RuntimeError):
     """A runtime cannot load or run a graph."""
 

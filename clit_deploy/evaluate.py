@@ -62,21 +62,41 @@ def evaluate(
         MissingFileError: no such folder, or no picture in it.
         SizeError: a scale that makes no sense, or a picture too small for it.
     """
-    paths = pictures_in(folder)
-    if not paths:
-        raise MissingFileError(f"There are no pictures in {folder}.")
-    if not scales or not all(1 <= scale <= 64 for scale in scales):
-        raise SizeError(f"The scales are {list(scales)}; give numbers from 1 to 64.")
+    paths = checked_pictures(folder, scales)
     scores: list[Score] = []
     for path in paths:
         for scale in scales:
-            scores.append(score(up, path, scale, border=border, luminance=luminance))
+            scores.append(score_picture(up, path, scale, border=border, luminance=luminance))
             if progress:
                 progress(len(scores) / len(paths) / len(scales))
     return scores
 
 
+def checked_pictures(folder: Path, scales: Sequence[float]) -> list[Path]:
+    """The pictures of a folder, if there are any and the scales make sense.
+
+    Raises:
+        MissingFileError: no such folder, or no picture in it.
+        SizeError: a scale that makes no sense.
+    """
+    paths = pictures_in(folder)
+    if not paths:
+        raise MissingFileError(f"There are no pictures in {folder}.")
+    if not scales or not all(1 <= scale <= 64 for scale in scales):
+        raise SizeError(f"The scales are {list(scales)}; give numbers from 1 to 64.")
+    return paths
+
+
 def score(
+    output: NDArray[np.floating], high: NDArray[np.uint8], scale: float
+) -> tuple[float, float]:
+    """PSNR and SSIM of a picture's luminance without a border of `scale` pixels."""
+    edge = math.ceil(scale)
+    ours, truth = (_compared(image, edge, luminance=True) for image in (output, high / 255))
+    return psnr(ours, truth), ssim(ours, truth)
+
+
+def score_picture(
     up: Upscaler, path: Path, scale: float, *, border: int | None = None, luminance: bool = True
 ) -> Score:
     """One picture at one scale; see `evaluate`."""

@@ -108,12 +108,17 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class DropCase:
-    """One picture shrunk and enlarged again, by FP32 graphs and by others; dB of luminance."""
+class ScaleDrop:
+    """Luminance PSNR of pictures shrunk and enlarged again, float plan and this one, dB."""
 
     scale: float
-    fp32_psnr: float
+    float_psnr: float
     psnr: float
+
+    @property
+    def drop(self) -> float:
+        """What is lost."""
+        return self.float_psnr - self.psnr
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class HalfProof:
     """What FP16 costs where every result is rounded, and what stays FP32."""
 
     picture: str
-    cases: tuple[DropCase, ...]
+    cases: tuple[ScaleDrop, ...]
     first: str | None
     """The first tensor that FP16 cannot hold."""
     nodes: dict[str, list[str]]
@@ -174,6 +179,38 @@ class EngineSet:
 
 
 @dataclass(frozen=True)
+class NodeDrop:
+    """What a product costs when it alone is INT8."""
+
+    graph: str
+    node: str
+    drop: float
+    """dB, estimated on small crops at the scale where it is largest."""
+    kept: bool
+    """Whether it stays float."""
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a plan became INT8, and what that costs."""
+
+    method: str
+    """How ranges were chosen."""
+    pictures: str
+    """What it was calibrated and measured with."""
+    digest: str
+    """SHA-256 of the pictures and of the batches that they gave."""
+    batches: int
+    max_drop: float
+    """What was allowed, dB at any scale."""
+    drops: tuple[ScaleDrop, ...]
+    counts: dict[str, int]
+    """INT8 products of each graph."""
+    nodes: tuple[NodeDrop, ...]
+    """Every product that can be INT8, the most expensive first."""
+
+
+@dataclass(frozen=True)
 class Source:
     """The checkpoint that a plan was made from."""
 
@@ -206,6 +243,7 @@ class Manifest:
     half: HalfProof | None = None
     """Of FP16 plans."""
     engines: tuple[EngineSet, ...] = ()
+    quantization: Quantization | None = None
     digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every other member."""
     format: int = FORMAT

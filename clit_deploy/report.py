@@ -9,16 +9,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from clit_deploy.compare import Comparison
     from clit_deploy.evaluate import Score
     from clit_deploy.manifest import (
         EncoderInfo,
         EngineSet,
         HalfProof,
         Manifest,
+        NodeDrop,
         ProofCase,
         TiledCase,
     )
     from clit_deploy.verify import Verification
+
+MOST_EXPENSIVE = 10
+"""Products that `info` lists; `info --json` has all."""
 
 
 def describe(path: Path, manifest: Manifest) -> str:
@@ -33,10 +38,46 @@ def describe(path: Path, manifest: Manifest) -> str:
         f"  encoder    {_encoder(manifest.encoder)}",
         f"  source     {manifest.source.name}  sha256 {manifest.source.sha256[:16]}",
         f"  made with  {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}",
+        *quantization_lines(manifest),
         *proof_lines(manifest),
         *(engine_line(engines) for engines in manifest.engines),
     ]
     return "\n".join(lines)
+
+
+def quantization_lines(manifest: Manifest) -> list[str]:
+    """What was quantised, what that costs, and which products cost most."""
+    found = manifest.quantization
+    if found is None:
+        return []
+    total = sum(found.counts.values())
+    drops = ", ".join(f"x{d.scale:g} {d.float_psnr:.3f} -> {d.psnr:.3f} dB" for d in found.drops)
+    counts = ", ".join(f"{count} in {graph}" for graph, count in found.counts.items())
+    kept = sum(node.kept for node in found.nodes)
+    return [
+        f"  int8       {total} of {len(found.nodes)} products ({counts}), {kept} kept float",
+        f"  calibrated {found.method}, {found.pictures}, digest {found.digest[:16]}",
+        f"  accuracy   {drops}; at most {found.max_drop:g} dB may be lost",
+        *(_node(node) for node in found.nodes[:MOST_EXPENSIVE]),
+    ]
+
+
+def _node(node: NodeDrop) -> str:
+    kept = ", kept float" if node.kept else ""
+    return f"    {node.drop:.4f} dB alone  {node.graph}  {node.node}{kept}"
+
+
+def comparison_table(rows: Sequence[Comparison]) -> list[str]:
+    """Plans side by side, as a Markdown table."""
+    return [
+        "| plan | precision | MB | scale | dB | below the first | SSIM | ms/MP | times as fast |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| {r.plan} | {r.precision} | {r.megabytes:.1f} | x{r.scale:g} | {r.psnr:.3f} "
+            f"| {r.drop:.3f} | {r.ssim:.4f} | {r.ms_per_megapixel:.0f} | {r.speedup:.2f} |"
+            for r in rows
+        ),
+    ]
 
 
 def proof_lines(manifest: Manifest) -> list[str]:
@@ -44,7 +85,8 @@ def proof_lines(manifest: Manifest) -> list[str]:
     if manifest.proof is None:
         return ["  proof      none"]
     proof = manifest.proof
-    head = f"  proof      against PyTorch float64, {proof.runtime}, tolerance {proof.tolerance:g}"
+    truth = "the float plan" if manifest.quantization else "PyTorch float64"
+    head = f"  proof      against {truth}, {proof.runtime}, tolerance {proof.tolerance:.3g}"
     return [head, *(_case(case) for case in proof.cases), *_half(manifest.half)]
 
 
@@ -53,7 +95,7 @@ def _half(half: HalfProof | None) -> list[str]:
     if half is None:
         return []
     lines = [
-        f"    x{case.scale:<5g} {half.picture}  {case.psnr:.3f} dB, as FP32 {case.fp32_psnr:.3f} dB"
+        f"    x{case.scale:<5g} {half.picture}  {case.psnr:.3f} dB, FP32 {case.float_psnr:.3f} dB"
         for case in half.cases
     ]
     if half.first:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy.bundle import pack_arrays
 from clit_deploy.config import Precision
 from clit_deploy.engines.check import allowed_error, check_engines
 from clit_deploy.errors import PlanError, ProofError
@@ -44,6 +45,13 @@ class ProofSample:
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """As it is kept in a plan."""
         return {"scale": np.float64(self.scale), "image": self.image, "expected": self.expected}
+
+
+def pack_samples(samples: Sequence[ProofSample]) -> bytes:
+    """Samples as the bytes of a plan's member."""
+    return pack_arrays(
+        {f"{field}{k}": value for k, s in enumerate(samples) for field, value in s.arrays().items()}
+    )
 
 
 def stored_samples(plan: Plan) -> list[ProofSample]:
@@ -198,10 +206,10 @@ def tiling_picture(plan: Plan, path: Path | None = None) -> NDArray[np.float32]:
     return np.pad(middle, [*more, (0, 0)], mode="symmetric")
 
 
-def discs(height: int, width: int) -> NDArray[np.float32]:
+def discs(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
     """Overlapping discs of many sizes, with some noise: edges, areas and statistics that differ
     from place to place, as in photographs (the dead leaves model)."""
-    rng = np.random.RandomState(0)
+    rng = np.random.RandomState(seed)
     y, x = np.mgrid[:height, :width]
     image = np.full((height, width, 3), 0.5)
     for radius in sorted(3 / rng.uniform(0.05, 1, 150), reverse=True):

@@ -46,6 +46,8 @@ def test_importing_is_light():
         ["evaluate"],
         ["profile"],
         ["profile-diff"],
+        ["calibrate"],
+        ["compare"],
     ],
 )
 def test_help_is_light(command):
@@ -59,6 +61,10 @@ def test_running_is_light(plans, tmp_path):
     assert_light(main, ["run", "-e", plans["clit"], image, "--scale", "5", "--json"])
     assert_light(main, ["info", plans["clit"]])
     assert_light(main, ["verify", plans["liif"]])
+    (tmp_path / "large").mkdir()
+    Image.fromarray(photo(60, 60)).save(tmp_path / "large" / "i.png")
+    pair = [plans["liif"], plans["clit-r1"]]
+    assert_light(main, ["compare", *pair, "--data", tmp_path / "large", "--scales", "1.5"])
     out = ["-o", tmp_path / "w.png", "--force"]
     assert_light(main, ["warp", image, "-e", plans["clit-learn"], "--matrix", "2,0,0,0,2,0",
                         "--size", "18x18", *out])  # fmt: skip
@@ -79,6 +85,16 @@ def test_export_without_torch_says_how_to_get_it(plans):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'clit-deploy[export]'" in done.stdout
+
+
+def test_calibrating_needs_no_torch():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import clit_deploy.calibration.core\n"
+        "assert not {'onnxscript', 'onnx_ir'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_module_reaches_upwards():
@@ -103,9 +119,11 @@ def test_no_module_reaches_upwards():
                 assert target in low | {""}, where
             if relative.parts[0] in ("runtimes", "tables"):
                 assert target in low | {"runtimes", "tables"}, where
-            if target in ("export", "models", "training"):
-                allowed = {"export", "models", "training", "cli", "__init__"}
+            if target in ("export", "models", "training", "calibration"):
+                allowed = {"export", "models", "training", "calibration", "cli", "__init__"}
                 assert relative.parts[0] in allowed, where
+            if relative.parts[0] == "calibration" and target in ("export", "models", "training"):
+                assert node.module.startswith("clit_deploy.export.passes"), where
 
 
 def test_torch_and_onnx_stay_where_they_belong():
@@ -119,7 +137,7 @@ def test_torch_and_onnx_stay_where_they_belong():
     heavy = {"torch", "onnx", "onnxscript", "onnx_graphsurgeon", "onnx_ir", "matplotlib"}
     for path in root.rglob("*.py"):
         relative = path.relative_to(root)
-        if relative.parts[0] in ("export", "models", "training"):
+        if relative.parts[0] in ("export", "models", "training", "calibration"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             names = [n.name for n in node.names] if isinstance(node, ast.Import) else []

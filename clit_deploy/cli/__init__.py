@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 
 from clit_deploy import __version__
-from clit_deploy.cli import build, doctor, export, inspect, profile, run, train, views
+from clit_deploy.cli import (
+    build,
+    calibrate,
+    doctor,
+    export,
+    inspect,
+    profile,
+    run,
+    train,
+    views,
+)
 from clit_deploy.errors import ClitDeployError, OutputError
 
 app = typer.Typer(
@@ -91,11 +101,13 @@ def top(
 
 COMMANDS = (
     export.export,
+    calibrate.calibrate,
     build.build,
     run.run,
     inspect.info,
     inspect.verify,
     doctor.doctor,
+    calibrate.compare,
     views.warp,
     views.attention,
     train.train,

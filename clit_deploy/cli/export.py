@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from clit_deploy.cli.build import CapabilityOption, WorkspaceOption, build_and_tell
-from clit_deploy.cli.options import parse_capability
+from clit_deploy.cli.options import MaxDropOption, parse_capability
 from clit_deploy.config import Precision, parse_bytes
 from clit_deploy.errors import BuildError
 from clit_deploy.files import check_writable
@@ -30,6 +30,11 @@ def export(
     ] = None,
     compute_capability: CapabilityOption = None,
     workspace: WorkspaceOption = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Photographs to calibrate INT8 with [default: made pictures]."),
+    ] = None,
+    max_drop: MaxDropOption = 0.05,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")] = False,
 ) -> None:
     """Turn a checkpoint into a plan, and prove that it computes the same."""
@@ -48,13 +53,16 @@ def export(
         output,
         precision=precision.value,
         half_weights=half_weights,
+        calibration=calibration,
+        max_drop=max_drop,
         progress=lambda step: typer.echo(f"  {step}", err=True),
     )
     from clit_deploy.bundle import Plan
-    from clit_deploy.report import proof_lines
+    from clit_deploy.report import proof_lines, quantization_lines
 
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    for line in proof_lines(Plan.open(path).manifest):
+    manifest = Plan.open(path).manifest
+    for line in (*quantization_lines(manifest), *proof_lines(manifest)):
         typer.echo(line)
     if runtime is not None:
         from clit_deploy.engines.build import Limits

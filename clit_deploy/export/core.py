@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from clit_deploy import __version__
 from clit_deploy.bundle import make_plan, pack_arrays
 from clit_deploy.config import Precision
-from clit_deploy.errors import MissingDependencyError, OutputError, UnsupportedModelError
+from clit_deploy.errors import (
+    CalibrationError,
+    MissingDependencyError,
+    OutputError,
+    UnsupportedModelError,
+)
 from clit_deploy.families import FAMILIES
 from clit_deploy.files import check_writable
 from clit_deploy.manifest import EncoderInfo, Manifest, Source
@@ -19,6 +24,7 @@ try:
     import onnx
     import torch
 
+    from clit_deploy.calibration.core import quantise_plan
     from clit_deploy.export.builder import OPSET
     from clit_deploy.export.encoder import encoder_graph
     from clit_deploy.export.fp16 import halve_plan
@@ -48,6 +54,8 @@ def export_checkpoint(
     *,
     precision: str = "fp32",
     half_weights: bool = False,
+    calibration: str | Path | None = None,
+    max_drop: float = 0.05,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Turn a published checkpoint into a plan, and prove that the plan computes the same.
@@ -55,8 +63,11 @@ def export_checkpoint(
     Args:
         checkpoint: a file with `{'model': {'name', 'args', 'sd'}, ...}`.
         plan: where to write; by default the checkpoint's name with `.plan`.
-        precision: `fp32` or `fp16`. An existing plan of that name is replaced.
+        precision: `fp32`, `fp16`, or `int8` for the fp32 plan calibrated. An existing plan of that
+            name is replaced.
         half_weights: store weights as float16, at half the size; arithmetic stays float32.
+        calibration: a folder of photographs for `int8`; None for made pictures.
+        max_drop: dB that `int8` may lose; see `calibration.core.calibrate_plan`.
         progress: is told what is being done.
 
     Returns: the plan's path.
@@ -64,6 +75,8 @@ def export_checkpoint(
     Raises:
         CheckpointError, UnsupportedModelError: the checkpoint cannot be used.
         ProofError: the graphs disagree with the model, or FP16 costs too much; nothing is written.
+        CalibrationError: the pictures are no use, or were given for another precision.
+        AccuracyError: `int8` loses more than allowed; nothing is written.
     """
     checkpoint = Path(checkpoint)
     target = Path(plan) if plan is not None else default_plan(checkpoint)
@@ -77,16 +90,23 @@ def export_checkpoint(
         ) from None
     if half_weights and kind is Precision.FP16:
         raise UnsupportedModelError("FP16 plans store FP16 weights anyway; leave out half_weights.")
+    if calibration is not None and kind is not Precision.INT8:
+        raise CalibrationError(
+            f"Pictures for calibration were given, but the precision is {kind.value}; "
+            "add --precision int8."
+        )
     check_writable(target, force=True)
     if target.exists() and checkpoint.exists() and target.samefile(checkpoint):
         raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
     tell(f"reading {checkpoint.name}")
     loaded = load_checkpoint(checkpoint)
-    made = build_plan(loaded, tell, half_weights=half_weights)
+    made = build_plan(loaded, tell, half_weights=half_weights, for_integers=kind is Precision.INT8)
     tell("proving the graphs against the PyTorch model")
     made = prove(made, loaded.model)
     if kind is Precision.FP16:
         made = halve_plan(made, tell)
+    if kind is Precision.INT8:
+        made = quantise_plan(made, calibration, max_drop=max_drop, progress=tell)
     tell(f"writing {target.name}")
     return made.save(target)
 
@@ -101,10 +121,15 @@ def build_plan(
     tell: Callable[[str], None],
     *,
     half_weights: bool = False,
+    for_integers: bool = False,
 ) -> Plan:
-    """All graphs and tables of a model, as a plan in memory without its proof."""
+    """All graphs and tables of a model, as an FP32 plan in memory without its proof.
+
+    With `for_integers` products are cut for int8, fewer and larger.
+    """
     model = source.model
     family: FamilyExport = FAMILIES[source.spec["name"]].part("export")(model)
+    family.for_integers = for_integers
     stages = tuple(family.describe(stage) for stage in range(model.stages))
     tell("exporting the encoder")
     graphs = {"encoder.onnx": encoder_graph(model.encoder)}

@@ -15,12 +15,12 @@ import clit_deploy
 from clit_deploy.bundle import make_plan
 from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import ProofError
-from clit_deploy.evaluate import low_and_high, score
+from clit_deploy.evaluate import low_and_high, score_picture
 from clit_deploy.export.passes.check import check
 from clit_deploy.export.passes.half import HANDED_ON, Keep, to_half
 from clit_deploy.export.passes.round_half import round_half
 from clit_deploy.export.ranges import largest, unfit
-from clit_deploy.manifest import DropCase, HalfProof, Proof
+from clit_deploy.manifest import HalfProof, Proof, ScaleDrop
 from clit_deploy.recording import Recording
 from clit_deploy.runtimes.ort import open_runtime
 from clit_deploy.upscaler import Upscaler
@@ -140,14 +140,14 @@ def _recorded(plan: Plan) -> dict[str, list[Feeds]]:
 
 def _measured(
     plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]
-) -> tuple[Plan, tuple[DropCase, ...]]:
+) -> tuple[Plan, tuple[ScaleDrop, ...]]:
     """The plan with every result rounded as FP16, and what it costs."""
     rounded = {name: round_half(choice.typed(name, graph)) for name, graph in graphs.items()}
     twin = _with(plan, rounded)
     after = _scores(twin)
     if not all(np.isfinite(score.psnr) for score in after):
         raise ProofError("The FP16 graphs give numbers that are not finite.")
-    cases = (DropCase(a.scale, b.psnr, a.psnr) for a, b in zip(after, before, strict=True))
+    cases = (ScaleDrop(a.scale, b.psnr, a.psnr) for a, b in zip(after, before, strict=True))
     return twin, tuple(cases)
 
 
@@ -162,12 +162,12 @@ def _worst(plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score])
 
 def _scores(plan: Plan) -> list[Score]:
     with Upscaler(plan, runtime="cpu") as up:
-        return [score(up, PICTURE, scale) for scale in SCALES]
+        return [score_picture(up, PICTURE, scale) for scale in SCALES]
 
 
-def _drop(cases: Sequence[DropCase]) -> float:
+def _drop(cases: Sequence[ScaleDrop]) -> float:
     """The largest change in dB: gaining some is chance, and as much of a difference."""
-    return max(abs(case.fp32_psnr - case.psnr) for case in cases)
+    return max(abs(case.drop) for case in cases)
 
 
 def _proof(plan: Plan, twin: Plan) -> Proof:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from clit_deploy.bundle import Plan, make_plan, pack_arrays
+from clit_deploy.bundle import Plan, make_plan
 from clit_deploy.cascade import output_size
 from clit_deploy.manifest import Proof
 from clit_deploy.verify import (
     TILED_SCALE,
     ProofSample,
     compare,
+    pack_samples,
     tiled_against_whole,
     tiling_picture,
 )
@@ -63,7 +64,5 @@ def prove(plan: Plan, model: ImplicitModel) -> Plan:
         tiled = tiled_against_whole(plan, tiling_picture(plan), TILED_SCALE)
         encoder = dataclasses.replace(encoder, tiling=tiled)
     members = {name: plan.read(name) for name in plan.manifest.digests}
-    members[SAMPLES] = pack_arrays(
-        {f"{field}{k}": value for k, s in enumerate(samples) for field, value in s.arrays().items()}
-    )
+    members[SAMPLES] = pack_samples(samples)
     return make_plan(dataclasses.replace(plan.manifest, encoder=encoder, proof=proof), members)

@@ -117,7 +117,7 @@ def test_an_fp16_plan_carries_what_it_costs(half_plan):
     manifest = half_plan.manifest
     assert manifest.precision == "fp16"
     assert [case.scale for case in manifest.half.cases] == [4.0, 12.0]
-    assert all(case.fp32_psnr - case.psnr <= 0.01 for case in manifest.half.cases)
+    assert all(case.float_psnr - case.psnr <= 0.01 for case in manifest.half.cases)
     assert manifest.half.nodes == {}
     assert all(1e-5 < case.relative_error < 0.05 for case in manifest.proof.cases)
     clit_deploy.verify.verify_plan(half_plan, runtime="cpu")

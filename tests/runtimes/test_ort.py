@@ -14,7 +14,14 @@ from clit_deploy.errors import (
     RuntimeUnavailableError,
 )
 from clit_deploy.runtimes import ort as ort_module
-from clit_deploy.runtimes.ort import CPU, CUDA, BoundRunner, open_runtime, usable_cpus
+from clit_deploy.runtimes.ort import (
+    CPU,
+    CUDA,
+    BoundRunner,
+    open_runtime,
+    sums_overflow,
+    usable_cpus,
+)
 from tests.fakes.tensorrt import numbers_at
 from tests.helpers import photo
 
@@ -81,7 +88,7 @@ def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
     seen = []
 
     class Session:
-        def __init__(self, graph, options, providers):
+        def __init__(self, graph, options, providers, disabled_optimizers):
             seen.append((options.intra_op_num_threads, providers))
 
         def get_inputs(self):
@@ -236,3 +243,19 @@ def test_cuda_without_a_way_to_the_device_still_runs_and_says_so(monkeypatch, ca
     monkeypatch.setattr(ort_module, "open_cuda", nothing)
     assert "CUDA" in open_runtime("cuda").name
     assert "travel to the host between graphs, which is slow: CUDA needs" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "flags : sse2 avx2 avx512f", True),
+        ("x86_64", "flags : avx2 avx512_vnni", False),
+        ("AMD64", None, True),
+        ("aarch64", "Features : asimd", False),
+    ],
+)
+def test_bytes_are_multiplied_exactly_where_sums_would_saturate(tmp_path, machine, flags, expected):
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(flags)
+    assert sums_overflow(machine, cpuinfo) is expected

@@ -1,0 +1,109 @@
+"""INT8 against FP32 on this machine: speed in one run, and where a decoder's time goes.
+
+    python -m benchmarks.int8 FLOAT.plan INT8.plan [--scales 2 4 12] [--side 48] [--threads 2]
+    python -m benchmarks.int8 FLOAT.plan INT8.plan --profile [--scales 4]
+
+The two plans take turns on one picture; figures are medians. `--profile` runs the first stage's
+decode graph alone, on one thread, on a chunk as the scheduler cuts it, and adds up ONNX Runtime's
+own times by operator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+import clit_deploy
+from benchmarks.common import alternate, report
+from clit_deploy.bundle import Plan
+from clit_deploy.runtimes.base import Appetite
+from clit_deploy.runtimes.ort import session_options
+from clit_deploy.stage import cells_at_once
+
+RUNS = 30
+
+
+def speed(plans: list[Path], scale: float, side: int, threads: int, runs: int) -> dict[str, Any]:
+    image = np.random.RandomState(0).rand(side, side, 3).astype(np.float32)
+    ups = [clit_deploy.load(path, runtime="cpu", threads=threads) for path in plans]
+    work = {path.name: lambda up=up: up.upscale(image, scale=scale) for path, up in
+            zip(plans, ups, strict=True)}  # fmt: skip
+    seconds = list(alternate(work, dict.fromkeys(work, runs)).values())
+    for up in ups:
+        up.close()
+    pixels = (side * scale) ** 2 / 1e6
+    return {
+        "scale": scale,
+        "threads": threads,
+        "float MP/s": pixels / seconds[0],
+        "int8 MP/s": pixels / seconds[1],
+        "times as fast": seconds[0] / seconds[1],
+    }
+
+
+def profile(path: Path, scale: float) -> list[dict[str, Any]]:
+    """Milliseconds a run of each kind of operator of the first stage's decode graph."""
+    plan = Plan.open(path)
+    info, n = plan.manifest.stages[0], round(scale)
+    cells = cells_at_once(info, n * n, Appetite())
+    options, disabled = session_options(plan.manifest.precision, threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        options.enable_profiling = True
+        options.profile_file_prefix = f"{folder}/profile"
+        session = ort.InferenceSession(
+            plan.read(info.decode),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=disabled,
+        )
+        sizes = {"rows": 1, "cols": cells, "padded_cols": cells + info.before + info.after}
+        sizes |= {"ny": n, "nx": n}
+        random = np.random.RandomState(0)
+        feeds = {
+            v.name: random.uniform(-1, 1, [sizes.get(d, d) for d in v.shape]).astype(np.float32)
+            for v in session.get_inputs()
+        }
+        for _ in range(RUNS):
+            session.run(None, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    times: collections.Counter[str] = collections.Counter()
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            times[event["args"]["op_name"]] += event["dur"]
+    whole = sum(times.values())
+    return [
+        {"plan": path.name, "operator": op, "ms": took / RUNS / 1e3, "share": took / whole}
+        for op, took in times.most_common(10)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("plans", type=Path, nargs=2)
+    parser.add_argument("--scales", type=float, nargs="*", default=[2, 4, 12])
+    parser.add_argument("--side", type=int, default=48)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    if args.profile:
+        rows = [row for path in args.plans for row in profile(path, args.scales[0])]
+        report(f"Decode, x{args.scales[0]:g}, one thread", rows, args.json)
+        return
+    rows = []
+    for scale in args.scales:
+        side = max(args.side // max(round(scale / 4), 1), 8)
+        rows += [speed(args.plans, scale, side, t, args.runs) for t in args.threads]
+    report("INT8 against FP32, medians", rows, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What calibration finds out about a plan's graphs, and how it is applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import onnx
+
+from clit_deploy.calibration.qdq import Site, quantise, sites, widened
+from clit_deploy.calibration.ranges import observe
+from clit_deploy.config import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from clit_deploy.bundle import Plan
+    from clit_deploy.calibration.ranges import Method
+    from clit_deploy.calibration.samples import Reservoir
+
+Node: TypeAlias = tuple[str, str]
+"""A product: its graph's member and its name."""
+
+Finish: TypeAlias = "Callable[[onnx.ModelProto, Mapping[str, float]], onnx.ModelProto]"
+"""The last pass over a quantised graph: what suits the runtime it is meant for."""
+
+
+@dataclass(frozen=True)
+class GraphRecipe:
+    """One graph: float32, where it can be INT8, and the magnitudes that its tensors keep."""
+
+    model: onnx.ModelProto
+    sites: tuple[Site, ...]
+    ranges: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All graphs of a plan that can be INT8, in part."""
+
+    graphs: dict[str, GraphRecipe]
+    finish: Finish
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Every product that can be INT8."""
+        return [(name, site.node) for name, graph in self.graphs.items() for site in graph.sites]
+
+    def apply(self, plan: Plan, nodes: Collection[Node]) -> Plan:
+        """The plan with these products INT8; graphs without any stay as they are stored."""
+        members = {}
+        for name, graph in self.graphs.items():
+            some = {node for member, node in nodes if member == name}
+            if some:
+                made = self.finish(quantise(graph.model, graph.ranges, some), graph.ranges)
+                members[name] = made.SerializeToString(deterministic=True)
+        return plan.replaced(members, precision=Precision.INT8.value)
+
+
+def find_recipe(
+    plan: Plan, reservoirs: Mapping[str, Reservoir], method: Method, finish: Finish
+) -> Recipe:
+    """Ranges of every graph that was recorded and has products to quantise."""
+    graphs = {}
+    tables = {stage.pairs for stage in plan.manifest.stages}
+    for name, reservoir in sorted(reservoirs.items()):
+        model = widened(onnx.load_model_from_string(plan.read(name)))
+        found = [] if name in tables else sites(model)
+        if not found:
+            continue
+        tensors = {x for site in found for x in (*site.sources, site.result)}
+        seen = observe(model, tensors, reservoir.batches())
+        ranges = {tensor: magnitudes.range(method) for tensor, magnitudes in seen.items()}
+        graphs[name] = GraphRecipe(model, tuple(found), ranges)
+    return Recipe(graphs, finish)

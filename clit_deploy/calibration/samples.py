@@ -1,0 +1,152 @@
+"""Samples for calibration: what each graph of a plan really sees while pictures are upscaled."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clit_deploy.calibration.render import render, shrink
+from clit_deploy.runtimes.base import Appetite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.bundle import Plan
+    from clit_deploy.runtimes.base import Array, Arrays, Runner, Runtime
+
+SCALES = (2.0, 3.0, 4.0, 6.0, 12.0, 30.0)
+"""Pictures take turns with these scales; every fourth gets a random one."""
+RANDOM_SCALES = (1.5, 16.0)
+
+SIDE = 256
+"""Of the crop of a picture that is used; it is shrunk and enlarged again."""
+
+MOST = 96
+"""Batches that are kept of each graph."""
+MOST_BYTES = 96_000_000
+"""Bytes that are kept of each graph."""
+
+Batch = dict[str, "NDArray[np.generic]"]
+
+
+class Reservoir:
+    """A few batches out of many, spread evenly: those whose number has the smallest hash. Of equal
+    batches one is kept, so that no two are alike."""
+
+    def __init__(self, seed: int = 0, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        self.offered = 0
+        self._seed, self._most, self._most_bytes, self._held = seed, most, most_bytes, 0
+        self._heap: list[tuple[int, str, Batch]] = []  # largest hash first
+        self._known: set[str] = set()
+
+    def offer(self, feeds: Mapping[str, NDArray[np.generic]]) -> None:
+        """Keep a copy of a batch, or let it go."""
+        text = f"{self._seed} {self.offered}".encode()
+        self.offered += 1
+        rank = -int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+        if len(self._heap) >= self._most and rank < self._heap[0][0]:
+            return
+        content = digest_of(feeds)
+        if content in self._known:
+            return
+        batch = {name: np.array(value) for name, value in feeds.items()}
+        self._known.add(content)
+        self._held += _bytes(batch)
+        heapq.heappush(self._heap, (rank, content, batch))
+        while len(self._heap) > 1 and (
+            len(self._heap) > self._most or self._held > self._most_bytes
+        ):
+            _, content, batch = heapq.heappop(self._heap)
+            self._known.discard(content)
+            self._held -= _bytes(batch)
+
+    def batches(self) -> list[Batch]:
+        """What is kept."""
+        return [batch for _, _, batch in sorted(self._heap, key=lambda kept: -kept[0])]
+
+    def digest(self) -> str:
+        """Of all that is kept."""
+        return hashlib.sha256(repr(sorted(self._known)).encode()).hexdigest()
+
+
+def digest_of(feeds: Mapping[str, NDArray[np.generic]]) -> str:
+    """Of a batch: names, shapes and numbers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(feeds):
+        value = np.ascontiguousarray(feeds[name])
+        digest.update(f"{name} {value.shape} {value.dtype}".encode())
+        digest.update(value.data)
+    return digest.hexdigest()
+
+
+def _bytes(batch: Batch) -> int:
+    return sum(value.nbytes for value in batch.values())
+
+
+def record(
+    plan: Plan,
+    runtime: Runtime,
+    pictures: Sequence[NDArray[np.uint8]],
+    seed: int = 0,
+) -> dict[str, Reservoir]:
+    """Upscale each picture once and keep some of what every graph is fed with.
+
+    Args:
+        plan: a float plan.
+        runtime: where to run.
+        pictures: high-resolution pictures, `[h, w, 3]`.
+        seed: decides the random scales, and which batches are kept.
+    """
+    recording = RecordingRuntime(runtime, seed)
+    for picture, scale in zip(pictures, scales_for(len(pictures), seed), strict=True):
+        low, _ = shrink(picture, scale, SIDE)
+        render(plan, recording, low, scale)
+    return recording.reservoirs
+
+
+def scales_for(count: int, seed: int = 0) -> list[float]:
+    """A scale for each of so many pictures."""
+    random = np.random.RandomState(seed)
+    low, high = np.log(RANDOM_SCALES)
+    drawn = np.round(np.exp(random.uniform(low, high, count)), 2)
+    fixed = iter(SCALES * count)
+    return [float(drawn[k]) if k % 4 == 3 else next(fixed) for k in range(count)]
+
+
+class RecordingRuntime:
+    """A runtime that keeps some of what every graph is fed with.
+
+    It decodes on one thread: chunks and their order are then the same on every machine.
+    """
+
+    def __init__(self, inner: Runtime, seed: int = 0) -> None:
+        self.reservoirs: dict[str, Reservoir] = {}
+        self.name = inner.name
+        self.appetite = Appetite()
+        self.arrays: Arrays = inner.arrays
+        self._inner = inner
+        self._seed = seed
+
+    def runner(self, plan: Plan, member: str, **options: Any) -> Runner:
+        """See `Runtime.runner`."""
+        reservoir = self.reservoirs.setdefault(member, Reservoir(self._seed))
+        return _Recording(self._inner.runner(plan, member, **options), reservoir)
+
+    def close(self) -> None:
+        """The inner runtime is its owner's."""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    inner: Runner
+    reservoir: Reservoir
+
+    def run(self, feeds: Mapping[str, Array]) -> Array:
+        self.reservoir.offer({name: np.asarray(value) for name, value in feeds.items()})
+        return self.inner.run(feeds)

@@ -1,0 +1,74 @@
+"""The search that buys accuracy back: which products have to stay float."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from clit_deploy.calibration.trial import worst
+from clit_deploy.errors import AccuracyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clit_deploy.bundle import Plan
+    from clit_deploy.calibration.recipe import Node, Recipe
+    from clit_deploy.calibration.trial import Trial
+    from clit_deploy.manifest import ScaleDrop
+
+log = logging.getLogger(__name__)
+
+
+def sensitivities(plan: Plan, recipe: Recipe, trial: Trial) -> dict[Node, float]:
+    """dB that each product costs when it alone is INT8, the most expensive first."""
+    found = {node: trial.estimate(recipe.apply(plan, [node])) for node in recipe.nodes}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def smallest_float_set(
+    plan: Plan, recipe: Recipe, trial: Trial, costs: dict[Node, float], max_drop: float
+) -> tuple[Plan, list[Node], list[ScaleDrop]]:
+    """The quantised plan with as few of the most expensive products in float as the budget takes.
+
+    Returns: the plan, the products in float, and what the plan loses.
+
+    Raises:
+        AccuracyError: not even half of the products can be INT8.
+    """
+    ranked = list(costs)
+
+    def attempt(count: int) -> tuple[Plan, list[Node], list[ScaleDrop]]:
+        made = recipe.apply(plan, ranked[count:])
+        drops = trial.measured(made)
+        log.info("%d in float: %s", count, [f"x{d.scale:g} {d.drop:.4f} dB" for d in drops])
+        return made, ranked[:count], drops
+
+    best = attempt(0)
+    if worst(best[2]).drop <= max_drop:
+        return best
+    too_few, enough = 0, len(ranked) // 2
+    best = attempt(enough)
+    if worst(best[2]).drop > max_drop:
+        raise AccuracyError(_refusal(best[2], ranked, costs, max_drop))
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        made = attempt(middle)
+        if worst(made[2]).drop <= max_drop:
+            best, enough = made, middle
+        else:
+            too_few = middle
+    return best
+
+
+def _refusal(
+    drops: Sequence[ScaleDrop], ranked: Sequence[Node], costs: dict[Node, float], max_drop: float
+) -> str:
+    most = worst(drops)
+    hurting = ", ".join(
+        f"{name} of {graph} ({costs[graph, name]:.3f} dB)" for graph, name in ranked[:3]
+    )
+    return (
+        f"INT8 loses {most.drop:.3f} dB at x{most.scale:g} even with half of the products in "
+        f"float; at most {max_drop:g} is allowed, and nothing was written. Most expensive are "
+        f"{hurting}. Allow more with --max-drop, or calibrate with pictures like yours."
+    )

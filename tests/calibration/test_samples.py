@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clit_deploy.bundle import Plan
+from clit_deploy.calibration.pictures import HELD_OUT, LEAST, MADE, gather
+from clit_deploy.calibration.render import shrink
+from clit_deploy.calibration.samples import (
+    SCALES,
+    Reservoir,
+    digest_of,
+    record,
+    scales_for,
+)
+from clit_deploy.config import RuntimeName
+from clit_deploy.errors import CalibrationError, MissingFileError
+from clit_deploy.runtimes.ort import open_runtime
+from tests.helpers import photo
+
+
+def batch(value: float, size: int = 4) -> dict[str, np.ndarray]:
+    return {"x": np.full(size, value, np.float32), "y": np.zeros((1, 2), np.float32)}
+
+
+def recorded(plans, name="clit", count=4, seed=0, threads=2):
+    pictures = [photo(70, 70, seed=k) for k in range(count)]
+    return record(Plan.open(plans[name]), open_runtime(RuntimeName.CPU, threads), pictures, seed)
+
+
+def test_every_graph_of_a_cascade_is_fed_and_no_two_batches_are_alike(plans):
+    """A known bug elsewhere fed one batch n times."""
+    reservoirs = recorded(plans, count=8)
+    stages = [f"stage{s}.{kind}.onnx" for s in range(3) for kind in ("project", "decode")]
+    assert set(reservoirs) == {"encoder.onnx", *stages}
+    for name, reservoir in reservoirs.items():
+        digests = [digest_of(batch) for batch in reservoir.batches()]
+        assert len(set(digests)) == len(digests) > 1, name
+    decode = reservoirs["stage0.decode.onnx"].batches()
+    assert len({round(float(b["maps"].mean()), 6) for b in decode}) > len(decode) // 2
+    sizes = {b["row_weights"].shape[1] for b in decode}
+    assert len(sizes) > 1  # the scales differ
+
+
+def test_samples_are_the_same_however_many_threads_run(plans):
+    digests = [
+        {name: r.digest() for name, r in recorded(plans, seed=seed, threads=threads).items()}
+        for seed, threads in ((0, 1), (0, 2), (1, 2))
+    ]
+    assert digests[0] == digests[1]
+    assert digests[0] != digests[2]
+
+
+def test_a_reservoir_keeps_a_bounded_spread_of_what_it_sees():
+    reservoir = Reservoir(most=10)
+    for k in range(1000):
+        reservoir.offer(batch(k))
+    kept = [int(b["x"][0]) for b in reservoir.batches()]
+    assert len(kept) == 10
+    assert min(kept) < 300 < 700 < max(kept)
+    assert reservoir.offered == 1000
+
+
+def test_a_reservoir_holds_few_bytes_and_equal_batches_once():
+    reservoir = Reservoir(most=100, most_bytes=10_000)
+    for k in range(50):
+        reservoir.offer(batch(k, size=500))
+    assert sum(b["x"].nbytes + b["y"].nbytes for b in reservoir.batches()) <= 10_000
+    same = Reservoir()
+    for _ in range(20):
+        same.offer(batch(1))
+    assert len(same.batches()) == 1
+
+
+def test_a_reservoir_keeps_copies():
+    feeds = batch(1)
+    reservoir = Reservoir()
+    reservoir.offer(feeds)
+    feeds["x"][:] = 9
+    assert (reservoir.batches()[0]["x"] == 1).all()
+
+
+def test_scales_are_the_stated_mix_and_some_random_ones():
+    found = scales_for(16)
+    fixed = [scale for k, scale in enumerate(found) if k % 4 != 3]
+    assert fixed == [*SCALES, *SCALES]
+    assert len(set(found[3::4])) == 4
+    assert found == scales_for(16)
+    assert found != scales_for(16, seed=1)
+
+
+def test_the_busiest_part_is_taken_and_sizes_fit():
+    picture = np.full((200, 300, 3), 90, np.uint8)
+    picture[100:, 200:] = np.random.RandomState(0).randint(0, 255, (100, 100, 3))
+    low, true = shrink(picture, 3.7, 96)
+    assert low.shape == (25, 25, 3)
+    assert true.shape == (92, 92, 3)
+    assert true.std() > 0.2
+
+
+def folder_of(path, pictures):
+    path.mkdir()
+    for k, picture in enumerate(pictures):
+        Image.fromarray(picture).save(path / f"{k:02}.png")
+    return path
+
+
+def test_a_folder_is_split_into_what_is_seen_and_what_is_held_out(tmp_path):
+    found = gather(folder_of(tmp_path / "a", [photo(70, 80, seed=k) for k in range(11)]))
+    assert (len(found.seen), len(found.held_out)) == (9, 2)
+    assert found.description == "11 pictures of a"
+    again = gather(tmp_path / "a")
+    assert again.digest == found.digest
+
+
+def test_few_pictures_still_leave_one_to_measure_on(tmp_path):
+    found = gather(folder_of(tmp_path / "a", [photo(70, 80, seed=k) for k in range(LEAST)]))
+    assert (len(found.seen), len(found.held_out)) == (LEAST - 1, 1)
+
+
+def test_the_default_pictures_are_made_and_always_the_same():
+    found = gather(None)
+    assert len(found.seen) + len(found.held_out) == MADE
+    assert len(found.held_out) == MADE // HELD_OUT
+    assert found.digest == gather(None).digest
+
+
+@pytest.mark.parametrize(
+    ("pictures", "words"),
+    [
+        ([], "0 usable pictures among 0"),
+        ([photo(70, 70, seed=k) for k in range(3)], "3 usable pictures among 3"),
+        ([np.zeros((80, 80, 3), np.uint8)] * 6, "0 usable pictures among 6"),
+        ([np.full((80, 80, 3), 200, np.uint8)] * 6, "not flat"),
+        ([photo(40, 90, seed=k) for k in range(6)], "64 pixels"),
+    ],
+)
+def test_pictures_that_are_no_use_are_refused(tmp_path, pictures, words):
+    with pytest.raises(CalibrationError, match=words) as caught:
+        gather(folder_of(tmp_path / "a", pictures))
+    assert isinstance(caught.value, ValueError)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(MissingFileError, match="no folder"):
+        gather(tmp_path / "none")
