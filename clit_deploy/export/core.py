@@ -97,7 +97,7 @@ def export_checkpoint(
         raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
     tell(f"reading {checkpoint.name}")
     loaded = load_checkpoint(checkpoint)
-    made = build_plan(loaded, kind, tell, half_weights=half_weights)
+    made = build_plan(loaded, Precision.FP32, tell, half_weights=half_weights)
     tell("proving the graphs against the PyTorch model")
     made = prove(made, loaded.model)
     if kind is Precision.INT8:
@@ -118,13 +118,9 @@ def build_plan(
     *,
     half_weights: bool = False,
 ) -> Plan:
-    """All graphs and tables of a model, as a float plan in memory without its proof.
-
-    `precision` is what it is going to have; graphs are cut accordingly.
-    """
+    """All graphs and tables of a model, as a plan in memory without its proof."""
     model = source.model
     family: FamilyExport = FAMILIES[source.spec["name"]].part("export")(model)
-    family.for_integers = precision is Precision.INT8
     stages = tuple(family.describe(stage) for stage in range(model.stages))
     tell("exporting the encoder")
     graphs = {"encoder.onnx": encoder_graph(model.encoder)}
@@ -152,7 +148,7 @@ def build_plan(
         decay=model.decay,
         bilinear_base=model.bilinear_base,
         tables="tables.npz",
-        precision=Precision.FP32.value,
+        precision=precision.value,
         half_weights=half_weights,
         opset=OPSET,
         source=Source(source.name, source.sha256),
