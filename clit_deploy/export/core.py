@@ -100,7 +100,7 @@ def export_checkpoint(
         raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
     tell(f"reading {checkpoint.name}")
     loaded = load_checkpoint(checkpoint)
-    made = build_plan(loaded, tell, half_weights=half_weights, for_integers=kind is Precision.INT8)
+    made = build_plan(loaded, tell, half_weights=half_weights)
     tell("proving the graphs against the PyTorch model")
     made = prove(made, loaded.model)
     if kind is Precision.FP16:
@@ -121,15 +121,10 @@ def build_plan(
     tell: Callable[[str], None],
     *,
     half_weights: bool = False,
-    for_integers: bool = False,
 ) -> Plan:
-    """All graphs and tables of a model, as an FP32 plan in memory without its proof.
-
-    With `for_integers` products are cut for int8, fewer and larger.
-    """
+    """All graphs and tables of a model, as an FP32 plan in memory without its proof."""
     model = source.model
     family: FamilyExport = FAMILIES[source.spec["name"]].part("export")(model)
-    family.for_integers = for_integers
     stages = tuple(family.describe(stage) for stage in range(model.stages))
     tell("exporting the encoder")
     graphs = {"encoder.onnx": encoder_graph(model.encoder)}
@@ -157,7 +152,7 @@ def build_plan(
         decay=model.decay,
         bilinear_base=model.bilinear_base,
         tables="tables.npz",
-        precision=Precision.FP32.value,
+        precision=precision.value,
         half_weights=half_weights,
         opset=OPSET,
         source=Source(source.name, source.sha256),

@@ -33,7 +33,6 @@ class EnsembleExport(ABC):
     hidden: int
     """Width of the MLP."""
     has_cell: bool = True
-    for_integers: bool = False
 
     @abstractmethod
     def project(self, stage: int) -> onnx.ModelProto:

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 class FamilyExport(Protocol):
     """The graph forms of one family. All graphs are float32, opset 18, with one output."""
 
-    for_integers: bool
-    """Whether products are going to be int8, for which fewer and larger ones are faster."""
-
     def describe(self, stage: int) -> StageInfo:
         """The stage's entry in the manifest."""
         ...

@@ -57,7 +57,7 @@ def test_these_products_of_clit_are_int8_and_no_others(plans):
     taps = ["widen/Conv", "taps/MatMul", "taps/MatMul_2", "taps/MatMul_3"]
     assert found["stage1.project.onnx"] == taps
     # P = V W1, attention P, the MLP; not the cell, the logits, the tables or the colours
-    heads = [f"layer0/heads{h}/{name}" for h in range(4) for name in ("MatMul", "MatMul_2")]
+    heads = [f"layer0/head{h}/{name}" for h in range(4) for name in ("MatMul", "MatMul_2")]
     assert sorted(found["stage0.decode.onnx"]) == [*heads, "layer1/MatMul"]
 
 
@@ -114,7 +114,7 @@ def test_weights_have_a_scale_for_each_channel_unless_they_have_three_axes(plans
 def test_windows_are_cut_from_integers(plans):
     """The values are quantised once a map pixel, not once a window."""
     graph = quantised(graph_of(plans, "clit", "stage0.decode.onnx"))
-    (product,) = [node for node in graph.nodes if node.name == "layer0/heads0/MatMul"]
+    (product,) = [node for node in graph.nodes if node.name == "layer0/head0/MatMul"]
     way = product.inputs[0].inputs[0]
     assert way.op == "DequantizeLinear"
     ops = []
@@ -124,7 +124,7 @@ def test_windows_are_cut_from_integers(plans):
         if way.op == "QuantizeLinear":
             break
     assert ops == ["Reshape", "Concat", "Slice", "QuantizeLinear"]
-    (attended,) = [node for node in graph.nodes if node.name == "layer0/heads0/MatMul_2"]
+    (attended,) = [node for node in graph.nodes if node.name == "layer0/head0/MatMul_2"]
     assert attended.inputs[1].inputs[0].inputs[0].inputs[0].op == "Transpose"  # of bytes
 
 

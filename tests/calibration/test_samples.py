@@ -36,7 +36,7 @@ def test_every_graph_of_a_cascade_is_fed_and_no_two_batches_are_alike(plans):
     assert set(reservoirs) == {"encoder.onnx", *stages}
     for name, reservoir in reservoirs.items():
         digests = [digest_of(batch) for batch in reservoir.batches()]
-        assert len(set(digests)) == len(digests) > 1, name
+        assert len(set(digests)) == len(digests) >= min(2, reservoir.offered), name
     decode = reservoirs["stage0.decode.onnx"].batches()
     assert len({round(float(b["maps"].mean()), 6) for b in decode}) > len(decode) // 2
     sizes = {b["row_weights"].shape[1] for b in decode}

@@ -8,12 +8,8 @@ import onnxruntime as ort
 import pytest
 
 from clit_deploy.bundle import Plan
-from clit_deploy.export.attention import heads_at_once
-from clit_deploy.export.clit import ClitExport
-from clit_deploy.export.passes import clean
 from clit_deploy.export.passes.check import FORBIDDEN
 from clit_deploy.export.waves import sine_coefficients
-from clit_deploy.models import build_model
 from tests.helpers import tiny_checkpoint, tiny_clit
 
 DECODE_OPS = {
@@ -167,39 +163,6 @@ def test_onnx_runtime_fuses_the_transpose_of_the_products(plans, tmp_path):
         and any(a.name == "transBatchB" and a.i == 1 for a in node.attribute)
     ]
     assert len(strided) == 4
-
-
-@pytest.mark.parametrize(("heads", "hidden", "expected"), [(8, 256, 4), (8, 96, 8), (6, 256, 3)])
-def test_heads_are_decoded_in_groups_that_fit_the_cache(heads, hidden, expected):
-    assert heads_at_once(heads, 4 * 49 * hidden) == expected
-    assert heads_at_once(heads, 10**9) == 1
-
-
-def test_attention_is_cut_for_integers_and_answers_the_same(plans, tmp_path):
-    """Four heads in one product, or one after the other."""
-    model = build_model(tiny_clit(stages=1)).eval()
-    family = ClitExport(model)
-    graphs_made = []
-    for family.for_integers in (False, True):
-        made = clean(family.decode(0))
-        graphs_made.append(made)
-    counts = [[n.name for n in made.graph.node if n.op_type == "MatMul" and "heads" in n.name]
-              for made in graphs_made]  # fmt: skip
-    assert [len(names) for names in counts] == [8, 2]
-    random = np.random.RandomState(0)
-    sizes = {"rows": 2, "cols": 3, "padded_cols": 9, "ny": 2, "nx": 2}
-    inputs = shapes(graphs_made[0].graph.input)
-    feeds = {
-        name: random.rand(*[sizes.get(d, d) for d in dims]).astype(np.float32)
-        for name, dims in inputs.items()
-    }
-    answers = [
-        ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"]).run(
-            None, feeds
-        )[0]
-        for made in graphs_made
-    ]
-    assert np.abs(answers[0] - answers[1]).max() < 1e-5
 
 
 def test_export_is_reproducible(plans, tmp_path):
