@@ -152,7 +152,7 @@ def build_plan(
         decay=model.decay,
         bilinear_base=model.bilinear_base,
         tables="tables.npz",
-        precision=precision.value,
+        precision=Precision.FP32.value,
         half_weights=half_weights,
         opset=OPSET,
         source=Source(source.name, source.sha256),
