@@ -16,6 +16,9 @@ class Precision(str, Enum):
     FP32 = "fp32"
     FP16 = "fp16"
     INT8 = "int8"
+    """Q/DQ in FP32 graphs, in the form that a processor is fast with."""
+    INT8_FP16 = "int8-fp16"
+    """Q/DQ in FP16 graphs, in the form that TensorRT wants."""
 
 
 class RuntimeName(str, Enum):

@@ -47,7 +47,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from clit_deploy.calibration.pictures import Pictures
     from clit_deploy.calibration.recipe import Finish
@@ -104,6 +104,11 @@ def calibrate_plan(
         Plan.open(plan), images, max_drop=max_drop, method=method, seed=seed, progress=progress
     )
     return made.save(target)
+
+
+def as_it_is(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelProto:  # noqa: ARG001
+    """The last pass for TensorRT: none, for Q/DQ has its form already."""
+    return model
 
 
 def quantise_plan(

@@ -72,7 +72,8 @@ def choose_runtime(
             level = logging.WARNING if built else logging.INFO
             log.log(level, "ONNX Runtime is used, not %s: %s", flavour.value, error)
     runtime = open_runtime(name, threads)
-    if plan.manifest.precision == Precision.FP16.value and isinstance(runtime.arrays, HostArrays):
+    halved = plan.manifest.precision in (Precision.FP16.value, Precision.INT8_FP16.value)
+    if halved and isinstance(runtime.arrays, HostArrays):
         log.warning("an FP16 plan is slower than an FP32 plan on a processor, which widens it")
     return plan, runtime
 

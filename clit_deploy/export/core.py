@@ -24,7 +24,7 @@ try:
     import onnx
     import torch
 
-    from clit_deploy.calibration.core import quantise_plan
+    from clit_deploy.calibration.core import as_it_is, quantise_plan
     from clit_deploy.export.builder import OPSET
     from clit_deploy.export.encoder import encoder_graph
     from clit_deploy.export.fp16 import halve_plan
@@ -63,8 +63,8 @@ def export_checkpoint(
     Args:
         checkpoint: a file with `{'model': {'name', 'args', 'sd'}, ...}`.
         plan: where to write; by default the checkpoint's name with `.plan`.
-        precision: `fp32`, `fp16`, or `int8` for the fp32 plan calibrated. An existing plan of that
-            name is replaced.
+        precision: `fp32`; `fp16`; `int8`, the fp32 plan calibrated, for processors; `int8-fp16`,
+            for TensorRT. An existing plan of that name is replaced.
         half_weights: store weights as float16, at half the size; arithmetic stays float32.
         calibration: a folder of photographs for `int8`; None for made pictures.
         max_drop: dB that `int8` may lose; see `calibration.core.calibrate_plan`.
@@ -88,9 +88,9 @@ def export_checkpoint(
         raise UnsupportedModelError(
             f"Unknown precision {precision!r}; there are {known}."
         ) from None
-    if half_weights and kind is Precision.FP16:
+    if half_weights and kind in (Precision.FP16, Precision.INT8_FP16):
         raise UnsupportedModelError("FP16 plans store FP16 weights anyway; leave out half_weights.")
-    if calibration is not None and kind is not Precision.INT8:
+    if calibration is not None and kind not in (Precision.INT8, Precision.INT8_FP16):
         raise CalibrationError(
             f"Pictures for calibration were given, but the precision is {kind.value}; "
             "add --precision int8."
@@ -103,10 +103,12 @@ def export_checkpoint(
     made = build_plan(loaded, tell, half_weights=half_weights)
     tell("proving the graphs against the PyTorch model")
     made = prove(made, loaded.model)
-    if kind is Precision.FP16:
-        made = halve_plan(made, tell)
     if kind is Precision.INT8:
         made = quantise_plan(made, calibration, max_drop=max_drop, progress=tell)
+    if kind is Precision.INT8_FP16:
+        made = quantise_plan(made, calibration, max_drop=max_drop, finish=as_it_is, progress=tell)
+    if kind in (Precision.FP16, Precision.INT8_FP16):
+        made = halve_plan(made, tell)
     tell(f"writing {target.name}")
     return made.save(target)
 

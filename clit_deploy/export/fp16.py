@@ -74,7 +74,7 @@ class _Choice:
 
 
 def halve_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
-    """The FP16 form of a proved FP32 plan.
+    """The FP16 form of a proved plan: of FP32 graphs, or of what Q/DQ leaves of them.
 
     Its proof holds the figures of graphs that round every result, as hardware does at worst.
 
@@ -94,11 +94,13 @@ def halve_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
         twin, cases = _measured(plan, graphs, choice, before)
     if _drop(cases) > MOST_DROP:
         raise ProofError(f"FP16 costs {_drop(cases):.3f} dB; {MOST_DROP} dB are allowed.")
+    quantised = plan.manifest.quantization is not None
+    precision = Precision.INT8_FP16 if quantised else Precision.FP16
     kept = {name: sorted(nodes) for name, nodes in choice.nodes.items() if nodes}
     half = HalfProof(PICTURE.name, cases, first, kept, sorted(choice.whole))
     made = _with(plan, {name: choice.typed(name, graph) for name, graph in graphs.items()})
     manifest = dataclasses.replace(
-        plan.manifest, precision=Precision.FP16.value, half=half, proof=_proof(plan, twin)
+        plan.manifest, precision=precision.value, half=half, proof=_proof(plan, twin)
     )
     return make_plan(manifest, {name: made.read(name) for name in made.manifest.digests})
 
@@ -166,8 +168,7 @@ def _scores(plan: Plan) -> list[Score]:
 
 
 def _drop(cases: Sequence[ScaleDrop]) -> float:
-    """The largest change in dB: gaining some is chance, and as much of a difference."""
-    return max(abs(case.drop) for case in cases)
+    return max(case.drop for case in cases)
 
 
 def _proof(plan: Plan, twin: Plan) -> Proof:

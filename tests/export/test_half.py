@@ -159,6 +159,8 @@ def test_numbers_that_fp16_cannot_hold_stay_fp32(tmp_path, caplog):
 
 def test_a_loss_beyond_the_limit_keeps_whole_graphs_fp32_and_then_refuses(tmp_path, monkeypatch):
     checkpoint = tiny_checkpoint(tmp_path, tiny_liif())
+    # Whether a model with random weights gains or loses is chance.
+    monkeypatch.setattr(fp16, "_drop", lambda cases: max(abs(case.drop) for case in cases))
     monkeypatch.setattr(fp16, "MOST_DROP", 1e-12)
     plan = Plan.open(clit_deploy.export_checkpoint(checkpoint, precision="fp16"))
     assert "encoder.onnx" in plan.manifest.half.graphs

@@ -22,6 +22,10 @@ MOVERS = frozenset(
 INSENSITIVE = frozenset({"Cast", "Constant", "ConstantOfShape", "Shape", "Size"})
 """Operators that take any type and state their own."""
 
+QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+QUANTISED_OPSET, QUANTISED_IR = 19, 9
+"""The first ones in which these operators take FP16 and FP16 scales."""
+
 HANDED_ON = frozenset({"features", "maps"})
 """Inputs and outputs that one graph hands to the next: they are FP16 too, half the traffic.
 What meets the host (pictures, tables, cells, colours) stays FP32."""
@@ -85,6 +89,11 @@ class _Typing:
             self._place(node)
         for name, kind in wanted.items():
             self._finish(name, kind)
+        if any(node.op_type in QUANTISING for node in self.made):
+            self.model.ir_version, self.model.opset_import[0].version = (
+                QUANTISED_IR,
+                QUANTISED_OPSET,
+            )
         del self.graph.node[:]
         self.graph.node.extend(self.made)
         del self.graph.value_info[:]
