@@ -35,7 +35,7 @@ try:
     from clit_deploy.calibration.pictures import gather
     from clit_deploy.calibration.qdq import int8_products
     from clit_deploy.calibration.ranges import Method
-    from clit_deploy.calibration.recipe import find_recipe
+    from clit_deploy.calibration.recipe import THINNEST, find_recipe
     from clit_deploy.calibration.render import CachingRuntime
     from clit_deploy.calibration.samples import record
     from clit_deploy.calibration.search import sensitivities, smallest_float_set
@@ -119,6 +119,7 @@ def quantise_plan(
     method: str = "minmax",
     seed: int = 0,
     finish: Finish = cpu_form,
+    thinnest: int = THINNEST,
     progress: Callable[[str], None] | None = None,
 ) -> Plan:
     """The same in memory; see `calibrate_plan`.
@@ -127,6 +128,7 @@ def quantise_plan(
         finish: the last pass over each graph that holds INT8 products, given the graph and its
             ranges. What `quantise` makes has the form that TensorRT wants; the default rewrites
             it for ONNX Runtime's CPU kernels. Accuracy is measured on what it returns.
+        thinnest: products that add up fewer numbers for a result stay float.
     """
     if plan.manifest.precision != Precision.FP32:
         raise CalibrationError(
@@ -144,7 +146,7 @@ def quantise_plan(
         tell(f"sampling {len(pictures.seen)} of {pictures.description}")
         reservoirs = record(plan, runtime, pictures.seen, seed)
         tell(f"finding ranges ({chosen.value})")
-        recipe = find_recipe(plan, reservoirs, chosen, finish)
+        recipe = find_recipe(plan, reservoirs, chosen, finish, thinnest)
         tell(f"measuring what each of {len(recipe.nodes)} products costs")
         small = Trial(plan, shared, pictures.held_out, SEARCH_SIDE)
         costs = sensitivities(plan, recipe, small)

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from clit_deploy.export.passes.check import check
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     import onnx
     from numpy.typing import NDArray
@@ -47,6 +47,8 @@ class Site:
     """The tensors that are quantised for it; what is between them and the product moves bytes."""
     result: str
     """What it makes."""
+    depth: int | None
+    """Numbers that are multiplied and added up for each of its results, where a weight tells."""
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -64,10 +66,22 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
 def sites(model: onnx.ModelProto) -> list[Site]:
     """The products of a (widened) graph that can be INT8, in the graph's order."""
     return [
-        Site(node.name, tuple(_Route(x).source.name for _, x in _activations(node)), _result(node))
+        Site(
+            node.name,
+            tuple(_Route(x).source.name for _, x in _activations(node)),
+            str(node.outputs[0].name),
+            _depth(node),
+        )
         for node in gs.import_onnx(model).nodes
         if _quantisable(node)
     ]
+
+
+def worthwhile(found: Sequence[Site], thinnest: int) -> list[Site]:
+    """The sites without products of fewer than `thinnest` numbers, and without those that read
+    what such a product makes: it would be quantised for them alone."""
+    thin = {site.result for site in found if site.depth is not None and site.depth < thinnest}
+    return [site for site in found if site.result not in thin and not thin & set(site.sources)]
 
 
 def quantise(
@@ -122,8 +136,11 @@ def _activations(node: gs.Node) -> list[tuple[int, gs.Variable]]:
     return [(k, x) for k, x in enumerate(node.inputs[:2]) if isinstance(x, gs.Variable)]
 
 
-def _result(node: gs.Node) -> str:
-    return str(node.outputs[0].name)
+def _depth(node: gs.Node) -> int | None:
+    weight = node.inputs[1]
+    if not isinstance(weight, gs.Constant):
+        return None
+    return int(np.prod(weight.shape[1:])) if node.op == "Conv" else int(_widths(node)[0])
 
 
 class _Route:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import onnx
 
-from clit_deploy.calibration.qdq import Site, quantise, sites, widened
+from clit_deploy.calibration.qdq import Site, quantise, sites, widened, worthwhile
 from clit_deploy.calibration.ranges import observe
 from clit_deploy.config import Precision
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 Node: TypeAlias = tuple[str, str]
 """A product: its graph's member and its name."""
+
+THINNEST = 16
+"""Numbers of the thinnest product that gains: integer kernels take 32 or 64 at a time. The heads of
+a slim CLIT have 8, and made its decoder a fifth slower."""
 
 Finish: TypeAlias = "Callable[[onnx.ModelProto, Mapping[str, float]], onnx.ModelProto]"
 """The last pass over a quantised graph: what suits the runtime it is meant for."""
@@ -58,14 +62,18 @@ class Recipe:
 
 
 def find_recipe(
-    plan: Plan, reservoirs: Mapping[str, Reservoir], method: Method, finish: Finish
+    plan: Plan,
+    reservoirs: Mapping[str, Reservoir],
+    method: Method,
+    finish: Finish,
+    thinnest: int = THINNEST,
 ) -> Recipe:
     """Ranges of every graph that was recorded and has products to quantise."""
     graphs = {}
     tables = {stage.pairs for stage in plan.manifest.stages}
     for name, reservoir in sorted(reservoirs.items()):
         model = widened(onnx.load_model_from_string(plan.read(name)))
-        found = [] if name in tables else sites(model)
+        found = [] if name in tables else worthwhile(sites(model), thinnest)
         if not found:
             continue
         tensors = {x for site in found for x in (*site.sources, site.result)}

@@ -17,6 +17,7 @@ from clit_deploy.calibration.qdq import (
     sites,
     weight_steps,
     widened,
+    worthwhile,
 )
 from clit_deploy.export.passes.halve_weights import halve_weights
 
@@ -143,6 +144,16 @@ def test_half_stored_weights_are_quantised_as_well(plans):
     assert not [node for node in after.nodes if node.op == "Cast"]
     count = {node.name for node in before.nodes}
     assert count == {node.name for node in after.nodes}
+
+
+def test_thin_products_and_what_reads_them_can_be_left_out(plans):
+    """Heads of four channels: neither P = V W1 nor attention P."""
+    found = sites(widened(graph_of(plans, "clit", "stage0.decode.onnx")))
+    assert {site.depth for site in found} == {4, None, 24}
+    assert [site.node for site in worthwhile(found, 16)] == ["layer1/MatMul"]
+    assert worthwhile(found, 4) == found
+    encoder = sites(widened(graph_of(plans, "clit", "encoder.onnx")))
+    assert {site.depth for site in encoder} == {8 * 9}
 
 
 def test_steps_of_weights():
