@@ -87,6 +87,16 @@ def test_export_without_torch_says_how_to_get_it(plans):
     assert "pip install 'clit-deploy[export]'" in done.stdout
 
 
+def test_calibrating_without_onnx_says_how_to_get_it():
+    code = (
+        "import sys; sys.modules['onnx'] = None\n"
+        "try: import clit_deploy.calibration.core\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'clit-deploy[calibrate]'" in done.stdout
+
+
 def test_calibrating_needs_no_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"

@@ -43,7 +43,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"Calibration needs {error.name}, which is not installed; "
-        "install it with pip install 'clit-deploy[export]'."
+        "install it with pip install 'clit-deploy[calibrate]'."
     ) from error
 
 if TYPE_CHECKING:

@@ -159,6 +159,7 @@ def test_an_interrupted_calibration_leaves_nothing(plans, tmp_path):
         [*map(str, command), "-o", str(tmp_path / "x.plan")],
         cwd=ROOT, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    assert "made pictures" in started.stderr.readline()  # as no folder is named
     assert "sampling" in started.stderr.readline()
     time.sleep(0.2)
     started.send_signal(signal.SIGINT)
