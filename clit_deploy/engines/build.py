@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.budget import TILES
 from clit_deploy.bundle import make_plan
+from clit_deploy.config import Precision
 from clit_deploy.engines.boxes import boxes
 from clit_deploy.errors import BuildError, SizeError
 from clit_deploy.manifest import Engine, EngineSet
@@ -70,6 +71,11 @@ def build_engines(
         SizeError: a tile or chunk that makes no sense.
     """
     tell = progress or (lambda step: log.info("%s", step))
+    if plan.manifest.precision == Precision.INT8.value:
+        raise BuildError(
+            f"{plan.name} holds INT8 in the form for processors, which TensorRT refuses; export "
+            "the checkpoint with --precision int8-fp16."
+        )
     appetite = appetite_for(plan, limits or Limits())
     named = sorted(set(options.capabilities), key=lambda text: (len(text), text))
     options = dataclasses.replace(options, capabilities=tuple(named))  # one set has one name

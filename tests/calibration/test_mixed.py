@@ -74,3 +74,15 @@ def test_tensorrt_rtx_builds_it_with_both_types(mixed, name):
             assert kinds.count("half") > 2, engine.graph
             operands = operand_types(made.read(engine.member)).values()
             assert ("int8", "int8") in operands, engine.graph
+
+
+def test_int8_for_processors_is_not_built(plans, mixed):
+    from clit_deploy.engines.build import build_engines
+    from clit_deploy.errors import BuildError
+    from clit_deploy.runtimes.build import BuildOptions
+    from tests.fakes.machine import Machine
+
+    machine = Machine.make()
+    plan = Plan.open(plans["liif"]).replaced({}, precision="int8")
+    with pytest.raises(BuildError, match="precision int8-fp16"):
+        build_engines(plan, machine.trt, BuildOptions(), gpu=machine.cuda.gpu)
