@@ -71,31 +71,11 @@ def build_engines(
         SizeError: a tile or chunk that makes no sense.
     """
     tell = progress or (lambda step: log.info("%s", step))
-    if plan.manifest.precision == Precision.INT8.value:
-        raise BuildError(
-            f"{plan.name} holds INT8 in the form for processors, which TensorRT refuses; export "
-            "the checkpoint with --precision int8-fp16."
-        )
     appetite = appetite_for(plan, limits or Limits())
     named = sorted(set(options.capabilities), key=lambda text: (len(text), text))
     options = dataclasses.replace(options, capabilities=tuple(named))  # one set has one name
-    targets = options.capabilities or ((gpu.capability,) if gpu and not trt.is_rtx else ())
-    if not trt.is_rtx and gpu is None:
-        raise BuildError("TensorRT builds on the GPU that is going to run, and there is none here.")
-    made = EngineSet(
-        flavour=trt.flavour.value,
-        version=trt.version,
-        targets=targets,
-        gpu=None if gpu is None or trt.is_rtx else gpu.name,
-        driver=gpu.driver if gpu else None,
-        l4t=board.l4t if (board := jetson()) else None,
-        tile=appetite.tile or 0,
-        block=appetite.block or 0,
-        times=appetite.times,
-        sides=appetite.sides,
-        workspace=options.workspace,
-        engines=(),
-    )
+    _check(plan, trt, gpu)
+    made = _described(trt, options, appetite, gpu)
     builder, engines, members = EngineBuilder(trt), [], {}
     for member, some in boxes(plan, appetite).items():
         tell(f"building {member} with {trt.title}")
@@ -113,6 +93,38 @@ def build_engines(
         engines.append(Engine(member, name, digest, listed))
     made = dataclasses.replace(made, engines=tuple(engines))
     return with_engines(plan, made, members), options.timing_cache
+
+
+def _check(plan: Plan, trt: TensorRT, gpu: Gpu | None) -> None:
+    if plan.manifest.precision == Precision.INT8.value:
+        raise BuildError(
+            f"{plan.name} holds INT8 in the form for processors, which TensorRT refuses; export "
+            "the checkpoint with --precision int8-fp16."
+        )
+    if not trt.is_rtx and gpu is None:
+        raise BuildError("TensorRT builds on the GPU that is going to run, and there is none here.")
+
+
+def _described(
+    trt: TensorRT, options: BuildOptions, appetite: Appetite, gpu: Gpu | None
+) -> EngineSet:
+    """What engines are going to depend on; they themselves are still missing."""
+    board = jetson()
+    own = (gpu.capability,) if gpu and not trt.is_rtx else ()
+    return EngineSet(
+        flavour=trt.flavour.value,
+        version=trt.version,
+        targets=options.capabilities or own,
+        gpu=None if gpu is None or trt.is_rtx else gpu.name,
+        driver=gpu.driver if gpu else None,
+        l4t=board.l4t if board else None,
+        tile=appetite.tile or 0,
+        block=appetite.block or 0,
+        times=appetite.times,
+        sides=appetite.sides,
+        workspace=options.workspace,
+        engines=(),
+    )
 
 
 def appetite_for(plan: Plan, limits: Limits) -> Appetite:

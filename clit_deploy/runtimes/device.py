@@ -7,12 +7,10 @@ so memory that Python lets go can be used again at once by what is enqueued late
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import math
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +18,7 @@ import numpy as np
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import DeviceError, DeviceMemoryError, EngineError
 from clit_deploy.runtimes.cuda import Pitched
+from clit_deploy.runtimes.staging import Staging, rounded
 from clit_deploy.runtimes.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.cuda import Cuda
 
 log = logging.getLogger(__name__)
-
-PIECES = 16
-"""Pinned pieces of one size, before a copy waits for an earlier one."""
-SMALLEST = 512
-"""Bytes of the smallest piece; larger ones are rounded up to a quarter of a power of two."""
 
 
 class Block:
@@ -64,7 +58,7 @@ class Pool:
         Raises:
             DeviceMemoryError: the device has no room, not even after what is unused went back.
         """
-        size = _rounded(size)
+        size = rounded(size)
         with self._lock:
             if self._free[size]:
                 return Block(self, self._free[size].pop(), size)
@@ -168,7 +162,7 @@ class DeviceArrays:
         self.recorder = threading.Lock()
         """Held by the thread that records: a stream takes one recording at a time."""
         self._lock = threading.RLock()
-        self._pinned = _Staging(cuda)
+        self._pinned = Staging(cuda)
         self._scratch: Block | None = None
         self._closed = False
 
@@ -268,48 +262,6 @@ class DeviceArrays:
                 log.warning("%s", error)
 
 
-class _Staging:
-    """Pinned memory that copies go through; a piece is used again when its copy is done."""
-
-    def __init__(self, cuda: Cuda) -> None:
-        self._cuda = cuda
-        self._free: defaultdict[int, list[tuple[int, Any]]] = defaultdict(list)
-        self._made: Counter[int] = Counter()
-        self._lock = threading.Lock()
-
-    @contextlib.contextmanager
-    def room(self, size: int, stream: Any) -> Any:
-        """Pinned bytes for a copy that is enqueued on `stream` inside the `with` statement."""
-        rounded = _rounded(size)
-        pointer, event = self._take(rounded)
-        try:
-            yield pointer, np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(pointer))
-            self._cuda.record(event, stream)
-        finally:
-            with self._lock:
-                self._free[rounded].append((pointer, event))
-
-    def _take(self, size: int) -> tuple[int, Any]:
-        """The oldest piece, if its copy is done; otherwise a new one, while there are few."""
-        with self._lock:
-            free = self._free[size]
-            done = bool(free) and self._cuda.done(free[0][1])
-            if not free or (not done and self._made[size] < PIECES):
-                self._made[size] += 1
-                return self._cuda.host_malloc(size), self._cuda.event()
-            pointer, event = free.pop(0)
-        self._cuda.wait_here(event)
-        return pointer, event
-
-    def close(self) -> None:
-        with self._lock:
-            for pieces in self._free.values():
-                for pointer, event in pieces:
-                    self._cuda.host_free(pointer)
-                    self._cuda.destroy_event(event)
-            self._free.clear()
-
-
 def dense(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Strides in bytes of numbers that follow one another."""
     strides, step = [], itemsize
@@ -317,13 +269,6 @@ def dense(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
         strides.append(step)
         step *= length
     return tuple(reversed(strides))
-
-
-def _rounded(size: int) -> int:
-    """Sizes in steps of a quarter of a power of two, so that nearly equal ones share pieces."""
-    size = max(size, SMALLEST)
-    step = max(1 << (size.bit_length() - 3), SMALLEST)
-    return -(-size // step) * step
 
 
 def _boxed(

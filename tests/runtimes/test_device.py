@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clit_deploy.errors import DeviceMemoryError
-from clit_deploy.runtimes import device as device_module
+from clit_deploy.runtimes import staging
 from clit_deploy.runtimes.device import DeviceArrays, Pool, dense
 from tests.fakes.machine import Machine
 
@@ -230,7 +230,7 @@ def two_uploads(arrays):
 
 
 def test_pinned_memory_is_not_used_again_before_its_copy_is_done(arrays, api, monkeypatch):
-    monkeypatch.setattr(device_module, "PIECES", 1)
+    monkeypatch.setattr(staging, "PIECES", 1)
     first, second = two_uploads(arrays)
     assert np.array_equal(first, numbers(50))
     assert np.array_equal(second, -numbers(50))
@@ -239,7 +239,7 @@ def test_pinned_memory_is_not_used_again_before_its_copy_is_done(arrays, api, mo
 
 def test_without_that_wait_the_first_upload_would_be_lost(machine, monkeypatch):
     """The fake device is late enough to notice: the proof of the test above."""
-    monkeypatch.setattr(device_module, "PIECES", 1)
+    monkeypatch.setattr(staging, "PIECES", 1)
     arrays, waited = DeviceArrays(machine.cuda), machine.cuda.wait_here
     monkeypatch.setattr(machine.cuda, "wait_here", lambda event: None)
     first = arrays.upload(numbers(50), FLOAT)
