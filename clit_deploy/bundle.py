@@ -93,10 +93,6 @@ class Plan:
             )
         return content
 
-    def described(self, manifest: Manifest) -> Plan:
-        """The same members under another manifest."""
-        return Plan(manifest, self._members, self.path)
-
     def arrays(self, member: str) -> dict[str, NDArray[np.float64]]:
         """The arrays of an `.npz` member."""
         with np.load(io.BytesIO(self.read(member)), allow_pickle=False) as content:

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,6 @@ from clit_deploy.png import PngWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,10 @@ BEST_COMPRESSION = 1032
 NO_ALPHA = {".jpg", ".jpeg", ".bmp"}
 _TIFF_BITS = 258
 _SIXTEEN_BIT_COLOUR = {(16, 2), (16, 6), (16, 4)}
+
+
+PHOTOGRAPH = Path(__file__).parent / "default" / "grapes.png"
+"""A photograph of 128x128 pixels that ships with the package, to measure plans with."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from clit_deploy.budget import layouts
 from clit_deploy.cascade import output_size
 from clit_deploy.coordinates import queries_of
 from clit_deploy.errors import EngineError
-from clit_deploy.images import read_image
+from clit_deploy.images import PHOTOGRAPH, read_image
 from clit_deploy.query import PointScheduler
 from clit_deploy.runtimes.ort import open_runtime
 from clit_deploy.scheduler import Job, Scheduler
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from clit_deploy.scheduler import Layout
 
 log = logging.getLogger(__name__)
-
-PICTURE = Path(__file__).parents[1] / "default" / "grapes.png"
-"""A photograph of 128x128 pixels."""
 
 LARGEST_TILE = 192
 """Of the tile that is compared: a reference of more takes a processor minutes."""
@@ -81,7 +77,7 @@ def allowed_error(plan: Plan) -> float:
 def _answers(plan: Plan, runtime: Runtime, tile: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """What is compared, with a name for people."""
     scheduler = Scheduler(plan, runtime)
-    photo = read_image(PICTURE).rgb
+    photo = read_image(PHOTOGRAPH).rgb
     stages = len(plan.manifest.stages)
     try:
         yield "a tile's features", _features(scheduler, photo, tile)

@@ -89,7 +89,7 @@ def compared(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
         return plan
     error = _error(plan, trt, engines, cuda)
     known = (*others, dataclasses.replace(engines, relative_error=error))
-    return plan.described(dataclasses.replace(plan.manifest, engines=known))
+    return plan.replaced({}, engines=known)
 
 
 def trusted(plan: Plan, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> Runtime:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
-import clit_deploy
-from clit_deploy.bundle import make_plan
 from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import ProofError
 from clit_deploy.evaluate import low_and_high, score_picture
@@ -20,6 +17,7 @@ from clit_deploy.export.passes.check import check
 from clit_deploy.export.passes.half import HANDED_ON, Keep, to_half
 from clit_deploy.export.passes.round_half import round_half
 from clit_deploy.export.ranges import largest, unfit
+from clit_deploy.images import PHOTOGRAPH
 from clit_deploy.manifest import HalfProof, Proof, ScaleDrop
 from clit_deploy.recording import Recording
 from clit_deploy.runtimes.ort import open_runtime
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PICTURE = Path(clit_deploy.__file__).parent / "default" / "grapes.png"
 SCALES = (4.0, 12.0)
 MOST_DROP = 0.01
 """dB that FP16 may cost on the picture, at any of the scales."""
@@ -97,12 +94,11 @@ def halve_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
     quantised = plan.manifest.quantization is not None
     precision = Precision.INT8_FP16 if quantised else Precision.FP16
     kept = {name: sorted(nodes) for name, nodes in choice.nodes.items() if nodes}
-    half = HalfProof(PICTURE.name, cases, first, kept, sorted(choice.whole))
-    made = _with(plan, {name: choice.typed(name, graph) for name, graph in graphs.items()})
-    manifest = dataclasses.replace(
-        plan.manifest, precision=precision.value, half=half, proof=_proof(plan, twin)
+    half = HalfProof(PHOTOGRAPH.name, cases, first, kept, sorted(choice.whole))
+    typed = {name: choice.typed(name, graph) for name, graph in graphs.items()}
+    return plan.replaced(
+        _stored(typed), precision=precision.value, half=half, proof=_proof(plan, twin)
     )
-    return make_plan(manifest, {name: made.read(name) for name in made.manifest.digests})
 
 
 def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
@@ -124,7 +120,7 @@ def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
 
 def _recorded(plan: Plan) -> dict[str, list[Feeds]]:
     """Inputs of every graph: the picture at every scale, and the proof's images for all stages."""
-    images = [(low_and_high(PICTURE, scale)[0], scale) for scale in SCALES]
+    images = [(low_and_high(PHOTOGRAPH, scale)[0], scale) for scale in SCALES]
     images += [(sample.image, sample.scale) for sample in stored_samples(plan)]
     places = np.random.RandomState(0).uniform(-1, 1, (64, 2))
     seen: dict[str, list[Feeds]] = {}
@@ -145,7 +141,7 @@ def _measured(
 ) -> tuple[Plan, tuple[ScaleDrop, ...]]:
     """The plan with every result rounded as FP16, and what it costs."""
     rounded = {name: round_half(choice.typed(name, graph)) for name, graph in graphs.items()}
-    twin = _with(plan, rounded)
+    twin = plan.replaced(_stored(rounded))
     after = _scores(twin)
     if not all(np.isfinite(score.psnr) for score in after):
         raise ProofError("The FP16 graphs give numbers that are not finite.")
@@ -164,7 +160,7 @@ def _worst(plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score])
 
 def _scores(plan: Plan) -> list[Score]:
     with Upscaler(plan, runtime="cpu") as up:
-        return [score_picture(up, PICTURE, scale) for scale in SCALES]
+        return [score_picture(up, PHOTOGRAPH, scale) for scale in SCALES]
 
 
 def _drop(cases: Sequence[ScaleDrop]) -> float:
@@ -187,8 +183,5 @@ def _model(plan: Plan, member: str) -> onnx.ModelProto:
     return onnx.load_model_from_string(plan.read(member))
 
 
-def _with(plan: Plan, graphs: Graphs) -> Plan:
-    """The plan with some of its graphs replaced."""
-    members = {name: plan.read(name) for name in plan.manifest.digests}
-    new = {name: graph.SerializeToString(deterministic=True) for name, graph in graphs.items()}
-    return make_plan(plan.manifest, {**members, **new})
+def _stored(graphs: Graphs) -> dict[str, bytes]:
+    return {name: graph.SerializeToString(deterministic=True) for name, graph in graphs.items()}

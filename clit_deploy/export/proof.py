@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from clit_deploy.bundle import Plan, make_plan
 from clit_deploy.cascade import output_size
 from clit_deploy.manifest import Proof
 from clit_deploy.verify import (
@@ -22,6 +21,7 @@ from clit_deploy.verify import (
 )
 
 if TYPE_CHECKING:
+    from clit_deploy.bundle import Plan
     from clit_deploy.models.base import ImplicitModel
 
 SAMPLES = "proof.npz"
@@ -63,6 +63,4 @@ def prove(plan: Plan, model: ImplicitModel) -> Plan:
     if not model.encoder.exact:
         tiled = tiled_against_whole(plan, tiling_picture(plan), TILED_SCALE)
         encoder = dataclasses.replace(encoder, tiling=tiled)
-    members = {name: plan.read(name) for name in plan.manifest.digests}
-    members[SAMPLES] = pack_samples(samples)
-    return make_plan(dataclasses.replace(plan.manifest, encoder=encoder, proof=proof), members)
+    return plan.replaced({SAMPLES: pack_samples(samples)}, encoder=encoder, proof=proof)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from clit_deploy.profile.records import Profile, Row
 
 HEAD = ("ms", "runs", "p50", "p90", "p95", "p99", "min", "max", "std", "dB", "J/img")
-LEAST_LABEL = 9
-"""Characters; longer labels are wrapped before figures are cut."""
 RIGHT = {1, 2, 4, 5}
 """Columns of numbers in a table of changes."""
 STYLES = {"worse": "bold red", "better": "green", "same": "", "told": "dim"}
