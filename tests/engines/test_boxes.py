@@ -113,9 +113,7 @@ def test_every_shape_that_is_asked_for_is_in_a_box(plans, name, examples):
     @settings(max_examples=examples, derandomize=True, deadline=None)
     def holds(limits, work, multiple):
         encoder = dataclasses.replace(plan.manifest.encoder, multiple=multiple)
-        assert_held(
-            plan.described(dataclasses.replace(plan.manifest, encoder=encoder)), limits, work
-        )
+        assert_held(plan.replaced({}, encoder=encoder), limits, work)
 
     holds()
 
@@ -191,7 +189,7 @@ def test_limits_that_make_no_sense_are_refused(plans, limits, words):
 def test_a_tile_is_a_multiple_of_the_encoder_s_windows(plans):
     plan = Plan.open(plans["liif"])
     encoder = dataclasses.replace(plan.manifest.encoder, multiple=8)
-    windowed = plan.described(dataclasses.replace(plan.manifest, encoder=encoder))
+    windowed = plan.replaced({}, encoder=encoder)
     with pytest.raises(SizeError, match="multiple of 8"):
         appetite_for(windowed, Limits(tile=60))
     assert appetite_for(windowed, Limits()).tile % 8 == 0

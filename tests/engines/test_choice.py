@@ -284,6 +284,6 @@ def test_new_engines_that_are_wrong_are_an_error_and_not_kept(path, monkeypatch)
 def test_half_precision_on_a_processor_warns(path, monkeypatch, caplog, precision, warns):
     offer(monkeypatch)
     plan = Plan.open(path)
-    half = plan.described(dataclasses.replace(plan.manifest, precision=precision))
+    half = plan.replaced({}, precision=precision)
     chosen(half, "cpu")
     assert ("FP16 plan is slower than an FP32 plan on a processor" in caplog.text) is warns
