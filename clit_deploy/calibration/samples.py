@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clit_deploy.calibration.render import render, shrink
+from clit_deploy.recording import Recording
 from clit_deploy.runtimes.base import Appetite
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.bundle import Plan
-    from clit_deploy.runtimes.base import Array, Arrays, Runner, Runtime
+    from clit_deploy.recording import Feeds
+    from clit_deploy.runtimes.base import Runtime
 
 SCALES = (2.0, 3.0, 4.0, 6.0, 12.0, 30.0)
 """Pictures take turns with these scales; every fourth gets a random one."""
@@ -103,11 +104,18 @@ def record(
         pictures: high-resolution pictures, `[h, w, 3]`.
         seed: decides the random scales, and which batches are kept.
     """
-    recording = RecordingRuntime(runtime, seed)
+    reservoirs: dict[str, Reservoir] = {}
+
+    def keep(member: str, feeds: Feeds) -> None:
+        batch = {name: np.asarray(value) for name, value in feeds.items()}
+        reservoirs.setdefault(member, Reservoir(seed)).offer(batch)
+
+    # On one thread chunks and their order are the same on every machine.
+    recording = Recording(runtime, keep, Appetite())
     for picture, scale in zip(pictures, scales_for(len(pictures), seed), strict=True):
         low, _ = shrink(picture, scale, SIDE)
         render(plan, recording, low, scale)
-    return recording.reservoirs
+    return reservoirs
 
 
 def scales_for(count: int, seed: int = 0) -> list[float]:
@@ -117,36 +125,3 @@ def scales_for(count: int, seed: int = 0) -> list[float]:
     drawn = np.round(np.exp(random.uniform(low, high, count)), 2)
     fixed = iter(SCALES * count)
     return [float(drawn[k]) if k % 4 == 3 else next(fixed) for k in range(count)]
-
-
-class RecordingRuntime:
-    """A runtime that keeps some of what every graph is fed with.
-
-    It decodes on one thread: chunks and their order are then the same on every machine.
-    """
-
-    def __init__(self, inner: Runtime, seed: int = 0) -> None:
-        self.reservoirs: dict[str, Reservoir] = {}
-        self.name = inner.name
-        self.appetite = Appetite()
-        self.arrays: Arrays = inner.arrays
-        self._inner = inner
-        self._seed = seed
-
-    def runner(self, plan: Plan, member: str, **options: Any) -> Runner:
-        """See `Runtime.runner`."""
-        reservoir = self.reservoirs.setdefault(member, Reservoir(self._seed))
-        return _Recording(self._inner.runner(plan, member, **options), reservoir)
-
-    def close(self) -> None:
-        """The inner runtime is its owner's."""
-
-
-@dataclass(frozen=True)
-class _Recording:
-    inner: Runner
-    reservoir: Reservoir
-
-    def run(self, feeds: Mapping[str, Array]) -> Array:
-        self.reservoir.offer({name: np.asarray(value) for name, value in feeds.items()})
-        return self.inner.run(feeds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -26,6 +26,8 @@ from clit_deploy.verify import compare, stored_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from clit_deploy.bundle import Plan
     from clit_deploy.evaluate import Score
@@ -122,17 +124,28 @@ def _recorded(plan: Plan) -> dict[str, list[Feeds]]:
     """Inputs of every graph: the picture at every scale, and the proof's images for all stages."""
     images = [(low_and_high(PHOTOGRAPH, scale)[0], scale) for scale in SCALES]
     images += [(sample.image, sample.scale) for sample in stored_samples(plan)]
-    places = np.random.RandomState(0).uniform(-1, 1, (64, 2))
     seen: dict[str, list[Feeds]] = {}
     for image, scale in images:
-        recording = Recording(open_runtime(RuntimeName.CPU), RUNS)
-        with Upscaler(plan, runtime=recording) as up:
-            up.upscale(image, scale=scale)
-            up.query(image, places, scale=scale)
-            if plan.manifest.stages[0].attention:
-                up.attention(image, (1, 1), scale=scale)
-        for member, runs in recording.seen.items():
+        for member, runs in _first_runs(plan, image, scale).items():
             seen.setdefault(member, []).extend(runs)
+    return seen
+
+
+def _first_runs(plan: Plan, image: NDArray[Any], scale: float) -> dict[str, list[Feeds]]:
+    """Inputs of the first runs of every graph while one image is enlarged and asked."""
+    places = np.random.RandomState(0).uniform(-1, 1, (64, 2))
+    seen: dict[str, list[Feeds]] = {}
+
+    def keep(member: str, feeds: Feeds) -> None:
+        runs = seen.setdefault(member, [])
+        if len(runs) < RUNS:
+            runs.append(dict(feeds))
+
+    with Upscaler(plan, runtime=Recording(open_runtime(RuntimeName.CPU), keep)) as up:
+        up.upscale(image, scale=scale)
+        up.query(image, places, scale=scale)
+        if plan.manifest.stages[0].attention:
+            up.attention(image, (1, 1), scale=scale)
     return seen
 
 

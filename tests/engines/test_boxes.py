@@ -29,25 +29,16 @@ FACTORS = st.one_of(
 LIMITS = st.builds(Limits, st.just(None), st.sampled_from([64, 128]), st.sampled_from([1, 2, 24]))
 
 
-class Shy:
-    """A runtime that decodes on the processor in the pieces that engines are built for."""
-
-    def __init__(self, appetite):
-        self._inner = open_runtime("cpu", threads=1)
-        self.name, self.arrays, self.appetite = "shy", self._inner.arrays, appetite
-        self.runner, self.close = self._inner.runner, self._inner.close
-
-
 def asked(plan, appetite, work):
     """Shapes of the inputs of every run that some work asks for, by graph."""
-    recording = Recording(Shy(appetite), most=1_000_000)
-    with Upscaler(plan, runtime=recording) as up:
+    seen = set()
+
+    def keep(member, feeds):
+        seen.add((member, tuple((name, array.shape) for name, array in feeds.items())))
+
+    with Upscaler(plan, runtime=Recording(open_runtime("cpu", threads=1), keep, appetite)) as up:
         work(up)
-    return {
-        (member, tuple((name, array.shape) for name, array in feeds.items()))
-        for member, runs in recording.seen.items()
-        for feeds in runs
-    }
+    return seen
 
 
 def takes(box, shapes):
