@@ -105,6 +105,13 @@ class Plan:
         manifest = dataclasses.replace(self.manifest, **fields)
         return Plan(manifest, _Overlay(members, self._members))
 
+    def without_engines(self) -> Plan:
+        """The same plan without engines: they belong to graphs that are going to change."""
+        gone = {engine.member for made in self.manifest.engines for engine in made.engines}
+        digests = {name: d for name, d in self.manifest.digests.items() if name not in gone}
+        manifest = dataclasses.replace(self.manifest, engines=(), digests=digests)
+        return Plan(manifest, self._members, self.path)
+
     def save(self, path: str | Path) -> Path:
         """Write the plan; the file appears under its name only when it is whole."""
         path = Path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import statistics
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.errors import SizeError
-from clit_deploy.evaluate import checked_pictures, low_and_high, score
+from clit_deploy.evaluate import checked_pictures, low_and_high, scorable, score
 from clit_deploy.images import check_format, image_writer, to_bytes
 from clit_deploy.upscaler import load
 
@@ -32,6 +33,7 @@ class Comparison:
     """One plan at one scale: means over the pictures, the median of the speed."""
 
     plan: str
+    """Its file's name; the path where two plans have the same name."""
     precision: str
     megabytes: float
     scale: float
@@ -65,11 +67,14 @@ def compare_plans(
 
     Raises:
         MissingFileError: a plan or the folder is missing, or holds no picture.
-        SizeError: fewer than two plans, or a scale that makes no sense.
+        SizeError: fewer than two plans, a scale that makes no sense, or a picture too small for
+            it; all of that is said before anything runs.
     """
     if len(plans) < 2:
         raise SizeError("One plan cannot be compared; name two or more.")
     paths = checked_pictures(folder, scales)
+    for path, scale in itertools.product(paths, scales):
+        scorable(path, scale)
     rows = []
     with _opened(plans, runtime, threads) as ups:
         for done, scale in enumerate(scales):
@@ -100,9 +105,10 @@ def _at_scale(
             speed.append((time.perf_counter() - start) * 1e9 / (size[0] * size[1]))
             found.append(score(output, high, scale))
     first = [value for value, _ in scores[0]]
+    same = len({plan.name for plan in plans}) < len(plans)
     return [
         Comparison(
-            plan=plan.name,
+            plan=str(plan) if same else plan.name,
             precision=up.plan.manifest.precision,
             megabytes=plan.stat().st_size / 1e6,
             scale=scale,

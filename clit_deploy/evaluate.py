@@ -87,6 +87,25 @@ def checked_pictures(folder: Path, scales: Sequence[float]) -> list[Path]:
     return paths
 
 
+def scorable(
+    path: Path, scale: float, edge: int | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """`low_and_high` of a picture that can be scored inside a border of `edge` pixels.
+
+    Raises:
+        SizeError: too little of it is left there.
+    """
+    low, high = low_and_high(path, scale)
+    edge = math.ceil(scale) if edge is None else edge
+    height, width, _ = high.shape
+    if min(height, width) <= 2 * edge + _WINDOW:
+        raise SizeError(
+            f"{path.name} is {width}x{height} at x{scale:g}; less than {_WINDOW} pixels are "
+            f"left inside a border of {edge}. Leave it out, or take a smaller scale or border."
+        )
+    return low, high
+
+
 def score(
     output: NDArray[np.floating], high: NDArray[np.uint8], scale: float
 ) -> tuple[float, float]:
@@ -100,14 +119,9 @@ def score_picture(
     up: Upscaler, path: Path, scale: float, *, border: int | None = None, luminance: bool = True
 ) -> Score:
     """One picture at one scale; see `evaluate`."""
-    low, high = low_and_high(path, scale)
-    size = high.shape[1], high.shape[0]
     edge = math.ceil(scale) if border is None else border
-    if min(size) <= 2 * edge + _WINDOW:
-        raise SizeError(
-            f"{path.name} is {size[0]}x{size[1]} at x{scale:g}; less than {_WINDOW} pixels are "
-            f"left inside a border of {edge}. Leave it out, or give a smaller --border."
-        )
+    low, high = scorable(path, scale, edge)
+    size = high.shape[1], high.shape[0]
     output = up.upscale(low, size=(high.shape[0], high.shape[1]))
     bicubic = np.asarray(Image.fromarray(low).resize(size, Image.Resampling.BICUBIC)) / 255
     ours, plain, truth = (

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from clit_deploy.manifest import (
         EncoderInfo,
         EngineSet,
-        HalfProof,
         Manifest,
         NodeDrop,
         ProofCase,
@@ -54,10 +53,11 @@ def quantization_lines(manifest: Manifest) -> list[str]:
     drops = ", ".join(f"x{d.scale:g} {d.float_psnr:.3f} -> {d.psnr:.3f} dB" for d in found.drops)
     counts = ", ".join(f"{count} in {graph}" for graph, count in found.counts.items())
     kept = sum(node.kept for node in found.nodes)
+    before = " before FP16" if manifest.half else ""
     return [
         f"  int8       {total} of {len(found.nodes)} products ({counts}), {kept} kept float",
         f"  calibrated {found.method}, {found.pictures}, digest {found.digest[:16]}",
-        f"  accuracy   {drops}; at most {found.max_drop:g} dB may be lost",
+        f"  accuracy   {drops}{before}; at most {found.max_drop:g} dB may be lost",
         *(_node(node) for node in found.nodes[:MOST_EXPENSIVE]),
     ]
 
@@ -87,15 +87,18 @@ def proof_lines(manifest: Manifest) -> list[str]:
     proof = manifest.proof
     truth = "the float plan" if manifest.quantization else "PyTorch float64"
     head = f"  proof      against {truth}, {proof.runtime}, tolerance {proof.tolerance:.3g}"
-    return [head, *(_case(case) for case in proof.cases), *_half(manifest.half)]
+    return [head, *(_case(case) for case in proof.cases), *_half(manifest)]
 
 
-def _half(half: HalfProof | None) -> list[str]:
+def _half(manifest: Manifest) -> list[str]:
     """What FP16 costs on a picture, and what stays FP32."""
+    half = manifest.half
     if half is None:
         return []
+    before = "INT8 in FP32" if manifest.quantization else "FP32"
     lines = [
-        f"    x{case.scale:<5g} {half.picture}  {case.psnr:.3f} dB, FP32 {case.float_psnr:.3f} dB"
+        f"    x{case.scale:<5g} {half.picture}  {case.psnr:.3f} dB, "
+        f"{before} {case.float_psnr:.3f} dB"
         for case in half.cases
     ]
     if half.first:

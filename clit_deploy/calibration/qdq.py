@@ -34,8 +34,8 @@ NARROW = 3
 LARGEST = 127
 """Of symmetric int8."""
 
-SMALLEST_STEP = 1e-12
-"""Of a channel whose weights are all zero; a step of zero would be none."""
+SMALLEST_STEP = 2.0**-24
+"""The smallest number of FP16: steps are FP16 where what is around them is."""
 
 
 @dataclass(frozen=True)
@@ -210,10 +210,11 @@ class _Pairs:
 
 
 def weight_steps(values: NDArray[np.float32], axis: int | None) -> NDArray[np.float32]:
-    """Steps of a weight: one for each place of an axis, or one for all."""
+    """Steps of a weight: one for each place of an axis, or one for all; 1 where all is zero."""
     others = None if axis is None else tuple(k for k in range(values.ndim) if k != axis)
     largest = np.abs(values).max(axis=others)
-    return np.asarray(np.maximum(largest / LARGEST, SMALLEST_STEP), np.float32)
+    steps = np.where(largest > 0, np.maximum(largest / LARGEST, SMALLEST_STEP), 1.0)
+    return np.asarray(steps, np.float32)
 
 
 def add_node(

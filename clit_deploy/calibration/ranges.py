@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+
+from clit_deploy.calibration.settings import Method
+from clit_deploy.errors import CalibrationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,16 +23,8 @@ LEVELS = 128
 SHARE = 0.99999
 """Of the magnitudes that `percentile` keeps."""
 
-SMALLEST = 1e-6
-"""Range of a tensor that is always zero; a scale of zero would be none."""
-
-
-class Method(str, Enum):
-    """How the range of an activation is chosen."""
-
-    MINMAX = "minmax"
-    PERCENTILE = "percentile"
-    ENTROPY = "entropy"
+SMALLEST = LEVELS * 2.0**-24
+"""Range from which on a step is a number of FP16, the smallest."""
 
 
 class Magnitudes:
@@ -42,9 +36,15 @@ class Magnitudes:
         self._counts = np.zeros(BINS, np.int64)
 
     def add(self, values: NDArray[np.generic]) -> None:
-        """Count an array."""
+        """Count an array.
+
+        Raises:
+            FloatingPointError: not all of it is finite.
+        """
         size = np.abs(np.asarray(values, np.float32)).ravel()
         top = float(size.max(initial=0.0))
+        if not np.isfinite(top):
+            raise FloatingPointError(f"the largest magnitude is {top}")
         if top == 0.0 and self._limit == 0.0:
             return
         self.largest = max(self.largest, top)
@@ -55,8 +55,11 @@ class Magnitudes:
         self._counts += np.histogram(size, BINS, (0, self._limit))[0]
 
     def range(self, method: Method) -> float:
-        """The largest magnitude to keep, at least `SMALLEST`."""
-        if method is Method.MINMAX or not self._counts.any():
+        """The largest magnitude to keep, at least `SMALLEST`; 1 where all numbers are zero, for
+        any step holds them."""
+        if self.largest == 0.0:
+            return 1.0
+        if method is Method.MINMAX:
             return max(self.largest, SMALLEST)
         find = _percentile if method is Method.PERCENTILE else _entropy
         edge = find(self._counts) * self._limit / BINS
@@ -76,8 +79,9 @@ def _entropy(counts: NDArray[np.int64]) -> int:
     mass = counts.astype(np.float64)
     mass[0] = 0
     top = int(np.flatnonzero(mass)[-1]) + 1 if mass.any() else BINS
-    ends = range(LEVELS, max(top, LEVELS) + 1, 16)
-    return min(ends, key=lambda end: _divergence(mass, end))
+    ends = [*range(LEVELS, top, 16), max(top, LEVELS)]
+    best: int = min(ends, key=lambda end: _divergence(mass, end))
+    return best
 
 
 def _divergence(counts: NDArray[np.float64], end: int) -> float:
@@ -103,7 +107,11 @@ def observe(
     tensors: Iterable[str],
     batches: Iterable[Mapping[str, NDArray[np.generic]]],
 ) -> dict[str, Magnitudes]:
-    """Run a graph on batches and look at some of its tensors."""
+    """Run a graph on batches and look at some of its tensors.
+
+    Raises:
+        CalibrationError: one holds numbers that are not finite.
+    """
     wanted = sorted(set(tensors))
     inputs = {value.name for value in model.graph.input}
     seen = {name: Magnitudes() for name in wanted}
@@ -113,7 +121,13 @@ def observe(
         feeds = {name: value for name, value in batch.items() if name in inputs}
         found = dict(zip(inner, session.run(inner, feeds), strict=True)) if inner else {}
         for name in wanted:
-            seen[name].add(found[name] if name in found else feeds[name])
+            try:
+                seen[name].add(found[name] if name in found else feeds[name])
+            except FloatingPointError as error:
+                raise CalibrationError(
+                    f"{name} of the float plan's {model.graph.name} is not finite: {error}. Look "
+                    "at the checkpoint's weights."
+                ) from error
     return seen
 
 

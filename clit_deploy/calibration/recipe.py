@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from clit_deploy.bundle import Plan
-    from clit_deploy.calibration.ranges import Method
     from clit_deploy.calibration.samples import Reservoir
+    from clit_deploy.calibration.settings import Method
 
 Node: TypeAlias = tuple[str, str]
 """A product: its graph's member and its name."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from clit_deploy.calibration.pictures import part
 from clit_deploy.cascade import output_size
 from clit_deploy.scheduler import Job, Layout, Scheduler
 from clit_deploy.upscaler import unit_range
@@ -17,39 +17,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.bundle import Plan
-    from clit_deploy.cascade import Size
+    from clit_deploy.calibration.pictures import Part
     from clit_deploy.runtimes.base import Arrays, Runner, Runtime
 
 LAYOUT = Layout(256, 256)
 
 
 def shrink(
-    picture: NDArray[np.uint8], scale: float, side: int
+    picture: NDArray[np.uint8], scale: float, side: int, which: Part
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The busiest part of a picture, at most `side` long, and that made smaller by Pillow's bicubic
-    filter: the small one and the true one, both 0 to 1. The output of the small one at `scale` has
-    the size of the true one."""
+    """A part of a picture, at most `side` long, and that made smaller by Pillow's bicubic filter:
+    the small one and the true one, both 0 to 1. The output of the small one at `scale` has the
+    size of the true one."""
     low = [max(math.floor(min(side, length) / scale), 2) for length in picture.shape[:2]]
     high = output_size((low[0], low[1]), scale, None)[0]
-    true = _busiest(picture, high)
+    true = part(picture, high, which)
     small = Image.fromarray(true).resize((low[1], low[0]), Image.Resampling.BICUBIC)
     return unit_range(np.asarray(small)), unit_range(true)
-
-
-def _busiest(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Of nine parts of a picture the one whose neighbouring pixels differ most: in an empty one
-    every error of a hundredth of a gray level would count."""
-    tops, lefts = (
-        sorted({(p - s) * step // 2 for step in range(3)})
-        for p, s in zip(picture.shape[:2], size, strict=True)
-    )
-    parts = [
-        picture[top : top + size[0], left : left + size[1]]
-        for top, left in itertools.product(tops, lefts)
-    ]
-    return max(
-        parts, key=lambda part: float(np.abs(np.diff(part.astype(np.float32), axis=1)).sum())
-    )
 
 
 def render(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy.calibration.pictures import Part
 from clit_deploy.calibration.render import render, shrink
 from clit_deploy.recording import Recording
 from clit_deploy.runtimes.base import Appetite
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
 SCALES = (2.0, 3.0, 4.0, 6.0, 12.0, 30.0)
 """Pictures take turns with these scales; every fourth gets a random one."""
 RANDOM_SCALES = (1.5, 16.0)
-
 SIDE = 256
-"""Of the crop of a picture that is used; it is shrunk and enlarged again."""
+"""Of the part of a picture that is shrunk and enlarged again."""
+LEAST = 8
+"""Turns, so that every scale has one; few pictures have several."""
 
 MOST = 96
 """Batches that are kept of each graph."""
@@ -96,7 +99,7 @@ def record(
     pictures: Sequence[NDArray[np.uint8]],
     seed: int = 0,
 ) -> dict[str, Reservoir]:
-    """Upscale each picture once and keep some of what every graph is fed with.
+    """Upscale pictures, each once or in `LEAST` turns, and keep some of what every graph gets.
 
     Args:
         plan: a float plan.
@@ -112,14 +115,15 @@ def record(
 
     # On one thread chunks and their order are the same on every machine.
     recording = Recording(runtime, keep, Appetite())
-    for picture, scale in zip(pictures, scales_for(len(pictures), seed), strict=True):
-        low, _ = shrink(picture, scale, SIDE)
+    turns = scales_for(max(len(pictures), LEAST), seed)
+    for picture, scale in zip(itertools.cycle(pictures), turns, strict=False):
+        low, _ = shrink(picture, scale, SIDE, Part.BUSIEST)
         render(plan, recording, low, scale)
     return reservoirs
 
 
 def scales_for(count: int, seed: int = 0) -> list[float]:
-    """A scale for each of so many pictures."""
+    """A scale for each of so many turns."""
     random = np.random.RandomState(seed)
     low, high = np.log(RANDOM_SCALES)
     drawn = np.round(np.exp(random.uniform(low, high, count)), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from dataclasses import dataclass
@@ -9,35 +10,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.calibration.render import render, shrink
-from clit_deploy.evaluate import Y, psnr
+from clit_deploy.calibration.pictures import Part
+from clit_deploy.calibration.render import CachingRuntime, render, shrink
+from clit_deploy.evaluate import Y
 from clit_deploy.manifest import ScaleDrop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from clit_deploy.bundle import Plan
     from clit_deploy.runtimes.base import Runtime
 
+    Luminance = NDArray[np.float64]
+
 SCALES = (2.0, 4.0, 12.0)
 """Scales that accuracy is promised at."""
+
+ROUNDING = 1 / (12 * 255**2)
+"""Mean square error of writing a picture in 8 bits. It is added to every error: what is much
+smaller is not seen, and where the float plan makes none every error would be infinitely many dB."""
 
 
 @dataclass(frozen=True)
 class _Case:
     scale: float
     low: NDArray[np.float32]
-    true: NDArray[np.float64]
-    """Luminance."""
-    reference: NDArray[np.float64]
+    true: Luminance
+    reference: Luminance
     """What the float plan makes of it."""
-
-    @property
-    def noise(self) -> float:
-        """The float plan's own error."""
-        return float(np.mean((self.reference - self.true) ** 2))
 
 
 class Trial:
@@ -52,20 +54,16 @@ class Trial:
         ]
 
     def _case(self, plan: Plan, picture: NDArray[np.uint8], scale: float, side: int) -> _Case:
-        low, true = shrink(picture, scale, side)
-        return _Case(scale, low, _luminance(true), self._enlarge(plan, low, scale))
-
-    def _enlarge(self, plan: Plan, low: NDArray[np.float32], scale: float) -> NDArray[np.float64]:
-        return _luminance(np.clip(render(plan, self._runtime, low, scale), 0, 1))
+        low, true = shrink(picture, scale, side, Part.USUAL)
+        return _Case(scale, low, _luminance(true), _enlarge(plan, self._runtime, low, scale))
 
     def measured(self, plan: Plan) -> list[ScaleDrop]:
         """PSNR against the truth, of the float plan and of another one."""
         drops = []
-        for scale in SCALES:
-            some = [case for case in self._cases if case.scale == scale]
-            ours = [psnr(self._enlarge(plan, case.low, scale), case.true) for case in some]
-            theirs = [psnr(case.reference, case.true) for case in some]
-            drops.append(ScaleDrop(scale, statistics.fmean(theirs), statistics.fmean(ours)))
+        for scale, some in self._enlarged(plan):
+            ours = statistics.fmean(_quality(output, case.true) for case, output in some)
+            theirs = statistics.fmean(_quality(case.reference, case.true) for case, _ in some)
+            drops.append(ScaleDrop(scale, theirs, ours))
         return drops
 
     def estimate(self, plan: Plan) -> float:
@@ -74,13 +72,32 @@ class Trial:
         Few crops are enough for that, where a difference of two PSNRs is mostly chance.
         """
         return max(
-            statistics.fmean(self._loss(plan, case) for case in self._cases if case.scale == scale)
-            for scale in SCALES
+            statistics.fmean(_loss(case, output) for case, output in some)
+            for _, some in self._enlarged(plan)
         )
 
-    def _loss(self, plan: Plan, case: _Case) -> float:
-        output = self._enlarge(plan, case.low, case.scale)
-        return 10 * math.log10(1 + float(np.mean((output - case.reference) ** 2)) / case.noise)
+    def _enlarged(self, plan: Plan) -> Iterator[tuple[float, list[tuple[_Case, Luminance]]]]:
+        runtime = CachingRuntime(self._runtime, plan)
+        for scale, cases in itertools.groupby(self._cases, key=lambda case: case.scale):
+            yield scale, [(case, _enlarge(plan, runtime, case.low, scale)) for case in cases]
+
+
+def _enlarge(plan: Plan, runtime: Runtime, low: NDArray[np.float32], scale: float) -> Luminance:
+    return _luminance(np.clip(render(plan, runtime, low, scale), 0, 1))
+
+
+def _error(output: Luminance, other: Luminance) -> float:
+    return float(np.mean((output - other) ** 2))
+
+
+def _quality(output: Luminance, true: Luminance) -> float:
+    """PSNR; that of a perfect picture is 59 dB."""
+    return -10 * math.log10(_error(output, true) + ROUNDING)
+
+
+def _loss(case: _Case, output: Luminance) -> float:
+    own = _error(case.reference, case.true) + ROUNDING
+    return 10 * math.log10(1 + _error(output, case.reference) / own)
 
 
 def worst(drops: Sequence[ScaleDrop]) -> ScaleDrop:
@@ -88,5 +105,5 @@ def worst(drops: Sequence[ScaleDrop]) -> ScaleDrop:
     return max(drops, key=lambda found: found.drop)
 
 
-def _luminance(rgb: NDArray[np.float32]) -> NDArray[np.float64]:
+def _luminance(rgb: NDArray[np.float32]) -> Luminance:
     return np.asarray(rgb.astype(np.float64) @ Y)

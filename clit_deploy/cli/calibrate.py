@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from clit_deploy.calibration.settings import Method
 from clit_deploy.cli.options import (
     ForceOption,
     JsonOption,
@@ -19,23 +20,26 @@ from clit_deploy.cli.options import (
     ThreadsOption,
     parse_scales,
 )
-from clit_deploy.config import RuntimeName
+from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.files import check_writable
+from clit_deploy.images import check_format
 
 
 def calibrate(
     plan: PlanArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The INT8 plan [default: PLAN-int8.plan].")
+        Path | None,
+        typer.Option("--output", "-o", help="The INT8 plan [default: PLAN-PRECISION.plan]."),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option("--images", help="A folder of photographs [default: made pictures]."),
+        typer.Option("--images", help="A folder of photographs [default: those of the package]."),
     ] = None,
-    max_drop: MaxDropOption = 0.05,
-    method: Annotated[
-        str, typer.Option(help="How ranges are chosen: minmax, percentile or entropy.")
-    ] = "minmax",
+    precision: Annotated[
+        Precision, typer.Option(help="int8 for processors, int8-fp16 for TensorRT.")
+    ] = Precision.INT8,
+    max_drop: MaxDropOption = None,
+    method: Annotated[Method, typer.Option(help="How ranges are chosen.")] = Method.MINMAX,
     seed: Annotated[int, typer.Option(min=0, help="Decides which samples are kept.")] = 0,
     force: ForceOption = False,
 ) -> None:
@@ -44,14 +48,15 @@ def calibrate(
     from clit_deploy.calibration.core import calibrate_plan
     from clit_deploy.report import quantization_lines
 
-    output = output or plan.with_name(f"{plan.stem}-int8.plan")
+    output = output or plan.with_name(f"{plan.stem}-{precision.value}.plan")
     check_writable(output, force=force)
     path = calibrate_plan(
         plan,
         output,
         images,
+        precision=precision.value,
         max_drop=max_drop,
-        method=method,
+        method=method.value,
         seed=seed,
         progress=lambda step: typer.echo(f"  {step}", err=True),
     )
@@ -80,6 +85,7 @@ def compare(
     wanted = parse_scales(scales)
     if figure is not None:
         check_writable(figure, force=force)
+        check_format(figure, (1, 1), alpha=False)
     with ProgressBar(data.name) as progress:
         rows = compare_plans(plans, data, wanted, runtime.value, threads, progress)
     if as_json:

@@ -10,6 +10,7 @@ import typer
 from clit_deploy.cli.build import CapabilityOption, WorkspaceOption, build_and_tell
 from clit_deploy.cli.options import MaxDropOption, parse_capability
 from clit_deploy.config import Precision, parse_bytes
+from clit_deploy.engines.build import Limits, refuse_form
 from clit_deploy.errors import BuildError
 from clit_deploy.files import check_writable
 from clit_deploy.runtimes.build import BuildOptions
@@ -32,9 +33,9 @@ def export(
     workspace: WorkspaceOption = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Photographs to calibrate INT8 with [default: made pictures]."),
+        typer.Option(help="Photographs to calibrate INT8 with [default: those of the package]."),
     ] = None,
-    max_drop: MaxDropOption = 0.05,
+    max_drop: MaxDropOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")] = False,
 ) -> None:
     """Turn a checkpoint into a plan, and prove that it computes the same."""
@@ -46,6 +47,7 @@ def export(
     options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
     if runtime is not None:
         load_tensorrt(runtime)  # before the work begins
+        refuse_form(precision.value, "The plan")
     output = output or default_plan(checkpoint)
     check_writable(output, force=force)
     path = export_checkpoint(
@@ -65,6 +67,4 @@ def export(
     for line in (*quantization_lines(manifest), *proof_lines(manifest)):
         typer.echo(line)
     if runtime is not None:
-        from clit_deploy.engines.build import Limits
-
         build_and_tell(path, runtime, options, Limits())

@@ -38,7 +38,8 @@ DefaultEngineOption = Annotated[
     typer.Option("--engine", "-e", help="The .plan file [default: the model that ships with it]."),
 ]
 MaxDropOption = Annotated[
-    float, typer.Option("--max-drop", help="dB that INT8 may lose at x2, x4 or x12.")
+    float | None,
+    typer.Option("--max-drop", help="dB that INT8 may lose at x2, x4 or x12 [default: 0.05]."),
 ]
 PlanArgument = Annotated[Path, typer.Argument(help="A .plan file.", show_default=False)]
 ImageArgument = Annotated[Path, typer.Argument(help="A picture.", show_default=False)]

@@ -96,13 +96,18 @@ def build_engines(
 
 
 def _check(plan: Plan, trt: TensorRT, gpu: Gpu | None) -> None:
-    if plan.manifest.precision == Precision.INT8.value:
-        raise BuildError(
-            f"{plan.name} holds INT8 in the form for processors, which TensorRT refuses; export "
-            "the checkpoint with --precision int8-fp16."
-        )
+    refuse_form(plan.manifest.precision, plan.name)
     if not trt.is_rtx and gpu is None:
         raise BuildError("TensorRT builds on the GPU that is going to run, and there is none here.")
+
+
+def refuse_form(precision: str, name: str) -> None:
+    """Raises a BuildError if TensorRT cannot read what such plans hold."""
+    if precision == Precision.INT8.value:
+        raise BuildError(
+            f"{name} holds INT8 in the form for processors, which TensorRT refuses; name "
+            "--precision int8-fp16 when you export the checkpoint or calibrate the FP32 plan."
+        )
 
 
 def _described(

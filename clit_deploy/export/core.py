@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from clit_deploy import __version__
 from clit_deploy.bundle import make_plan, pack_arrays
+from clit_deploy.calibration.settings import QUANTISED, Settings
 from clit_deploy.config import Precision
 from clit_deploy.errors import (
     CalibrationError,
@@ -24,7 +25,7 @@ try:
     import onnx
     import torch
 
-    from clit_deploy.calibration.core import as_it_is, quantise_plan
+    from clit_deploy.calibration.core import quantise_plan
     from clit_deploy.export.builder import OPSET
     from clit_deploy.export.encoder import encoder_graph
     from clit_deploy.export.fp16 import halve_plan
@@ -55,7 +56,7 @@ def export_checkpoint(
     precision: str = "fp32",
     half_weights: bool = False,
     calibration: str | Path | None = None,
-    max_drop: float = 0.05,
+    max_drop: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Turn a published checkpoint into a plan, and prove that the plan computes the same.
@@ -66,8 +67,8 @@ def export_checkpoint(
         precision: `fp32`; `fp16`; `int8`, the fp32 plan calibrated, for processors; `int8-fp16`,
             for TensorRT. An existing plan of that name is replaced.
         half_weights: store weights as float16, at half the size; arithmetic stays float32.
-        calibration: a folder of photographs for `int8`; None for made pictures.
-        max_drop: dB that `int8` may lose; see `calibration.core.calibrate_plan`.
+        calibration: a folder of photographs for INT8; None for those of the package.
+        max_drop: dB that INT8 may lose, by default 0.05; see `calibration.core.calibrate_plan`.
         progress: is told what is being done.
 
     Returns: the plan's path.
@@ -75,7 +76,8 @@ def export_checkpoint(
     Raises:
         CheckpointError, UnsupportedModelError: the checkpoint cannot be used.
         ProofError: the graphs disagree with the model, or FP16 costs too much; nothing is written.
-        CalibrationError: the pictures are no use, or were given for another precision.
+        MissingFileError, CalibrationError: the pictures are no use, or a wish for INT8 makes no
+            sense; of the wishes that is said before the work begins.
         AccuracyError: `int8` loses more than allowed; nothing is written.
     """
     checkpoint = Path(checkpoint)
@@ -90,11 +92,7 @@ def export_checkpoint(
         ) from None
     if half_weights and kind in (Precision.FP16, Precision.INT8_FP16):
         raise UnsupportedModelError("FP16 plans store FP16 weights anyway; leave out half_weights.")
-    if calibration is not None and kind not in (Precision.INT8, Precision.INT8_FP16):
-        raise CalibrationError(
-            f"Pictures for calibration were given, but the precision is {kind.value}; "
-            "add --precision int8."
-        )
+    settings = _settings(kind, calibration, max_drop)
     check_writable(target, force=True)
     if target.exists() and checkpoint.exists() and target.samefile(checkpoint):
         raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
@@ -103,14 +101,25 @@ def export_checkpoint(
     made = build_plan(loaded, tell, half_weights=half_weights)
     tell("proving the graphs against the PyTorch model")
     made = prove(made, loaded.model)
-    if kind is Precision.INT8:
-        made = quantise_plan(made, calibration, max_drop=max_drop, progress=tell)
-    if kind is Precision.INT8_FP16:
-        made = quantise_plan(made, calibration, max_drop=max_drop, finish=as_it_is, progress=tell)
-    if kind in (Precision.FP16, Precision.INT8_FP16):
+    if settings is not None:
+        made = quantise_plan(made, settings, tell)
+    if kind is Precision.FP16:
         made = halve_plan(made, tell)
     tell(f"writing {target.name}")
     return made.save(target)
+
+
+def _settings(
+    kind: Precision, calibration: str | Path | None, max_drop: float | None
+) -> Settings | None:
+    """Of the calibration, where there is one."""
+    if kind in QUANTISED:
+        return Settings.parse(calibration, kind.value, max_drop)
+    if calibration is not None or max_drop is not None:
+        raise CalibrationError(
+            f"Wishes for INT8 were given, but the precision is {kind.value}; add --precision int8."
+        )
+    return None
 
 
 def default_plan(checkpoint: Path) -> Path:

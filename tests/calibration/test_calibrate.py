@@ -18,16 +18,25 @@ import clit_deploy
 from clit_deploy.bundle import Plan
 from clit_deploy.calibration.core import calibrate_plan, quantise_plan
 from clit_deploy.calibration.qdq import int8_products
+from clit_deploy.calibration.settings import Settings
 from clit_deploy.calibration.trial import Trial
-from clit_deploy.compare import shown
+from clit_deploy.compare import compare_plans, shown
+from clit_deploy.engines.build import build_engines
 from clit_deploy.errors import AccuracyError, CalibrationError, ClitDeployError, OutputError
 from clit_deploy.export.passes.halve_weights import halve_weights
 from clit_deploy.manifest import ScaleDrop
+from clit_deploy.runtimes.build import BuildOptions
+from clit_deploy.runtimes.ort import open_runtime
 from clit_deploy.verify import verify_plan
+from tests.fakes.machine import Machine
 from tests.helpers import ROOT, cli, photo, tiny_checkpoint, tiny_liif
 
 LOOSE = 60.0
 """dB: random weights give a picture that has nothing to do with the truth."""
+
+
+def loose(folder, precision="int8"):
+    return Settings.parse(folder, precision, LOOSE)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +63,7 @@ def test_an_int8_plan_answers_nearly_the_same(pair):
         with clit_deploy.load(path, runtime="cpu") as up:
             outputs.append(up.upscale(image, scale=3.3, clip=False))
     error = np.abs(outputs[1] - outputs[0]).max()
-    assert 0 < error < 0.25 * outputs[0].std()
+    assert 0 < error < 0.35 * outputs[0].std()
 
 
 def test_the_manifest_tells_how_and_at_what_cost(pair):
@@ -80,7 +89,7 @@ def test_the_manifest_tells_how_and_at_what_cost(pair):
 def test_an_int8_plan_can_be_verified_and_shown(pair):
     plan = Plan.open(pair[1])
     assert verify_plan(plan, runtime="cpu").cases
-    assert plan.manifest.proof.tolerance < 0.5  # against the float plan, on made pictures
+    assert plan.manifest.proof.tolerance < 0.7  # against the float plan, on photographs
     other = Plan.open(pair[0])
     swapped = plan.replaced({"stage0.decode.onnx": other.read("stage0.point.onnx")})
     with pytest.raises(ClitDeployError):
@@ -109,8 +118,14 @@ def test_a_plan_with_half_weights_is_calibrated_too(plans, folder):
     graphs = [name for name in plan.manifest.digests if name.endswith(".onnx")]
     halves = {n: halve_weights(onnx.load_from_string(plan.read(n))) for n in graphs}
     members = {name: model.SerializeToString() for name, model in halves.items()}
-    made = quantise_plan(plan.replaced(members, half_weights=True), folder, max_drop=LOOSE)
+    halved = plan.replaced(members, half_weights=True)
+    made = quantise_plan(halved, loose(folder))
     assert sum(made.manifest.quantization.counts.values()) == 5
+    for name in graphs:
+        assert len(made.read(name)) < 1.2 * len(halved.read(name)) + 4000, name
+    point = onnx.load_from_string(made.read("stage0.point.onnx")).graph
+    kinds = {weight.data_type for weight in point.initializer}
+    assert onnx.TensorProto.FLOAT16 in kinds
 
 
 def test_a_missed_budget_writes_nothing(plans, folder, tmp_path, monkeypatch):
@@ -124,24 +139,48 @@ def test_a_missed_budget_writes_nothing(plans, folder, tmp_path, monkeypatch):
 
 
 def test_wishes_that_make_no_sense(plans, folder, tmp_path):
-    with pytest.raises(CalibrationError, match="minmax, percentile, entropy"):
-        calibrate_plan(plans["liif"], tmp_path / "x.plan", folder, method="guess")
-    with pytest.raises(CalibrationError, match="above 0"):
-        calibrate_plan(plans["liif"], tmp_path / "x.plan", folder, max_drop=float("nan"))
     with pytest.raises(OutputError, match="itself"):
         calibrate_plan(plans["liif"], plans["liif"], folder)
     with pytest.raises(CalibrationError, match="--precision int8"):
         clit_deploy.export_checkpoint("x.pth", tmp_path / "x.plan", calibration=folder)
+    with pytest.raises(CalibrationError, match="--precision int8"):
+        clit_deploy.export_checkpoint("x.pth", tmp_path / "x.plan", max_drop=0.1)
 
 
-def test_the_last_pass_can_be_another_one(plans, folder):
-    """What suits TensorRT is what `quantise` makes: signed integers, results float."""
-    made = quantise_plan(
-        Plan.open(plans["liif"]), folder, max_drop=LOOSE, finish=lambda model, ranges: model
+def test_a_wish_is_refused_before_the_checkpoint_is_read(tmp_path):
+    """There is no such checkpoint, and that is not what is said."""
+    none = tmp_path / "none"
+    done = cli("export", "x.pth", "--precision", "int8", "--calibration", none)
+    assert (done.returncode, "no folder" in done.stderr) == (1, True), done.stderr
+    done = cli("export", "x.pth", "--precision", "int8", "--max-drop", "nan")
+    assert (done.returncode, "above 0" in done.stderr) == (1, True), done.stderr
+
+
+def test_an_engine_of_the_float_plan_is_left_behind(plans, folder):
+    machine = Machine.make()
+    built, _ = build_engines(
+        Plan.open(plans["liif"]), machine.trt, BuildOptions(), gpu=machine.cuda.gpu
     )
-    model = onnx.load_from_string(made.read("encoder.onnx"))
-    kinds = {i.data_type for i in model.graph.initializer if i.name.endswith(":zero")}
-    assert kinds == {onnx.TensorProto.INT8}
+    made = quantise_plan(built, loose(folder))
+    assert made.manifest.engines == ()
+    members = {engine.member for engine in built.manifest.engines[0].engines}
+    assert members
+    assert not members & set(made.manifest.digests)
+
+
+def test_a_picture_with_a_flat_part_does_not_decide(plans):
+    """The float plan is nearly perfect there, so any error would count as many dB."""
+    plan = Plan.open(plans["liif"])
+    night = np.zeros((96, 96, 3), np.uint8)
+    night[40:56, 40:56] = 200
+    runtime = open_runtime("cpu", threads=1)
+    trial = Trial(plan, runtime, [night], 72)
+    assert trial.estimate(plan) == 0
+    assert all(drop.float_psnr < 60 and drop.drop == 0 for drop in trial.measured(plan))
+    perfect = Trial(plan, runtime, [np.zeros((96, 96, 3), np.uint8)], 72)
+    for case in perfect._cases:
+        case.reference[:] = case.true
+    assert np.isfinite(perfect.estimate(plan))
 
 
 def test_export_goes_straight_to_int8(folder, tmp_path):
@@ -159,7 +198,7 @@ def test_an_interrupted_calibration_leaves_nothing(plans, tmp_path):
         [*map(str, command), "-o", str(tmp_path / "x.plan")],
         cwd=ROOT, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert "made pictures" in started.stderr.readline()  # as no folder is named
+    assert "photographs of the package" in started.stderr.readline()  # as no folder is named
     assert "sampling" in started.stderr.readline()
     time.sleep(0.2)
     started.send_signal(signal.SIGINT)
@@ -195,6 +234,21 @@ def test_differences_are_shown_ten_times():
     assert shown(output, reference) == pytest.approx(0.7)
     assert shown(reference, reference) == pytest.approx(0.5)
     assert shown(reference - 1, reference) == pytest.approx(0.0)
+
+
+def test_a_comparison_that_cannot_end_does_not_begin(pair, folder, tmp_path):
+    done = cli("compare", *pair, "--data", folder, "--scales", "2,30")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pixels are left inside a border of 30" in done.stderr
+    done = cli("compare", *pair, "--data", folder, "-o", tmp_path / "d.xyz")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "'.xyz' cannot be written" in done.stderr
+
+
+def test_plans_of_one_name_are_told_apart(pair, folder, tmp_path):
+    (tmp_path / pair[1].name).write_bytes(pair[1].read_bytes())
+    rows = compare_plans([pair[1], tmp_path / pair[1].name], folder, [2.0], "cpu")
+    assert [row.plan for row in rows] == [str(pair[1]), str(tmp_path / pair[1].name)]
 
 
 def test_one_plan_is_not_compared(plans, folder):

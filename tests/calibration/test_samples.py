@@ -5,7 +5,16 @@ import pytest
 from PIL import Image
 
 from clit_deploy.bundle import Plan
-from clit_deploy.calibration.pictures import HELD_OUT, LEAST, MADE, gather
+from clit_deploy.calibration.pictures import (
+    HELD_OUT,
+    LEAST,
+    MOST,
+    PHOTOGRAPHS,
+    SIDE,
+    Part,
+    gather,
+    part,
+)
 from clit_deploy.calibration.render import shrink
 from clit_deploy.calibration.samples import (
     SCALES,
@@ -14,6 +23,7 @@ from clit_deploy.calibration.samples import (
     record,
     scales_for,
 )
+from clit_deploy.calibration.settings import Settings
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import CalibrationError, MissingFileError
 from clit_deploy.runtimes.ort import open_runtime
@@ -34,6 +44,7 @@ def test_every_graph_of_a_cascade_is_fed_and_no_two_batches_are_alike(plans):
     reservoirs = recorded(plans, count=8)
     stages = [f"stage{s}.{kind}.onnx" for s in range(3) for kind in ("project", "decode")]
     assert set(reservoirs) == {"encoder.onnx", *stages}
+    assert set(recorded(plans, count=LEAST - 1)) == set(reservoirs)  # the fewest that are seen
     for name, reservoir in reservoirs.items():
         digests = [digest_of(batch) for batch in reservoir.batches()]
         assert len(set(digests)) == len(digests) >= min(2, reservoir.offered), name
@@ -93,7 +104,7 @@ def test_scales_are_the_stated_mix_and_some_random_ones():
 def test_the_busiest_part_is_taken_and_sizes_fit():
     picture = np.full((200, 300, 3), 90, np.uint8)
     picture[100:, 200:] = np.random.RandomState(0).randint(0, 255, (100, 100, 3))
-    low, true = shrink(picture, 3.7, 96)
+    low, true = shrink(picture, 3.7, 96, Part.BUSIEST)
     assert low.shape == (25, 25, 3)
     assert true.shape == (92, 92, 3)
     assert true.std() > 0.2
@@ -119,11 +130,42 @@ def test_few_pictures_still_leave_one_to_measure_on(tmp_path):
     assert (len(found.seen), len(found.held_out)) == (LEAST - 1, 1)
 
 
-def test_the_default_pictures_are_made_and_always_the_same():
+def test_the_default_pictures_are_photographs_of_the_package_with_their_sources():
     found = gather(None)
-    assert len(found.seen) + len(found.held_out) == MADE
-    assert len(found.held_out) == MADE // HELD_OUT
-    assert found.digest == gather(None).digest
+    files = sorted(PHOTOGRAPHS.glob("*.jpg"))
+    assert len(found.seen) + len(found.held_out) == len(files) == 24
+    assert len(found.held_out) == len(files) // HELD_OUT
+    sources = (PHOTOGRAPHS / "SOURCES.md").read_text()
+    rows = [line for line in sources.splitlines() if ".jpg |" in line]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == [path.name for path in files]
+    assert all("CC0-1.0" in row or "public domain" in row for row in rows)
+
+
+def test_of_a_large_picture_only_the_busiest_part_is_held(tmp_path):
+    large = np.zeros((1100, 1600, 3), np.uint8)
+    large[-SIDE:, -SIDE:] = photo(SIDE, SIDE)
+    found = gather(folder_of(tmp_path / "a", [large] * LEAST))
+    for picture in (*found.seen, *found.held_out):
+        assert picture.base is None
+        assert (picture == photo(SIDE, SIDE)).all()
+
+
+def test_parts_are_ranked_by_detail_and_flat_ones_are_not_usual():
+    stripes = np.zeros((90, 90, 3), np.uint8)
+    stripes[30:90:4] = 20
+    stripes[60:90:2] = 255
+    assert part(stripes, (30, 30), Part.BUSIEST).std() > 100
+    stripes[60:90, 30:] = 0
+    assert 5 < part(stripes, (30, 30), Part.USUAL).std() < 15
+    assert part(np.zeros_like(stripes), (30, 30), Part.USUAL).shape == (30, 30, 3)
+
+
+def test_useless_pictures_do_not_take_the_place_of_good_ones(tmp_path):
+    flat = np.zeros((80, 80, 3), np.uint8)
+    good = {7 * k for k in range(MOST // 4)}
+    mixed = [photo(70, 80, seed=k) if k in good else flat for k in range(2 * MOST)]
+    found = gather(folder_of(tmp_path / "a", mixed))
+    assert found.description == f"{MOST // 4} pictures of a"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +184,23 @@ def test_pictures_that_are_no_use_are_refused(tmp_path, pictures, words):
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(MissingFileError, match="no folder"):
-        gather(tmp_path / "none")
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        (("none", "int8"), "no folder none"),
+        ((None, "fp16"), "makes int8 and int8-fp16, not fp16"),
+        ((None, "int7"), "Unknown precision 'int7'"),
+        ((None, "int8", float("nan")), "above 0,"),
+        ((None, "int8", 0.0), "above 0,"),
+        ((None, "int8-fp16", 0.01), "above 0.01,"),
+        ((None, "int8", 0.05, "guess"), "minmax, percentile, entropy"),
+    ],
+)
+def test_wishes_that_make_no_sense(wishes, words):
+    with pytest.raises((CalibrationError, MissingFileError), match=words):
+        Settings.parse(*wishes)
+
+
+def test_fp16_has_its_part_of_the_budget():
+    assert Settings.parse(None, "int8").budget == 0.05
+    assert Settings.parse(None, "int8-fp16").budget == pytest.approx(0.04)

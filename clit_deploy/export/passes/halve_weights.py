@@ -10,19 +10,23 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from clit_deploy.export.passes.half import LARGEST, QUANTISING
+
 SMALLEST = 256
 """Numbers of a tensor from which on it pays."""
 
-LARGEST = float(np.finfo(np.float16).max)
-
 
 def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Replace every large float32 weight by a float16 one and a cast; one that overflows stays."""
+    """Replace every large float32 weight by a float16 one and a cast; one that overflows stays, and
+    so do the steps of Q/DQ, which have to be constants."""
     graph = model.graph
+    steps = {name for node in graph.node if node.op_type in QUANTISING for name in node.input[1:]}
     casts = []
     for weight in list(graph.initializer):
         values = numpy_helper.to_array(weight)
-        if values.dtype != np.float32 or values.size < SMALLEST or np.abs(values).max() > LARGEST:
+        if values.dtype != np.float32 or values.size < SMALLEST or weight.name in steps:
+            continue
+        if np.abs(values).max() > LARGEST:
             continue
         stored = f"{weight.name}:half"
         graph.initializer.remove(weight)

@@ -1,0 +1,99 @@
+"""What a user may wish of a calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TypeVar
+
+from clit_deploy.config import Precision
+from clit_deploy.errors import CalibrationError, MissingFileError
+
+Kind = TypeVar("Kind", bound=Enum)
+
+MAX_DROP = 0.05
+"""dB that INT8 may cost; the advantage of CLIT over LIIF is 0.15."""
+
+HALF_DROP = 0.01
+"""dB of it that are left to FP16 where both are in a plan."""
+
+QUANTISED = (Precision.INT8, Precision.INT8_FP16)
+"""Precisions that need a calibration."""
+
+
+class Method(str, Enum):
+    """How the range of an activation is chosen."""
+
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Wishes that make sense.
+
+    Raises:
+        MissingFileError: there is no such folder.
+        CalibrationError: any other wish that makes none.
+    """
+
+    images: Path | None = None
+    """A folder of photographs; None for those of the package."""
+    precision: Precision = Precision.INT8
+    """`int8` in the form for processors, or `int8-fp16` for TensorRT."""
+    max_drop: float = MAX_DROP
+    """dB of luminance PSNR on held-out pictures that may be lost at x2, x4 and x12."""
+    method: Method = Method.MINMAX
+    seed: int = 0
+    """Of the samples."""
+
+    def __post_init__(self) -> None:
+        if self.images is not None and not self.images.is_dir():
+            raise MissingFileError(f"There is no folder {self.images}; name one with pictures.")
+        if self.precision not in QUANTISED:
+            known = " and ".join(kind.value for kind in QUANTISED)
+            raise CalibrationError(
+                f"Calibration makes {known}, not {self.precision.value}; choose one of them."
+            )
+        if not self.budget > 0:
+            raise CalibrationError(
+                f"The drop allowed is {self.max_drop} dB; give one above {self._half:g}, like "
+                f"{MAX_DROP}."
+            )
+
+    @property
+    def budget(self) -> float:
+        """dB that INT8 alone may lose."""
+        return self.max_drop - self._half
+
+    @property
+    def _half(self) -> float:
+        return HALF_DROP if self.precision is Precision.INT8_FP16 else 0.0
+
+    @classmethod
+    def parse(
+        cls,
+        images: str | Path | None,
+        precision: str,
+        max_drop: float | None = None,
+        method: str = "minmax",
+        seed: int = 0,
+    ) -> Settings:
+        """Wishes in words; None for what is usual."""
+        return cls(
+            None if images is None else Path(images),
+            _member(Precision, precision, "precision"),
+            MAX_DROP if max_drop is None else max_drop,
+            _member(Method, method, "method"),
+            seed,
+        )
+
+
+def _member(kind: type[Kind], name: str, what: str) -> Kind:
+    try:
+        return kind(name)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise CalibrationError(f"Unknown {what} {name!r}; there are {known}.") from None
