@@ -72,6 +72,11 @@ def test_bad_wishes_are_one_sentence_and_leave_the_plan(path, tmp_path):
 
 
 @needs_rtx
+def test_int8_for_processors_is_refused_before_the_export(tmp_path):
+    """There is no such checkpoint, and that is not what is said."""
+    fails(cli("export", tmp_path / "x.pth", "--precision", "int8", *RTX), "--precision int8-fp16")
+
+
 def test_building_needs_neither_torch_nor_onnx(path):
     main = "import clit_deploy.cli as c; c.main()"
     assert_light(main, ["build", path, *RTX, "--compute-capability", "8.6"])

@@ -29,6 +29,7 @@ def published(encoder: str, stages: int) -> dict:
     return {"name": "clit", "args": args}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("encoder", "stages"), [("rdn", 3), ("swinir", 2)])
 def test_it_exports_and_runs(encoder, stages, tmp_path):
     path = clit_deploy.export_checkpoint(tiny_checkpoint(tmp_path, published(encoder, stages)))

@@ -16,7 +16,18 @@ pytestmark = pytest.mark.data
 TOLERANCE = 2e-4
 
 
-@pytest.fixture(scope="module", params=REFERENCE_CASES)
+SLOW = {"clit3-swinir-x24"}
+"""More stages after an encoder that other cases have as well."""
+
+
+def params():
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        for name in REFERENCE_CASES
+    ]
+
+
+@pytest.fixture(scope="module", params=params())
 def case(request):
     return Case.read(request.param)
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
 import onnx
 import pytest
 
 from clit_deploy.bundle import Plan
 from clit_deploy.calibration.qdq import quantise, sites, widened
+from clit_deploy.engines.build import build_engines
+from clit_deploy.export import core
+from clit_deploy.models import load_checkpoint
+from clit_deploy.runtimes.build import BuildOptions
+from clit_deploy.runtimes.trt import Flavour, load_tensorrt
+from tests.engines.text import operand_types
+from tests.helpers import tiny_checkpoint
+from tests.test_published import published
 
 trt = pytest.importorskip("tensorrt_rtx")
 
+KINDS = ("project", "decode")
 DIMS = {
     "height": (24, 48, 48), "width": (24, 48, 48), "in_rows": (10, 20, 20), "in_cols": (10, 20, 20),
     "wide_rows": (8, 18, 18), "wide_cols": (8, 18, 18), "rows": (1, 2, 4), "cols": (1, 16, 16),
@@ -52,19 +59,6 @@ def engine_of(graph: bytes, dims: dict[str, tuple[int, int, int]]) -> bytes:
     return bytes(engine)
 
 
-def operand_types(engine: bytes) -> dict[str, tuple[str, ...]]:
-    """Types of the first two operands of every product of an engine, by the product's name."""
-    text = b"\n".join(re.findall(rb"[\x09\x0a\x20-\x7e]{20,}", engine)).decode()
-    found = re.findall(r'^\s*(?:sub_)?tensor=\{.*?name="([^"]+)".*type=(\w+)', text, re.MULTILINE)
-    types = {name.split("^")[0]: kind for name, kind in found}
-    pattern = r'(?:fully_connected|corrltn)=\{ name="([^"]*)".*? input=\{([^}]*)\}'
-    products = {}
-    for name, inputs in re.findall(pattern, text):
-        names = [x.split("^")[0] for x in re.findall(r'"([^"]+)"', inputs)[:2]]
-        products[name] = tuple(types.get(x, "unknown") for x in names)
-    return products
-
-
 @pytest.mark.parametrize(
     ("family", "member", "reach"),
     [
@@ -76,11 +70,38 @@ def operand_types(engine: bytes) -> dict[str, tuple[str, ...]]:
     ],
 )
 def test_engines_hold_integer_products(plans, family, member, reach):
-    model = widened(onnx.load_from_string(Plan.open(plans[family]).read(member)))
+    found, graph = quantised(Plan.open(plans[family]).read(member))
+    dims = {**DIMS, "padded_cols": tuple(side + reach for side in DIMS["cols"])}
+    products = list(operand_types(engine_of(graph, dims)).values())
+    assert products.count(("int8", "int8")) == len(found), products
+
+
+@pytest.mark.slow
+def test_clit_of_the_published_size_is_int8_in_tensorrt(tmp_path):
+    source = load_checkpoint(tiny_checkpoint(tmp_path, published("edsr-baseline", 2)))
+    plan = core.build_plan(source, lambda step: None)
+    wanted = {}
+    graphs = {}
+    for member in ("encoder.onnx", *(f"stage{s}.{kind}.onnx" for s in (0, 1) for kind in KINDS)):
+        found, graphs[member] = quantised(plan.read(member))
+        wanted[member] = len(found)
+    assert wanted["encoder.onnx"] == 33
+    assert wanted["stage0.project.onnx"] == 2
+    assert wanted["stage0.decode.onnx"] == wanted["stage1.decode.onnx"] == 19
+    rtx = load_tensorrt(Flavour.RTX)
+    made, _ = build_engines(plan.replaced(graphs), rtx, BuildOptions(("8.6",)))
+    for engine in made.manifest.engines[0].engines:
+        types = list(operand_types(made.read(engine.member)).values())
+        integers = types.count(("int8", "int8"))
+        if engine.graph == "stage1.project.onnx":  # its taps become one product
+            assert integers >= 2
+        elif engine.graph in wanted:
+            assert integers == wanted[engine.graph] * len(engine.profiles), engine.graph
+
+
+def quantised(graph):
+    """The products of a graph that can be INT8, and the graph in which all of them are."""
+    model = widened(onnx.load_from_string(graph))
     found = sites(model)
     ranges = {source: 4.0 for site in found for source in site.sources}
-    made = quantise(model, ranges, [site.node for site in found])
-    dims = {**DIMS, "padded_cols": tuple(side + reach for side in DIMS["cols"])}
-    products = operand_types(engine_of(made.SerializeToString(), dims))
-    integers = [name for name, types in products.items() if types == ("int8", "int8")]
-    assert len(integers) == len(found), products
+    return found, quantise(model, ranges, [site.node for site in found]).SerializeToString()
