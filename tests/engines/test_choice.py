@@ -12,50 +12,16 @@ import clit_deploy
 from clit_deploy.bundle import Plan, make_plan
 from clit_deploy.engines import build as build_module
 from clit_deploy.engines import choice
-from clit_deploy.engines.build import Limits, differences
-from clit_deploy.engines.choice import choose_runtime
+from clit_deploy.engines.build import differences
 from clit_deploy.engines.keep import build_into
 from clit_deploy.errors import EngineError, RuntimeUnavailableError
 from clit_deploy.files import locked
 from clit_deploy.runtimes.build import BuildOptions
 from clit_deploy.runtimes.machine import Jetson
 from clit_deploy.runtimes.trt import Flavour
+from tests.engines.offers import SMALL, built, chosen, nothing, offer
 from tests.fakes.machine import Machine
 from tests.helpers import photo
-
-SMALL = Limits(tile=48, block=64, chunk=2)
-
-
-def offer(monkeypatch, *machines):
-    """What is installed on this machine; the device is that of the first."""
-
-    def load(flavour):
-        for machine in machines:
-            if machine.trt.flavour is flavour:
-                return machine.trt
-        raise RuntimeUnavailableError(f"There is no {flavour.value}.")
-
-    def device():
-        if not machines:
-            raise RuntimeUnavailableError("There is no NVIDIA driver.")
-        return machines[0].cuda
-
-    monkeypatch.setattr(choice, "load_tensorrt", load)
-    monkeypatch.setattr(choice, "open_cuda", device)
-
-
-def built(path, machine):
-    targets = (machine.cuda.gpu.capability,) if machine.trt.is_rtx else ()
-    options = BuildOptions(targets, workspace=1 << 25)
-    return build_into(Plan.open(path), machine.trt, options, SMALL, machine.cuda)
-
-
-def chosen(plan, name="auto", **options):
-    """The plan, and the name of the runtime; which is closed again."""
-    plan, runtime = choose_runtime(plan, name, **options)
-    runtime.close()
-    return plan, runtime.name
-
 
 # -- auto ----------------------------------------------------------------------------------------
 
@@ -122,9 +88,6 @@ def test_what_is_named_and_missing_is_an_error(path, monkeypatch, flavour):
         chosen(Plan.open(path), flavour.value)
     machine = Machine.make(flavour)
     offer(monkeypatch, machine)
-
-    def nothing():
-        raise RuntimeUnavailableError("There is no NVIDIA driver.")
 
     monkeypatch.setattr(choice, "open_cuda", nothing)
     with pytest.raises(RuntimeUnavailableError, match="no NVIDIA driver"):

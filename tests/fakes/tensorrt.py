@@ -47,7 +47,7 @@ class FakeTensorRT:
     def __init__(self, cuda, version="10.3.0", noise=0.0):
         self.__version__ = version
         self.cuda, self.noise = cuda, noise
-        self.configs, self.executed = [], 0
+        self.configs, self.executed, self.deserialized = [], 0, 0
         self.bytes_per_number = 8
         self.refuses = None
         """A function of a stream that says whether nothing can be enqueued on it."""
@@ -167,6 +167,7 @@ class Runtime:
         if not content.startswith(MAGIC):
             self.logger.log(Severity.ERROR, "magic number does not match")
             return None
+        self.api.deserialized += 1
         return self.engine(self.api, json.loads(content[len(MAGIC) :]), self.logger)
 
     @property
