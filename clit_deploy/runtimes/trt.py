@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,14 @@ log = logging.getLogger(__name__)
 
 OLDEST = (10, 3)
 """Version of TensorRT that JetPack 6.1 brings; older ones have no strongly typed networks."""
+
+OUT_OF_MEMORY = re.compile(
+    r"out of (device |gpu )?memory|OutOfMemory|MemoryAllocation|ALLOC_FAILED"
+    r"|memory.{0,40} could not be allocated|(cannot|could not|failed to|unable to) allocate",
+    re.IGNORECASE,
+)
+"""What TensorRT and the CUDA libraries under it say where room is all that lacks. An illegal
+access, after which the device answers nothing, speaks of memory too."""
 
 
 class Flavour(str, Enum):
@@ -151,7 +160,7 @@ class TensorRT:
     def failed(self, kind: type[ClitDeployError], what: str) -> ClitDeployError:
         """The error of a call that failed; lack of memory has its own."""
         why = self.said()
-        if "memory" in why.lower():
+        if OUT_OF_MEMORY.search(why):
             return DeviceMemoryError(
                 f"Out of device memory: {what} ({why}). Build engines for smaller pieces "
                 "('clit-deploy build --tile, --chunk'), or close other programs."

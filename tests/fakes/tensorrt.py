@@ -51,6 +51,7 @@ class FakeTensorRT:
         self.bytes_per_number = 8
         self.refuses = None
         """A function of a stream that says whether nothing can be enqueued on it."""
+        self.refusal = "enqueueV3 failed"
 
     def Builder(self, logger):
         return Builder(self, logger)
@@ -303,7 +304,7 @@ class Context:
         assert self.memory[1] >= self.update_device_memory_size_for_shapes()
         session, api = self.engine.session, self.engine.api
         if api.refuses and api.refuses(api.cuda.streams[stream]):
-            self.engine.logger.log(Severity.ERROR, "enqueueV3 failed")
+            self.engine.logger.log(Severity.ERROR, api.refusal)
             return False
         shapes, addresses, lent = dict(self.shapes), dict(self.addresses), self.memory
         output = session.get_outputs()[0]

@@ -335,6 +335,28 @@ def test_a_refused_launch_is_an_error_with_the_library_s_reason(machine, encoder
     assert np.isfinite(encoder(16)).all(), "and nothing is left behind that breaks the next"
 
 
+def test_a_poisoned_device_is_left_alone(machine, plans, caplog):
+    """After an illegal access it answers nothing, so smaller chunks would only fail again."""
+    with upscaler(machine, Plan.open(plans["liif"])) as up:
+        up.upscale(photo(9, 9), scale=2)
+        machine.module.refuses = lambda stream: True
+        machine.module.refusal = "Cuda Runtime (an illegal memory access was encountered)"
+        with pytest.raises(GraphRunError, match="an illegal memory access"):
+            up.upscale(photo(9, 9), scale=2)
+    assert "halved" not in caplog.text
+
+
+def test_a_launch_without_room_is_halved(machine, plans, caplog):
+    """TensorRT may lack memory of its own while it enqueues."""
+    with upscaler(machine, Plan.open(plans["liif"])) as up:
+        expected = up.upscale(photo(9, 9), scale=2)
+        refusals = iter([False, False, True])  # encoder, project, decode
+        machine.module.refuses = lambda stream: next(refusals, False)
+        machine.module.refusal = "Cuda Runtime (out of memory)"
+        assert np.array_equal(up.upscale(photo(9, 9), scale=2), expected)
+    assert "chunks of stage0.decode.onnx are halved" in caplog.text
+
+
 def test_engines_that_were_not_built_together_are_told_apart(machine, plans):
     plan = machine.built(Plan.open(plans["liif"]))
     runtime = machine.runtime(plan)

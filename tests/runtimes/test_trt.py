@@ -12,7 +12,13 @@ from onnx import TensorProto, helper
 
 from clit_deploy.bundle import Plan
 from clit_deploy.engines.build import build_engines
-from clit_deploy.errors import BuildError, EngineError, RuntimeUnavailableError
+from clit_deploy.errors import (
+    BuildError,
+    DeviceMemoryError,
+    EngineError,
+    GraphRunError,
+    RuntimeUnavailableError,
+)
 from clit_deploy.runtimes import machine as machine_module
 from clit_deploy.runtimes import trt as trt_module
 from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
@@ -195,6 +201,25 @@ def test_an_engine_says_what_it_takes_and_gives():
     x, y = machine.trt.tensors(engine)
     assert (x.name, x.dtype, x.is_input, x.shape) == ("x", "float32", True, (2, -1))
     assert (y.name, y.is_input) == ("y", False)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)", True),
+        ("Error Code 2: OutOfMemory (Requested size was 123 bytes.)", True),
+        ("Requested amount of GPU memory (123 bytes) could not be allocated.", True),
+        ("Error Code 1: Cublas (CUBLAS_STATUS_ALLOC_FAILED)", True),
+        ("Error Code 1: Cuda Runtime (an illegal memory access was encountered)", False),
+        ("Error Code 3: API Usage Error (memory is not 256-byte aligned)", False),
+    ],
+)
+def test_only_lack_of_memory_is_called_so(said, kind):
+    trt = Machine.make().trt
+    trt.messages.append(said)
+    error = trt.failed(GraphRunError, "it cannot run")
+    assert type(error) is (DeviceMemoryError if kind else GraphRunError)
+    assert said in str(error)
 
 
 def test_older_libraries_lend_working_memory_in_another_way():
