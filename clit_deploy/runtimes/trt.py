@@ -89,7 +89,7 @@ class TensorRT:
         """
         self.messages.clear()
         if self._runtime is None:
-            self._runtime = self._started()
+            self._runtime = self.start("Runtime")
         made = self._runtime.deserialize_cuda_engine(engine)
         if made is None:
             what = (
@@ -98,12 +98,19 @@ class TensorRT:
             raise self.failed(EngineError, what)
         return made
 
-    def _started(self) -> Any:
+    def start(self, part: str) -> Any:
+        """A `Builder` or a `Runtime`.
+
+        Raises:
+            RuntimeUnavailableError: CUDA does not start; the bindings raise TypeError then.
+        """
+        self.messages.clear()
         try:
-            return self.trt.Runtime(self.logger)
-        except Exception as error:  # the bindings raise TypeError where CUDA does not start
+            return getattr(self.trt, part)(self.logger)
+        except Exception as error:
             raise RuntimeUnavailableError(
-                f"{self.title} does not start: {self.said()} ({error})"
+                f"{self.title} does not start: {self.said()} ({error}). Is the NVIDIA driver new "
+                "enough for it? Otherwise use --runtime cpu."
             ) from error
 
     def tensors(self, engine: Any) -> list[Tensor]:

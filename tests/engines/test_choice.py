@@ -166,6 +166,17 @@ def test_engines_for_something_else_are_refused_where_nothing_may_be_built(
     assert path.read_bytes() == before
 
 
+def test_a_library_that_does_not_start_builds_nothing(path, monkeypatch, caplog):
+    built(path, Machine.make())
+    newer = Machine.make(version="10.7.0")
+    newer.module.too_new = True
+    offer(monkeypatch, newer)
+    assert chosen(Plan.open(path))[1].startswith("onnxruntime")
+    assert "ONNX Runtime is used, not tensorrt: TensorRT 10.7.0 does not start" in caplog.text
+    with pytest.raises(RuntimeUnavailableError, match="does not start"):
+        chosen(Plan.open(path), "tensorrt")
+
+
 def test_every_difference_has_its_words(path, machine, monkeypatch):
     plan = built(path, machine)
     (engines,) = plan.manifest.engines

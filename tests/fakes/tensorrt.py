@@ -49,18 +49,26 @@ class FakeTensorRT:
         self.cuda, self.noise = cuda, noise
         self.configs, self.executed, self.deserialized = [], 0, 0
         self.bytes_per_number = 8
+        self.too_new = False
+        """Whether the driver is too old for it."""
         self.refuses = None
         """A function of a stream that says whether nothing can be enqueued on it."""
         self.refusal = "enqueueV3 failed"
 
     def Builder(self, logger):
-        return Builder(self, logger)
+        return self._started(Builder, logger)
 
     def OnnxParser(self, network, logger):
         return Parser(network)
 
     def Runtime(self, logger):
-        return Runtime(self, logger)
+        return self._started(Runtime, logger)
+
+    def _started(self, part, logger):
+        if self.too_new:
+            logger.log(Severity.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+        return part(self, logger)
 
 
 class Builder:
@@ -217,7 +225,7 @@ class FakeRtx(FakeTensorRT):
     CudaGraphStrategy = types.SimpleNamespace(DISABLED=0, WHOLE_GRAPH_CAPTURE=1)
 
     def Runtime(self, logger):
-        return RtxRuntime(self, logger)
+        return self._started(RtxRuntime, logger)
 
 
 class RtxRuntime(Runtime):

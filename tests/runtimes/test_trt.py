@@ -84,6 +84,18 @@ def test_a_library_is_loaded_once(fresh, monkeypatch):
     assert load_tensorrt(Flavour.TENSORRT) is loaded
 
 
+@pytest.mark.parametrize("part", ["Builder", "Runtime"])
+def test_a_driver_too_old_for_the_library_is_what_it_says(part):
+    machine = Machine.make()
+    engine = build(machine, graph())[0]
+    machine.module.too_new = True
+    words = (
+        r"^TensorRT 10\.3\.0 does not start: CUDA initialization .* error: 35 .*--runtime cpu\.$"
+    )
+    with pytest.raises(RuntimeUnavailableError, match=words):
+        build(machine, graph()) if part == "Builder" else machine.trt.deserialize(engine, "x")
+
+
 @pytest.mark.parametrize(
     ("release", "model", "l4t", "jetpack"),
     [
