@@ -137,7 +137,7 @@ class Launcher:
     def _tell_addresses(self, seat: _Seat, tensors: Mapping[str, DeviceArray]) -> None:
         memory = self._device.scratch(seat.need)
         if seat.memory is not memory:
-            self._trt.lend(seat.context, memory.pointer, memory.size)
+            self._trt.lend(seat.context, memory.pointer, memory.size, self._name)
             seat.memory = memory
         for name, array in tensors.items():
             self._must(seat.context.set_tensor_address(name, array.pointer), f"memory for {name}")

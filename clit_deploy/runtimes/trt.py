@@ -151,18 +151,20 @@ class TensorRT:
 
     @staticmethod
     def working_memory(engine: Any, context: Any) -> int:
-        """Bytes that a context needs for the shapes that it was given."""
-        if hasattr(context, "update_device_memory_size_for_shapes"):
-            return int(context.update_device_memory_size_for_shapes())
-        return int(getattr(engine, "device_memory_size_v2", 0) or engine.device_memory_size)
+        """Bytes that a context needs for the shapes that it was given; for the largest ones where
+        it fails to tell, which it does by answering 0."""
+        return int(context.update_device_memory_size_for_shapes() or engine.device_memory_size_v2)
 
-    @staticmethod
-    def lend(context: Any, pointer: int, size: int) -> None:
-        """Give a context its working memory."""
-        if hasattr(context, "set_device_memory"):
-            context.set_device_memory(pointer, size)
-        else:
-            context.device_memory = pointer
+    def lend(self, context: Any, pointer: int, size: int, name: str) -> None:
+        """Give a context its working memory.
+
+        Raises:
+            EngineError: it refuses, which only the log tells.
+        """
+        self.messages.clear()
+        context.set_device_memory(pointer, size)
+        if self.messages:
+            raise self.failed(EngineError, f"{name} refuses {size} bytes of working memory")
 
     def failed(self, kind: type[ClitDeployError], what: str) -> ClitDeployError:
         """The error of a call that failed; lack of memory has its own."""

@@ -49,6 +49,8 @@ class FakeTensorRT:
         self.cuda, self.noise = cuda, noise
         self.configs, self.executed, self.deserialized = [], 0, 0
         self.bytes_per_number = 8
+        self.speechless = self.refuses_memory = False
+        """Whether contexts fail to tell what they need, and refuse what they are lent."""
         self.too_new = False
         """Whether the driver is too old for it."""
         self.refuses = None
@@ -195,6 +197,8 @@ class FakeEngine:
         self.io = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(self.io)
         self.output_shapes = {}
+        largest = [[most for _, _, most in profile.values()] for profile in self.profiles]
+        self.device_memory_size_v2 = api.bytes_per_number * max(map(_numbers, largest))
 
     def get_tensor_name(self, index):
         return self.io[index].name
@@ -286,11 +290,19 @@ class Context:
         return True
 
     def update_device_memory_size_for_shapes(self):
-        numbers = sum(int(np.prod(shape)) for shape in self.shapes.values())
-        return numbers * self.engine.api.bytes_per_number
+        if self.engine.api.speechless:
+            self.engine.logger.log(Severity.ERROR, "the shapes are not known")
+            return 0
+        return self.needed()
+
+    def needed(self):
+        return _numbers(self.shapes.values()) * self.engine.api.bytes_per_number
 
     def set_device_memory(self, pointer, size):
-        self.memory = pointer, size
+        if size < self.needed() or self.engine.api.refuses_memory:
+            self.engine.logger.log(Severity.ERROR, "setDeviceMemoryV2: size >= expectedSize")
+        else:
+            self.memory = pointer, size
 
     def get_tensor_shape(self, name):
         if name in self.shapes:
@@ -309,7 +321,7 @@ class Context:
         return True
 
     def execute_async_v3(self, stream):
-        assert self.memory[1] >= self.update_device_memory_size_for_shapes()
+        assert self.memory[1] >= self.needed()
         session, api = self.engine.session, self.engine.api
         if api.refuses and api.refuses(api.cuda.streams[stream]):
             self.engine.logger.log(Severity.ERROR, api.refusal)
@@ -332,6 +344,10 @@ class Context:
             for node in ("first", "second"):
                 self.profiler.report_layer_time(f"{output.name}/{node}", 0.5)
         return True
+
+
+def _numbers(shapes):
+    return sum(int(np.prod(shape)) for shape in shapes)
 
 
 def _dtype(value):

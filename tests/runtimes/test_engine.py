@@ -185,6 +185,26 @@ def test_what_fails_gives_its_memory_back(plans):
     assert machine.api.used == 0
 
 
+def test_working_memory_that_is_refused_is_an_error(machine, encoder):
+    """The call returns nothing; what went wrong is in the log alone."""
+    machine.module.refuses_memory = True
+    words = r"encoder\.onnx refuses \d+ bytes of working memory: setDeviceMemoryV2: size"
+    with pytest.raises(EngineError, match=words):
+        encoder(16)
+    machine.module.refuses_memory = False
+    assert np.isfinite(encoder(16)).all()
+
+
+def test_an_engine_that_cannot_say_what_it_needs_gets_what_its_largest_shapes_need(
+    machine, encoder
+):
+    expected = encoder(16)
+    machine.module.speechless = True
+    assert np.isfinite(encoder(24)).all()
+    machine.module.speechless = False
+    assert np.array_equal(encoder(16), expected)
+
+
 # -- recorded launches ---------------------------------------------------------------------------
 
 

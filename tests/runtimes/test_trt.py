@@ -234,17 +234,6 @@ def test_only_lack_of_memory_is_called_so(said, kind):
     assert said in str(error)
 
 
-def test_older_libraries_lend_working_memory_in_another_way():
-    """Before 10.7 a context's memory is an attribute, and its size that of the largest shapes."""
-    trt = Machine.make().trt
-    context = types.SimpleNamespace()
-    trt.lend(context, 4096, 100)
-    assert context.device_memory == 4096
-    assert trt.working_memory(types.SimpleNamespace(device_memory_size=70), context) == 70
-    newer = types.SimpleNamespace(device_memory_size_v2=80)
-    assert trt.working_memory(newer, context) == 80
-
-
 @pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="TensorRT-RTX is not installed"
 )
