@@ -29,6 +29,10 @@ class PlanError(ClitDeployError, ValueError):
     """A file is not a plan of this version, or is damaged."""
 
 
+class PlanReplacedError(PlanError):
+    """A plan's file is another one than when it was opened."""
+
+
 class ProofError(ClitDeployError, ArithmeticError):
     """The deployed graphs disagree with the model that they were made from."""
 

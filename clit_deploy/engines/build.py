@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clit_deploy.budget import TILES
-from clit_deploy.bundle import make_plan
+from clit_deploy.bundle import ENGINES, make_plan
 from clit_deploy.config import Precision
 from clit_deploy.engines.boxes import boxes
 from clit_deploy.errors import BuildError, SizeError
@@ -156,7 +156,7 @@ def folder_of(engines: EngineSet) -> str:
     """Where a set's engines are in the plan."""
     where = [part for part in (engines.gpu, engines.l4t) if part]
     parts = [engines.flavour, engines.version, *engines.targets, *where]
-    return "engines/" + re.sub(r"[^\w.-]+", "_", "-".join(parts))
+    return ENGINES + re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 
 def with_engines(plan: Plan, made: EngineSet, members: dict[str, bytes]) -> Plan:
