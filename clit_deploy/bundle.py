@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clit_deploy.errors import MissingFileError, PlanError, PlanReplacedError
+from clit_deploy.errors import DamageError, MissingFileError, PlanError
 from clit_deploy.files import is_file, replacing
 from clit_deploy.manifest import Manifest
 
@@ -92,8 +92,8 @@ class Plan:
         """The bytes of a member.
 
         Raises:
-            PlanError: it is missing, cut off, or not what the manifest's digest says.
-            PlanReplacedError: for another process has put another file there.
+            DamageError: it is missing, cut off, or not what the manifest's digest says.
+            PlanError: the same, for another process has put another file there.
         """
         try:
             content = self._members[member]
@@ -105,11 +105,11 @@ class Plan:
 
     def _unreadable(self, why: str) -> PlanError:
         if self._seen != _Stamp.of(self.path):
-            return PlanReplacedError(
+            return PlanError(
                 f"{self.name} was replaced since it was opened ({why}); run the command again."
             )
         repair = "Build its engines" if why.startswith(ENGINES) else "Copy or export it"
-        return PlanError(f"{self.name} is damaged: {why}. {repair} again.")
+        return DamageError(f"{self.name} is damaged: {why}. {repair} again.")
 
     def arrays(self, member: str) -> dict[str, NDArray[np.float64]]:
         """The arrays of an `.npz` member."""

@@ -29,8 +29,8 @@ class PlanError(ClitDeployError, ValueError):
     """A file is not a plan of this version, or is damaged."""
 
 
-class PlanReplacedError(PlanError):
-    """A plan's file is another one than when it was opened."""
+class DamageError(PlanError):
+    """A member of a plan is not what was written."""
 
 
 class ProofError(ClitDeployError, ArithmeticError):
@@ -91,6 +91,10 @@ class DeviceMemoryError(MemoryBudgetError):
 
 class EngineError(ClitDeployError, ValueError):
     """An engine that is damaged, was built for something else, or is asked for other shapes."""
+
+
+class UnfitEngineError(EngineError):
+    """Engines that are for another library or device, or that the library cannot load."""
 
 
 class BuildError(ClitDeployError, RuntimeError):

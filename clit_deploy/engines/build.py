@@ -14,7 +14,7 @@ from clit_deploy.budget import TILES
 from clit_deploy.bundle import ENGINES, make_plan
 from clit_deploy.config import Precision
 from clit_deploy.engines.boxes import boxes
-from clit_deploy.errors import BuildError, SizeError
+from clit_deploy.errors import BuildError, DamageError, SizeError
 from clit_deploy.manifest import Engine, EngineSet
 from clit_deploy.runtimes.base import ON_DEVICE, Appetite
 from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
@@ -160,15 +160,25 @@ def folder_of(engines: EngineSet) -> str:
 
 
 def with_engines(plan: Plan, made: EngineSet, members: dict[str, bytes]) -> Plan:
-    """The plan with a set of engines; one for the same library and targets is replaced."""
+    """The plan with a set of engines; one for the same library and targets is replaced, and ones
+    that are damaged are left out."""
     others = [x for x in plan.manifest.engines if folder_of(x) != folder_of(made)]
-    manifest = dataclasses.replace(plan.manifest, engines=(*others, made))
-    kept = {
-        name: plan.read(name)
-        for name in plan.manifest.digests
-        if not name.startswith(f"{folder_of(made)}/")
-    }
+    whole = [(engines, found) for engines in others if (found := _read(plan, engines))]
+    manifest = dataclasses.replace(plan.manifest, engines=(*(x for x, _ in whole), made))
+    graphs = [name for name in plan.manifest.digests if not name.startswith(ENGINES)]
+    kept = {name: plan.read(name) for name in graphs}
+    for _, found in whole:
+        kept.update(found)
     return make_plan(manifest, {**kept, **members})
+
+
+def _read(plan: Plan, engines: EngineSet) -> dict[str, bytes]:
+    """The members of a set; nothing where one is damaged."""
+    try:
+        return {engine.member: plan.read(engine.member) for engine in engines.engines}
+    except DamageError as error:
+        log.warning("the engines of %s are left out: %s", engines.title, error)
+        return {}
 
 
 def differences(plan: Plan, engines: EngineSet, version: str, gpu: Gpu) -> list[str]:

@@ -18,6 +18,7 @@ from clit_deploy.errors import (
     DeviceMemoryError,
     EngineError,
     RuntimeUnavailableError,
+    UnfitEngineError,
 )
 
 if TYPE_CHECKING:
@@ -85,17 +86,14 @@ class TensorRT:
         """An engine ready for contexts.
 
         Raises:
-            EngineError: it is damaged, or not for this library, version or GPU.
+            UnfitEngineError: it is damaged, or not for this library, version or GPU.
         """
         self.messages.clear()
         if self._runtime is None:
             self._runtime = self.start("Runtime")
         made = self._runtime.deserialize_cuda_engine(engine)
         if made is None:
-            what = (
-                f"{self.title} cannot load the engine of {name}; 'clit-deploy build' makes another"
-            )
-            raise self.failed(EngineError, what)
+            raise self.failed(UnfitEngineError, f"{self.title} cannot load the engine of {name}")
         return made
 
     def start(self, part: str) -> Any:

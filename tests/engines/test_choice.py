@@ -43,7 +43,7 @@ def test_auto_does_not_build_engines_that_nobody_asked_for(path, machine, monkey
         plan, name = chosen(Plan.open(path))
     assert "onnxruntime" in name
     assert not plan.manifest.engines
-    assert "model.plan has no engines for it; 'clit-deploy build' makes them" in caplog.text
+    assert "model.plan has no engines; 'clit-deploy build' makes them" in caplog.text
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
