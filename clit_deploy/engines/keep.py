@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clit_deploy.bundle import Plan
 from clit_deploy.engines.build import build_engines, differences
 from clit_deploy.engines.check import check_engines
-from clit_deploy.errors import ClitDeployError, OutputError
+from clit_deploy.errors import BuildError, ClitDeployError, OutputError
 from clit_deploy.files import check_writable, locked
 from clit_deploy.runtimes.cache import Store
 from clit_deploy.runtimes.engine import EngineRuntime
@@ -53,12 +53,18 @@ def build_into(
         cuda: the device that is present, if there is one.
         target: another file to write.
         timing_cache: a file to read and extend; by default one in the user's cache folder.
+            TensorRT-RTX has none.
         progress: is told what is being done.
 
     Raises:
         BuildError, EngineError: no engines, or wrong ones; the file stays as it was.
         OutputError: it cannot be written, or another process is building into it.
     """
+    if trt.is_rtx and timing_cache is not None:
+        raise BuildError(
+            "TensorRT-RTX times nothing while it builds, so it has no timing cache; leave out "
+            "--timing-cache."
+        )
     work = Work(trt, options, limits, cuda, timing_cache, progress)
     with _place(plan, target) as (source, path):
         return Plan.open(work.done(Plan.open(source)).save(path))

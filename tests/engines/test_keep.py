@@ -106,6 +106,13 @@ def test_the_next_build_knows_the_timings_of_the_last(path, machine, empty_cache
     assert kept.read_bytes() == 2 * first
 
 
+def test_rtx_has_no_timings_to_keep(path, tmp_path):
+    machine = Machine.make(Flavour.RTX)
+    with leaves_all(path, BuildError, "leave out --timing-cache"):
+        build(path, machine, timing_cache=tmp_path / "own.cache")
+    assert not machine.module.configs
+
+
 # -- one at a time -------------------------------------------------------------------------------
 
 
