@@ -110,12 +110,13 @@ def _described(
 ) -> EngineSet:
     """What engines are going to depend on; they themselves are still missing."""
     board = jetson()
-    own = (gpu.capability,) if gpu and not trt.is_rtx else ()
+    here = None if trt.is_rtx else gpu
     return EngineSet(
         flavour=trt.flavour.value,
         version=trt.version,
-        targets=options.capabilities or own,
-        gpu=None if gpu is None or trt.is_rtx else gpu.name,
+        targets=options.capabilities or ((here.capability,) if here else ()),
+        gpu=here.name if here else None,
+        processors=here.processors if here else None,
         driver=gpu.driver if gpu else None,
         l4t=board.l4t if board else None,
         tile=appetite.tile or 0,
@@ -154,7 +155,8 @@ def appetite_for(plan: Plan, limits: Limits) -> Appetite:
 
 def folder_of(engines: EngineSet) -> str:
     """Where a set's engines are in the plan."""
-    where = [part for part in (engines.gpu, engines.l4t) if part]
+    size = engines.processors and f"{engines.processors}SM"
+    where = [part for part in (engines.gpu, size, engines.l4t) if part]
     parts = [engines.flavour, engines.version, *engines.targets, *where]
     return ENGINES + re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
@@ -192,6 +194,10 @@ def differences(plan: Plan, engines: EngineSet, version: str, gpu: Gpu) -> list[
         found.append(f"they were built for compute capability {listed}, here is {gpu.capability}")
     elif engines.gpu and engines.gpu != gpu.name:
         found.append(f"they were built on a {engines.gpu}, here is a {gpu.name}")
+    elif engines.processors and engines.processors != gpu.processors:
+        found.append(
+            f"they were built for {engines.processors} multiprocessors, here are {gpu.processors}"
+        )
     board = jetson()
     if engines.l4t and board and engines.l4t != board.l4t:
         found.append(f"they were built on L4T {engines.l4t}, here is {board.l4t}")

@@ -29,6 +29,9 @@ class Gpu:
     name: str
     capability: str
     """Compute capability, like `8.7`."""
+    processors: int
+    """Streaming multiprocessors; Jetson modules of a generation have the same name and
+    capability, and differ in these."""
     memory: int
     """Bytes."""
     integrated: bool
@@ -73,6 +76,7 @@ class Cuda:
         return Gpu(
             name.strip("\0 "),
             f"{of.major}.{of.minor}",
+            int(of.multiProcessorCount),
             int(of.totalGlobalMem),
             bool(of.integrated),
             show_version(self._call("cudaDriverGetVersion")),

@@ -207,6 +207,22 @@ def test_engines_of_a_jetson_belong_to_its_release(path, monkeypatch):
     ]
 
 
+def test_jetson_modules_of_a_generation_are_told_apart(path, monkeypatch):
+    """AGX Orin and Orin Nano are both `Orin` of 8.7; their engines live side by side."""
+    large, small = (Machine.make(capability=(8, 7), processors=n) for n in (16, 8))
+    plan = built(path, large)
+    (engines,) = plan.manifest.engines
+    assert differences(plan, engines, "10.3.0", large.cuda.gpu) == []
+    assert differences(plan, engines, "10.3.0", small.cuda.gpu) == [
+        "they were built for 16 multiprocessors, here are 8"
+    ]
+    older = dataclasses.replace(engines, processors=None)
+    assert differences(plan, older, "10.3.0", small.cuda.gpu) == []
+    both = built(path, small).manifest.engines
+    assert [x.processors for x in both] == [16, 8]
+    assert len({x.engines[0].member for x in both}) == 2
+
+
 def test_rtx_engines_without_named_targets_are_for_its_usual_ones(path):
     machine = Machine.make(Flavour.RTX)
     made = build_into(Plan.open(path), machine.trt, BuildOptions(), SMALL, None)

@@ -52,8 +52,18 @@ class FakeCuda:
     cudaMemcpyKind = types.SimpleNamespace(cudaMemcpyDefault=4)
     cudaStreamCaptureMode = types.SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
 
-    def __init__(self, total=1 << 30, *, driver=12060, devices=1, capability=(8, 6)):
+    def __init__(
+        self,
+        total=1 << 30,
+        *,
+        driver=12060,
+        devices=1,
+        capability=(8, 6),
+        processors=16,
+        integrated=0,
+    ):
         self.total, self.driver, self.devices, self.capability = total, driver, devices, capability
+        self.processors, self.integrated = processors, integrated
         self.blocks, self.pinned, self.streams = {}, {}, {}
         self.calls, self.mallocs = [], 0
         self.reached, self.ticks = {}, 0
@@ -80,7 +90,12 @@ class FakeCuda:
     def cudaGetDeviceProperties(self, index):
         major, minor = self.capability
         return Error.cudaSuccess, types.SimpleNamespace(
-            name=b"Fake GPU", major=major, minor=minor, totalGlobalMem=self.total, integrated=0
+            name=b"Fake GPU",
+            major=major,
+            minor=minor,
+            multiProcessorCount=self.processors,
+            totalGlobalMem=self.total,
+            integrated=self.integrated,
         )
 
     def cudaMemGetInfo(self):
