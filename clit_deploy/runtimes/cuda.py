@@ -197,6 +197,12 @@ class Cuda:
         finally:
             self._call("cudaGraphDestroy", graph)
 
+    def drop_capture(self, stream: Any) -> None:
+        """End a recording that failed; whatever it holds is forgotten."""
+        _, graph = self.api.cudaStreamEndCapture(stream)
+        if graph is not None:
+            self._call("cudaGraphDestroy", graph)
+
     def launch(self, graph: Any, stream: Any) -> None:
         """Do what was recorded."""
         self._call("cudaGraphLaunch", graph, stream)

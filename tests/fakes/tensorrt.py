@@ -51,6 +51,8 @@ class FakeTensorRT:
         self.bytes_per_number = 8
         self.speechless = self.refuses_memory = False
         """Whether contexts fail to tell what they need, and refuse what they are lent."""
+        self.contexts = 1 << 30
+        """How many more it can make."""
         self.too_new = False
         """Whether the driver is too old for it."""
         self.refuses = None
@@ -219,6 +221,10 @@ class FakeEngine:
 
     def create_execution_context(self, strategy):
         assert strategy == self.api.ExecutionContextAllocationStrategy.USER_MANAGED
+        if self.api.contexts == 0:
+            self.logger.log(Severity.ERROR, self.api.refusal)
+            return None
+        self.api.contexts -= 1
         return Context(self)
 
 
