@@ -13,6 +13,7 @@ from clit_deploy.runtimes.base import ON_DEVICE, Appetite
 from clit_deploy.runtimes.cache import Store
 from clit_deploy.runtimes.device import DeviceArrays
 from clit_deploy.runtimes.launch import Launcher
+from clit_deploy.runtimes.trt import Kernels
 from clit_deploy.runtimes.trt_layers import LayerSums
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class EngineRuntime:
         self._layers: LayerSums | None = None
         self._weights = 0
         self._store = Store(f"runtime-{trt.flavour.value}-{trt.version}-{cuda.gpu.name}")
-        self._cache: Any = None
+        self.kernels = Kernels()
 
     def load(self, plan: Plan) -> None:
         """Load all engines now, so that none of them fails in the middle of a picture.
@@ -85,14 +86,14 @@ class EngineRuntime:
             if member not in self._engines:
                 raise EngineError(f"The engines lack {member}; build them again.")
             loaded = self._engine(plan, member)
-            if self._cache is None:
-                self._cache = self._trt.runtime_cache(loaded, self._store.read())
+            if self.kernels.cache is None:
+                self.kernels.cache = self._trt.runtime_cache(loaded, self._store.read())
             self._runners[member] = EngineRunner(
                 self._trt,
                 loaded,
                 self._engines[member],
                 self._device,
-                Launcher(self._trt, loaded, member, self._device, self._cache, self._layers),
+                Launcher(self._trt, loaded, member, self._device, self.kernels, self._layers),
             )
         return self._runners[member]
 
@@ -128,7 +129,7 @@ class EngineRuntime:
             runner.close()
         self._runners.clear()
         self._loaded.clear()
-        cache, self._cache = self._cache, None
+        cache, self.kernels.cache = self.kernels.cache, None
         if cache is not None and (content := cache.serialize()) is not None:
             self._store.write(bytes(content))
         self._device.close()

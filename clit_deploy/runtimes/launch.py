@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from clit_deploy.runtimes.device import DeviceArray, DeviceArrays
     from clit_deploy.runtimes.recordings import Shapes
-    from clit_deploy.runtimes.trt import TensorRT
+    from clit_deploy.runtimes.trt import Kernels, TensorRT
     from clit_deploy.runtimes.trt_layers import LayerSums
 
 
@@ -25,11 +25,11 @@ class Launcher:
         engine: Any,
         name: str,
         device: DeviceArrays,
-        cache: Any,
+        kernels: Kernels,
         layers: LayerSums | None = None,
     ) -> None:
         self._trt, self._engine, self._name, self._device = trt, engine, name, device
-        self._cache, self._layers = cache, layers
+        self._kernels, self._layers = kernels, layers
         self._seats: dict[int, Seat] = {}
         self._recordings = Recordings(name, device, wanted=not trt.is_rtx and layers is None)
         self._outputs: dict[Any, tuple[int, ...]] = {}
@@ -84,7 +84,7 @@ class Launcher:
         return self._seats[profile]
 
     def _made(self, profile: int) -> Seat:
-        context = self._trt.context(self._engine, self._cache)
+        context = self._trt.context(self._engine, self._kernels)
         if self._layers:
             context.profiler = self._layers.of(self._name)
         stream = int(self._device.compute)

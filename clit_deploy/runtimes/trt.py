@@ -61,6 +61,17 @@ class Tensor:
     shape: tuple[int, ...]
 
 
+@dataclass
+class Kernels:
+    """Where TensorRT-RTX has its kernels from, which it compiles on the device."""
+
+    cache: Any = None
+    """The store of those that it has; None for TensorRT."""
+    eager: bool = False
+    """Whether a new shape waits for kernels of its own. By default it runs on others meanwhile, so
+    what is compared would not be what runs later."""
+
+
 class TensorRT:
     """One flavour, imported. Made by `load_tensorrt`."""
 
@@ -121,7 +132,7 @@ class TensorRT:
             found.append(Tensor(name, kind, is_input, tuple(engine.get_tensor_shape(name))))
         return found
 
-    def context(self, engine: Any, cache: Any) -> Any:
+    def context(self, engine: Any, kernels: Kernels) -> Any:
         """An execution context whose working memory the caller gives it."""
         strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if not self.is_rtx:
@@ -131,8 +142,11 @@ class TensorRT:
             config.set_execution_context_allocation_strategy(strategy)
             # Its own recording would hold up, or record, what other threads enqueue on the stream.
             config.cuda_graph_strategy = self.trt.CudaGraphStrategy.DISABLED
-            if cache is not None:
-                config.set_runtime_cache(cache)
+            if kernels.eager:
+                kinds = self.trt.DynamicShapesKernelSpecializationStrategy
+                config.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER
+            if kernels.cache is not None:
+                config.set_runtime_cache(kernels.cache)
             made = engine.create_execution_context(config)
         if made is None:
             raise self.failed(EngineError, f"{self.title} makes no execution context")

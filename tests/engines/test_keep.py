@@ -244,6 +244,17 @@ def test_engines_built_without_a_device_are_compared_at_first_use_and_once(
     assert len(compared) == 2, "another driver compiles them anew"
 
 
+def test_rtx_compares_the_kernels_that_are_going_to_run(path):
+    """Not those that stand in for them while they are compiled; a picture does not wait."""
+    machine = Machine.make(Flavour.RTX)
+    plan = build(path, machine)
+    compared = len(machine.module.eager)
+    assert machine.module.eager == [True] * compared
+    assert compared > 3
+    use(plan, machine)
+    assert set(machine.module.eager[compared:]) == {False}
+
+
 def test_engines_that_were_compared_when_built_are_trusted(path, machine, monkeypatch):
     plan = build(path, machine)
     compared = counted(monkeypatch)

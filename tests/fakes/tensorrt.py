@@ -51,6 +51,8 @@ class FakeTensorRT:
         self.bytes_per_number = 8
         self.speechless = self.refuses_memory = False
         """Whether contexts fail to tell what they need, and refuse what they are lent."""
+        self.eager = []
+        """Of every context of RTX, whether new shapes wait for kernels of their own."""
         self.contexts = 1 << 30
         """How many more it can make."""
         self.too_new = False
@@ -232,6 +234,7 @@ class FakeRtx(FakeTensorRT):
     """The module `tensorrt_rtx`."""
 
     ComputeCapability = types.SimpleNamespace(SM75=75, SM86=86, SM89=89, SM120=120)
+    DynamicShapesKernelSpecializationStrategy = types.SimpleNamespace(LAZY=0, EAGER=1)
     CudaGraphStrategy = types.SimpleNamespace(DISABLED=0, WHOLE_GRAPH_CAPTURE=1)
 
     def Runtime(self, logger):
@@ -248,11 +251,14 @@ class RtxEngine(FakeEngine):
 
     def create_execution_context(self, config):
         assert config.cuda_graph_strategy == self.api.CudaGraphStrategy.DISABLED
+        self.api.eager.append(config.dynamic_shapes_kernel_specialization_strategy == 1)
         return super().create_execution_context(config.strategy)
 
 
 class RuntimeConfig:
     """Of an RTX context; its cache is a word longer for every context that used it."""
+
+    dynamic_shapes_kernel_specialization_strategy = 0
 
     def __init__(self, api):
         self.api = api

@@ -320,8 +320,8 @@ def test_without_a_context_of_its_own_nothing_is_recorded(machine, api, encoder,
     assert refusal in caplog.text
 
 
-def test_rtx_records_for_itself_and_keeps_what_it_compiled(plans):
-    """Its launches are never recorded here, and its cache lasts until the next start."""
+def test_rtx_is_not_recorded_and_keeps_what_it_compiled(plans):
+    """Its cache lasts until the next start."""
     machine = Machine.make(Flavour.RTX)
     with upscaler(machine, Plan.open(plans["liif"])) as up:
         first = [up.upscale(photo(9, 9), scale=2) for _ in range(4)]
