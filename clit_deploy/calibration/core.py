@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from clit_deploy.bundle import Plan
 from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import CalibrationError, MissingDependencyError, OutputError, PlanError
+from clit_deploy.extras import install_command
 from clit_deploy.files import check_writable
 from clit_deploy.images import to_bytes
 from clit_deploy.manifest import NodeDrop, Proof, Quantization
@@ -43,7 +44,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"Calibration needs {error.name}, which is not installed; "
-        "install it with pip install 'clit-deploy[calibrate]'."
+        f"install it with {install_command('calibrate')}."
     ) from error
 
 if TYPE_CHECKING:

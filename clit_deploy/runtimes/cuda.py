@@ -17,6 +17,8 @@ from clit_deploy.errors import (
     GraphRunError,
     RuntimeUnavailableError,
 )
+from clit_deploy.extras import install_command
+from clit_deploy.runtimes.machine import jetson
 
 OLDEST_DRIVER = 12000
 """CUDA version that a driver must offer: 12.0, as cuda-bindings 12 and TensorRT 10 need."""
@@ -229,10 +231,10 @@ def _bindings() -> Any:
     try:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError as error:
+        extras = ["jetson"] if jetson() else ["tensorrt-cu12", "tensorrt-cu13", "rtx"]
         raise RuntimeUnavailableError(
             "CUDA needs the package cuda-bindings, which this Python does not have. Install it "
-            "with pip install 'clit-deploy[tensorrt-cu12]', [tensorrt-cu13], [rtx] or, on a "
-            "Jetson, [jetson]."
+            f"with {', or '.join(map(install_command, extras))}."
         ) from error
 
 

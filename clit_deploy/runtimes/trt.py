@@ -20,6 +20,7 @@ from clit_deploy.errors import (
     RuntimeUnavailableError,
     UnfitEngineError,
 )
+from clit_deploy.extras import install_command
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -225,8 +226,7 @@ def _module(flavour: Flavour) -> ModuleType:
         version = tuple(int(part) for part in module.__version__.split(".")[:2])
     except Exception as error:  # missing, or there without its libraries
         raise RuntimeUnavailableError(
-            f"The runtime {flavour.value} was asked for, but Python has no working module "
-            f"{flavour.module} ({error}). {_repair(flavour)}"
+            f"Python has no working module {flavour.module} ({error}). {_repair(flavour)}"
         ) from error
     if flavour is Flavour.TENSORRT and version < OLDEST:
         raise RuntimeUnavailableError(
@@ -240,13 +240,16 @@ def _repair(flavour: Flavour) -> str:
     from clit_deploy.runtimes.machine import jetson
 
     if flavour is Flavour.RTX:
-        return "Install it with pip install 'clit-deploy[rtx]' (x86-64; there is none for Jetson)."
+        return f"Install it with {install_command('rtx')} (x86-64; there is none for Jetson)."
     if jetson() is not None:
         return (
             "On a Jetson it belongs to the system's Python: make the virtual environment again "
             "with python3 -m venv --system-site-packages (and apt install python3-libnvinfer)."
         )
-    return "Install it with pip install 'clit-deploy[tensorrt-cu12]' or '[tensorrt-cu13]'."
+    return (
+        f"Install it with {install_command('tensorrt-cu12')} for a driver of CUDA 12, or with "
+        f"{install_command('tensorrt-cu13')}."
+    )
 
 
 def _logger(module: Any, messages: list[str]) -> Any:
