@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def choose_runtime(
         BuildError: they cannot be rebuilt.
     """
     if name in {flavour.value for flavour in Flavour}:
-        return _on_engines(plan, Flavour(name), rebuild=rebuild)
+        return _named(plan, Flavour(name), rebuild=rebuild)
     if name == RuntimeName.AUTO.value and (found := _automatic(plan, rebuild=rebuild)):
         return found
     runtime = open_runtime(name, threads)
@@ -65,6 +66,31 @@ def choose_runtime(
     if halved and isinstance(runtime.arrays, HostArrays):
         log.warning("an FP16 plan is slower than an FP32 plan on a processor, which widens it")
     return plan, runtime
+
+
+def _named(plan: Plan, flavour: Flavour, *, rebuild: bool) -> tuple[Plan, Runtime]:
+    try:
+        return _on_engines(plan, flavour, rebuild=rebuild)
+    except RuntimeUnavailableError as error:
+        raise RuntimeUnavailableError(
+            f"The runtime {flavour.value} was asked for, but what starts here is "
+            f"{', '.join(_present())}. {error}"
+        ) from error
+
+
+def _present() -> list[str]:
+    """The runtimes that start on this machine."""
+    found = []
+    for name in (RuntimeName.CPU, RuntimeName.CUDA):
+        with contextlib.suppress(RuntimeUnavailableError):
+            open_runtime(name.value).close()
+            found.append(name.value)
+    for flavour in Flavour:
+        with contextlib.suppress(RuntimeUnavailableError):
+            load_tensorrt(flavour)
+            open_cuda()
+            found.append(flavour.value)
+    return found
 
 
 def _automatic(plan: Plan, *, rebuild: bool) -> tuple[Plan, Runtime] | None:

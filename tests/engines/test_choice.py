@@ -83,14 +83,17 @@ def test_the_picture_is_the_same_whatever_runs(path, machine, monkeypatch):
 
 @pytest.mark.parametrize("flavour", list(Flavour))
 def test_what_is_named_and_missing_is_an_error(path, monkeypatch, flavour):
-    offer(monkeypatch)
-    with pytest.raises(RuntimeUnavailableError, match=f"no {flavour.value}"):
+    """With what was asked for, what there is instead, and why; the repair is part of that."""
+    other = next(another for another in Flavour if another is not flavour)
+    offer(monkeypatch, Machine.make(other))
+    asked = rf"^The runtime {flavour.value} was asked for, but what starts here is cpu"
+    with pytest.raises(
+        RuntimeUnavailableError, match=rf"{asked}, {other.value}\. There is no {flavour.value}"
+    ):
         chosen(Plan.open(path), flavour.value)
-    machine = Machine.make(flavour)
-    offer(monkeypatch, machine)
-
+    offer(monkeypatch, Machine.make(flavour))
     monkeypatch.setattr(choice, "open_cuda", nothing)
-    with pytest.raises(RuntimeUnavailableError, match="no NVIDIA driver"):
+    with pytest.raises(RuntimeUnavailableError, match=rf"{asked}\. There is no NVIDIA driver"):
         chosen(Plan.open(path), flavour.value)
 
 
