@@ -86,7 +86,14 @@ class DeviceError(GraphRunError):
 
 
 class DeviceMemoryError(MemoryBudgetError):
-    """A device has no room for what it is asked to do."""
+    """A device has no room for what it is asked to do.
+
+    `room` is how many bytes this process can have there, where that is known.
+    """
+
+    def __init__(self, message: str, room: int | None = None) -> None:
+        super().__init__(message)
+        self.room = room
 
 
 class EngineError(ClitDeployError, ValueError):
