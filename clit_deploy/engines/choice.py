@@ -74,22 +74,22 @@ def _named(plan: Plan, flavour: Flavour, *, rebuild: bool) -> tuple[Plan, Runtim
     except RuntimeUnavailableError as error:
         raise RuntimeUnavailableError(
             f"The runtime {flavour.value} was asked for, but what starts here is "
-            f"{', '.join(_present())}. {error}"
+            f"{', '.join(_others(flavour))}. {error}"
         ) from error
 
 
-def _present() -> list[str]:
-    """The runtimes that start on this machine."""
+def _others(asked: Flavour) -> list[str]:
+    """The runtimes that start on this machine instead."""
     found = []
     for name in (RuntimeName.CPU, RuntimeName.CUDA):
         with contextlib.suppress(RuntimeUnavailableError):
             open_runtime(name.value).close()
             found.append(name.value)
-    for flavour in Flavour:
-        with contextlib.suppress(RuntimeUnavailableError):
-            load_tensorrt(flavour)
-            open_cuda()
-            found.append(flavour.value)
+    (flavour,) = set(Flavour) - {asked}
+    with contextlib.suppress(RuntimeUnavailableError):
+        load_tensorrt(flavour)
+        open_cuda()
+        found.append(flavour.value)
     return found
 
 
