@@ -286,6 +286,7 @@ def test_recording_ends_where_it_does_not_pay(api, encoder, monkeypatch, caplog)
     ("call", "error"),
     [
         ("cudaStreamBeginCapture", Error.cudaErrorInvalidValue),
+        ("cudaStreamBeginCapture", Error.cudaErrorMemoryAllocation),
         ("cudaStreamEndCapture", Error.cudaErrorStreamCaptureInvalidated),
         ("cudaGraphInstantiate", Error.cudaErrorMemoryAllocation),
     ],
