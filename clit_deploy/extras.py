@@ -6,24 +6,24 @@ package, or the checkout that it came from.
 
 from __future__ import annotations
 
-import importlib.metadata
 import shlex
-
-from packaging.requirements import Requirement
 
 
 def install_command(extra: str) -> str:
     """`pip install` with all that an extra needs on this machine and Python."""
+    import importlib.metadata  # these cost every start a twentieth of a second
+
+    from packaging.requirements import Requirement
+
     try:
         listed = importlib.metadata.requires("clit-deploy") or []
     except importlib.metadata.PackageNotFoundError:  # run from its folder, never installed
         listed = []
-    wanted = [f"{r.name}{r.specifier}" for r in map(Requirement, listed) if _is_of(r, extra)]
+    wanted = [
+        f"{requirement.name}{requirement.specifier}"
+        for requirement in map(Requirement, listed)
+        if (marker := requirement.marker) is not None
+        and marker.evaluate({"extra": extra})
+        and not marker.evaluate({"extra": ""})  # needed anyway
+    ]
     return shlex.join(["pip", "install", *(wanted or [f"clit-deploy[{extra}]"])])
-
-
-def _is_of(requirement: Requirement, extra: str) -> bool:
-    marker = requirement.marker
-    if marker is None or marker.evaluate({"extra": ""}):  # needed anyway
-        return False
-    return marker.evaluate({"extra": extra})

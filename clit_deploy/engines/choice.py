@@ -82,11 +82,11 @@ def _others(asked: Flavour) -> list[str]:
     """The runtimes that start on this machine instead."""
     found = []
     for name in (RuntimeName.CPU, RuntimeName.CUDA):
-        with contextlib.suppress(RuntimeUnavailableError):
+        with contextlib.suppress(*UNUSABLE):
             open_runtime(name.value).close()
             found.append(name.value)
     (flavour,) = set(Flavour) - {asked}
-    with contextlib.suppress(RuntimeUnavailableError):
+    with contextlib.suppress(*UNUSABLE):
         load_tensorrt(flavour)
         open_cuda()
         found.append(flavour.value)
