@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
 def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """Bytes that rendering with `layout` takes beside what the process holds already."""
     strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
-    if _apart(scheduler):
+    if in_device(scheduler):
         return SLACK + strip * 11 // 10
     decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.appetite))
     # Freed memory stays with the allocators, so the parts add up.
@@ -141,7 +142,7 @@ def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
 
 def point_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """The same for single queries, `layout.block` of them at a time."""
-    if _apart(scheduler):
+    if in_device(scheduler):
         return SLACK
     needs = []
     for info in scheduler.manifest.stages[: scheduler.depth(job)]:
@@ -150,7 +151,15 @@ def point_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     return SLACK + (_encoding(scheduler, job, layout.tile) + max(needs)) * 11 // 10
 
 
-def _apart(scheduler: Scheduler) -> bool:
+def device_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
+    """Bytes of tensors that a device has to hold at least; its chunks are halved until they fit."""
+    appetite = dataclasses.replace(scheduler.runtime.appetite, times=1)
+    decoding = max(_stages(scheduler.manifest, job, layout, appetite))
+    # Pieces of a pool are up to a quarter larger than what they hold.
+    return (_encoding(scheduler, job, layout.tile) + decoding) * 5 // 4
+
+
+def in_device(scheduler: Scheduler) -> bool:
     """Whether tensors are in a device's own memory."""
     return bool(scheduler.runtime.appetite.sides) and scheduler.runtime.appetite.apart
 

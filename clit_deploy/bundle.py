@@ -7,12 +7,13 @@ import hashlib
 import io
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clit_deploy.errors import MissingFileError, PlanError
+from clit_deploy.errors import DamageError, MissingFileError, PlanError
 from clit_deploy.files import is_file, replacing
 from clit_deploy.manifest import Manifest
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
+ENGINES = "engines/"
+"""Members that can be made again from the others."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 DAMAGED = "a plan or zip file that is cut off or damaged; copy or export it again"
@@ -43,10 +46,17 @@ _KINDS = {
 class Plan:
     """A manifest and its members; a member's digest is checked whenever it is read."""
 
-    def __init__(self, manifest: Manifest, members: Mapping[str, bytes], path: Path | None = None):
+    def __init__(
+        self,
+        manifest: Manifest,
+        members: Mapping[str, bytes],
+        path: Path | None = None,
+        seen: _Stamp | None = None,
+    ) -> None:
         self.manifest = manifest
         self.path = path
         self._members = members
+        self._seen = seen
 
     @classmethod
     def open(cls, path: str | Path) -> Plan:
@@ -59,6 +69,7 @@ class Plan:
         path = Path(path)
         if not is_file(path):
             raise MissingFileError(f"There is no plan file {path}.")
+        seen = _Stamp.of(path)
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
@@ -70,7 +81,7 @@ class Plan:
         missing = sorted(set(manifest.digests) - set(names))
         if missing:
             raise PlanError(f"{path.name} lacks {', '.join(missing)}; export it again.")
-        return cls(manifest, _ZipMembers(path), path)
+        return cls(manifest, _ZipMembers(path), path, seen)
 
     @property
     def name(self) -> str:
@@ -81,17 +92,24 @@ class Plan:
         """The bytes of a member.
 
         Raises:
-            PlanError: it is missing, cut off, or not what the manifest's digest says.
+            DamageError: it is missing, cut off, or not what the manifest's digest says.
+            PlanError: the same, for another process has put another file there.
         """
         try:
             content = self._members[member]
         except (KeyError, *UNREADABLE) as error:
-            raise PlanError(f"{self.name} is damaged: {member} cannot be read.") from error
+            raise self._unreadable(f"{member} cannot be read") from error
         if hashlib.sha256(content).hexdigest() != self.manifest.digests.get(member):
-            raise PlanError(
-                f"{self.name} is damaged: {member} does not match its digest. Export it again."
-            )
+            raise self._unreadable(f"{member} does not match its digest")
         return content
+
+    def _unreadable(self, why: str) -> PlanError:
+        if self._seen != _Stamp.of(self.path):
+            return PlanError(
+                f"{self.name} was replaced since it was opened ({why}); run the command again."
+            )
+        repair = "Build its engines" if why.startswith(ENGINES) else "Copy or export it"
+        return DamageError(f"{self.name} is damaged: {why}. {repair} again.")
 
     def arrays(self, member: str) -> dict[str, NDArray[np.float64]]:
         """The arrays of an `.npz` member."""
@@ -144,6 +162,24 @@ class _Overlay(dict[str, bytes]):
 
     def __missing__(self, member: str) -> bytes:
         return self._below[member]
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What tells a file from one that was put in its place. It is not kept open instead: on Windows
+    nobody could replace it then."""
+
+    inode: int
+    changed: int
+    size: int
+
+    @classmethod
+    def of(cls, path: Path | None) -> _Stamp | None:
+        try:
+            found = path.stat() if path else None
+        except OSError:
+            return None
+        return found and cls(found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 class _ZipMembers(dict[str, bytes]):

@@ -29,6 +29,10 @@ class PlanError(ClitDeployError, ValueError):
     """A file is not a plan of this version, or is damaged."""
 
 
+class DamageError(PlanError):
+    """A member of a plan is not what was written."""
+
+
 class ProofError(ClitDeployError, ArithmeticError):
     """The deployed graphs disagree with the model that they were made from."""
 
@@ -82,11 +86,22 @@ class DeviceError(GraphRunError):
 
 
 class DeviceMemoryError(MemoryBudgetError):
-    """A device has no room for what it is asked to do."""
+    """A device has no room for what it is asked to do.
+
+    `room` is how many bytes this process can have there, where that is known.
+    """
+
+    def __init__(self, message: str, room: int | None = None) -> None:
+        super().__init__(message)
+        self.room = room
 
 
 class EngineError(ClitDeployError, ValueError):
     """An engine that is damaged, was built for something else, or is asked for other shapes."""
+
+
+class UnfitEngineError(EngineError):
+    """Engines that are for another library or device, or that the library cannot load."""
 
 
 class BuildError(ClitDeployError, RuntimeError):

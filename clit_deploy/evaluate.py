@@ -160,9 +160,10 @@ def _compared(image: NDArray[np.floating], border: int, luminance: bool) -> NDAr
 
 
 def psnr(output: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """Peak signal-to-noise ratio in dB, of values 0 to 1; infinite where both are equal."""
+    """Peak signal-to-noise ratio in dB, of values 0 to 1; infinite where both are equal, and NaN
+    where the output is."""
     noise = float(np.mean((output - truth) ** 2))
-    return -10 * math.log10(noise) if noise > 0 else math.inf
+    return -10 * math.log10(noise) if noise != 0 else math.inf
 
 
 def ssim(output: NDArray[np.float64], truth: NDArray[np.float64]) -> float:

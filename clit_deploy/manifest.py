@@ -169,6 +169,8 @@ class EngineSet:
     engines: tuple[Engine, ...]
     relative_error: float | None = None
     """Against ONNX Runtime, over the output's deviation; None where no GPU was there to compare."""
+    processors: int | None = None
+    """Multiprocessors of that GPU; None where there was none, or of older plans."""
 
     @property
     def title(self) -> str:

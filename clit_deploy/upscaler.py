@@ -25,6 +25,7 @@ from clit_deploy.engines.choice import choose_runtime
 from clit_deploy.errors import ImageError, RuntimeUnavailableError, UnsupportedModelError
 from clit_deploy.query import PointScheduler, bilinear_at
 from clit_deploy.scheduler import Job, Layout, Scheduler
+from clit_deploy.shortage import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -266,7 +267,8 @@ class Upscaler:
         self, job: Job, forecast: Forecast, progress: Callable[[float], None] | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """The output from top to bottom, `[rows, W, 3]` at a time, not clipped."""
-        return self._scheduler.strips(job, forecast.layout, progress)
+        with explained(self._scheduler, job, forecast):
+            yield from self._scheduler.strips(job, forecast.layout, progress)
 
 
 def default_plan() -> Path:

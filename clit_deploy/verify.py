@@ -74,45 +74,55 @@ def stored_samples(plan: Plan) -> list[ProofSample]:
 
 
 def compare(
-    plan: Plan, samples: Sequence[ProofSample], tolerance: float, runtime: str = "cpu"
+    plan: Plan, samples: Sequence[ProofSample], tolerance: float
 ) -> tuple[str, tuple[ProofCase, ...]]:
-    """Render the samples with the plan; return the runtime's name and the errors.
+    """Render the samples with the plan on the processor; see `compare_on`."""
+    with Upscaler(plan, runtime="cpu") as up:
+        return up.runtime.name, compare_on(up, samples, tolerance)
+
+
+def compare_on(
+    up: Upscaler, samples: Sequence[ProofSample], tolerance: float
+) -> tuple[ProofCase, ...]:
+    """Render the samples; return the errors.
 
     Raises:
         ProofError: an error above the tolerance.
     """
     cases = []
-    with Upscaler(plan, runtime=runtime) as up:
-        for sample in samples:
-            got = up.upscale(sample.image, scale=sample.scale, clip=False)
-            error = float(np.abs(got - sample.expected).max())
-            shapes = sample.image.shape[:2], got.shape[:2]
-            relative = error / (float(sample.expected.std()) or 1.0)
-            cases.append(ProofCase(sample.scale, *shapes, error, relative))
-        name = up.runtime.name
+    for sample in samples:
+        got = up.upscale(sample.image, scale=sample.scale, clip=False)
+        error = float(np.abs(got - sample.expected).max())
+        shapes = sample.image.shape[:2], got.shape[:2]
+        relative = error / (float(sample.expected.std()) or 1.0)
+        cases.append(ProofCase(sample.scale, *shapes, error, relative))
     wrong = [case for case in cases if not case.relative_error <= tolerance]  # NaN is wrong
     if wrong:
         worst = wrong[0]
         raise ProofError(
             f"The graphs are wrong by {worst.relative_error:.2g} of the output's deviation at "
-            f"x{worst.scale:g}; at most {tolerance:g} is allowed ({name})."
+            f"x{worst.scale:g}; at most {tolerance:g} is allowed ({up.runtime.name})."
         )
-    return name, tuple(cases)
+    return tuple(cases)
 
 
-def tiled_against_whole(
-    plan: Plan, image: NDArray[np.generic], scale: float, runtime: str = "cpu"
-) -> TiledCase:
+def tiled_against_whole(plan: Plan, image: NDArray[np.generic], scale: float) -> TiledCase:
+    """Render an image on the processor with the smallest tiles and blocks, and whole."""
+    with Upscaler(plan, runtime="cpu") as up:
+        return tiled_on(up, image, scale)
+
+
+def tiled_on(up: Upscaler, image: NDArray[np.generic], scale: float) -> TiledCase:
     """Render an image with the smallest tiles and blocks, and whole."""
-    encoder = plan.manifest.encoder
-    tiled = Layout(smallest(encoder.halo, plan.manifest.margin, encoder.multiple), 32)
+    encoder, limits, before = up.plan.manifest.encoder, up.runtime.appetite, up.layout
+    tiled = Layout(smallest(encoder.halo, up.plan.manifest.margin, encoder.multiple), 32)
     longest = round_up(max(image.shape), encoder.multiple)
+    whole = Layout(min(longest, limits.tile or longest), limits.block or 512)
     results = []
-    with Upscaler(plan, runtime=runtime) as up:
-        limits = up.runtime.appetite
-        whole = Layout(min(longest, limits.tile or longest), limits.block or 512)
-        for up.layout in (tiled, whole):
-            results.append(up.upscale(image, scale=scale, clip=False))
+    for layout in (tiled, whole):
+        up.layout = layout
+        results.append(up.upscale(image, scale=scale, clip=False))
+    up.layout = before
     difference = results[0].astype(np.float64) - results[1]
     noise = float(np.mean(difference**2))
     return TiledCase(
@@ -176,12 +186,12 @@ def verify_plan(
     samples, proof = stored_samples(plan), plan.manifest.proof
     assert proof is not None  # noqa: S101  (stored_samples has checked)
     with Upscaler(plan, runtime=runtime, rebuild=rebuild) as up:
+        plan, name = up.plan, up.runtime.name
         on_engines = isinstance(up.runtime, EngineRuntime)
-        engines = check_engines(up.plan, up.runtime) if on_engines else None
-        plan = up.plan
-    tolerance = proof.tolerance if engines is None else allowed_error(plan)
-    name, cases = compare(plan, samples, tolerance, runtime)
-    tiled = tiled_against_whole(plan, tiling_picture(plan, image), TILED_SCALE, runtime)
+        engines = check_engines(plan, up.runtime) if on_engines else None
+        tolerance = proof.tolerance if engines is None else allowed_error(plan)
+        cases = compare_on(up, samples, tolerance)
+        tiled = tiled_on(up, tiling_picture(plan, image), TILED_SCALE)
     if image is None or plan.manifest.encoder.exact:
         exact = plan.manifest.precision == Precision.FP32.value and engines is None
         check_tiled(tiled, plan.manifest.encoder.tiling, exact=exact)

@@ -1,7 +1,9 @@
 import contextlib
 import dataclasses
 import json
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 
 from clit_deploy.bundle import Plan, make_plan
-from clit_deploy.errors import MissingFileError, PlanError
+from clit_deploy.errors import DamageError, MissingFileError, PlanError
 from clit_deploy.manifest import FORMAT, Manifest
 
 
@@ -103,6 +105,32 @@ def test_a_changed_member_is_noticed(plans, tmp_path):
     path.write_bytes(content)
     with pytest.raises(PlanError, match=r"encoder\.onnx"):
         Plan.open(path).read("encoder.onnx")
+
+
+def test_a_plan_that_was_replaced_is_not_called_damaged(plans, tmp_path):
+    """Another process builds engines into it, or exports it again."""
+    path = Path(shutil.copy(plans["liif"], tmp_path / "m.plan"))
+    early = Plan.open(path)
+    Plan.open(path).replaced({"engines/a": b"1"}).save(path)
+    assert early.read("encoder.onnx"), "what is still the same may be read"
+    Plan.open(plans["clit"]).save(path)
+    for member in ("stage0.decode.onnx", "stage0.point.onnx"):
+        with pytest.raises(PlanError, match=r"m\.plan was replaced since.*run the command"):
+            early.read(member)
+    path.unlink()
+    with pytest.raises(PlanError, match="was replaced"):
+        early.read("encoder.onnx")
+
+
+@pytest.mark.parametrize(
+    ("member", "repair"),
+    [("engines/a/b.engine", "Build its engines again"), ("encoder.onnx", "export it again")],
+)
+def test_damage_has_the_repair_of_what_is_damaged(plans, tmp_path, member, repair):
+    path = Plan.open(plans["liif"]).replaced({member: b"0123456789"}).save(tmp_path / "m.plan")
+    path.write_bytes(path.read_bytes().replace(b"0123456789", b"0123456780"))
+    with pytest.raises(DamageError, match=rf"is damaged: {member} cannot be read.*{repair}\.$"):
+        Plan.open(path).read(member)
 
 
 def test_damage_anywhere_is_a_plan_error(plans, tmp_path):

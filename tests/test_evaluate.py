@@ -21,6 +21,12 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_an_output_that_is_no_number_has_no_decibels():
+    truth = np.zeros((4, 4, 1))
+    assert psnr(truth, truth) == math.inf
+    assert math.isnan(psnr(np.full_like(truth, np.nan), truth))
+
+
 def test_the_crop_is_a_multiple_of_the_scale(folder):
     low, high = low_and_high(folder / "0.png", 3)
     assert (low.shape, high.shape) == ((16, 20, 3), (48, 60, 3))

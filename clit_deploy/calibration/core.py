@@ -12,6 +12,7 @@ from clit_deploy.bundle import Plan
 from clit_deploy.calibration.settings import Settings
 from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import CalibrationError, MissingDependencyError, OutputError
+from clit_deploy.extras import install_command
 from clit_deploy.files import check_writable
 from clit_deploy.manifest import NodeDrop, Quantization
 from clit_deploy.runtimes.ort import open_runtime
@@ -33,7 +34,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"Calibration needs {error.name}, which is not installed; "
-        "install it with pip install 'clit-deploy[calibrate]'."
+        f"install it with {install_command('calibrate')}."
     ) from error
 
 if TYPE_CHECKING:

@@ -44,20 +44,24 @@ def smallest_float_set(
         return made, ranked[:count], drops
 
     best = attempt(0)
-    if worst(best[2]).drop <= max_drop:
+    if _met(best[2], max_drop):
         return best
     too_few, enough = 0, len(ranked) // 2
     best = attempt(enough)
-    if worst(best[2]).drop > max_drop:
+    if not _met(best[2], max_drop):
         raise AccuracyError(_refusal(best[2], ranked, costs, max_drop))
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         made = attempt(middle)
-        if worst(made[2]).drop <= max_drop:
+        if _met(made[2], max_drop):
             best, enough = made, middle
         else:
             too_few = middle
     return best
+
+
+def _met(drops: Sequence[ScaleDrop], max_drop: float) -> bool:
+    return all(found.drop <= max_drop for found in drops)  # NaN does not
 
 
 def _refusal(

@@ -36,7 +36,8 @@ def build(
     compute_capability: CapabilityOption = None,
     workspace: WorkspaceOption = None,
     timing_cache: Annotated[
-        Path | None, typer.Option(help="Timing cache to read and extend [default: the user's].")
+        Path | None,
+        typer.Option(help="TensorRT's timing cache, read and extended [default: the user's]."),
     ] = None,
     tile: Annotated[int | None, typer.Option(help="Largest side of an encoder tile.")] = None,
     chunk: Annotated[

@@ -20,6 +20,7 @@ from clit_deploy.cli.options import (
 )
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import MissingDependencyError
+from clit_deploy.extras import install_command
 
 
 def train(
@@ -37,7 +38,7 @@ def train(
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"Training needs {error.name}, which is not installed; "
-            "install it with pip install 'clit-deploy[train]'."
+            f"install it with {install_command('train')}."
         ) from error
 
     wanted = read_config(config)

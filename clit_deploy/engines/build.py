@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clit_deploy.budget import TILES
-from clit_deploy.bundle import make_plan
+from clit_deploy.bundle import ENGINES, make_plan
 from clit_deploy.config import Precision
 from clit_deploy.engines.boxes import boxes
-from clit_deploy.errors import BuildError, SizeError
+from clit_deploy.errors import BuildError, DamageError, SizeError
 from clit_deploy.manifest import Engine, EngineSet
 from clit_deploy.runtimes.base import ON_DEVICE, Appetite
 from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
@@ -115,12 +115,13 @@ def _described(
 ) -> EngineSet:
     """What engines are going to depend on; they themselves are still missing."""
     board = jetson()
-    own = (gpu.capability,) if gpu and not trt.is_rtx else ()
+    here = None if trt.is_rtx else gpu
     return EngineSet(
         flavour=trt.flavour.value,
         version=trt.version,
-        targets=options.capabilities or own,
-        gpu=None if gpu is None or trt.is_rtx else gpu.name,
+        targets=options.capabilities or ((here.capability,) if here else ()),
+        gpu=here.name if here else None,
+        processors=here.processors if here else None,
         driver=gpu.driver if gpu else None,
         l4t=board.l4t if board else None,
         tile=appetite.tile or 0,
@@ -159,21 +160,32 @@ def appetite_for(plan: Plan, limits: Limits) -> Appetite:
 
 def folder_of(engines: EngineSet) -> str:
     """Where a set's engines are in the plan."""
-    where = [part for part in (engines.gpu, engines.l4t) if part]
+    size = engines.processors and f"{engines.processors}SM"
+    where = [part for part in (engines.gpu, size, engines.l4t) if part]
     parts = [engines.flavour, engines.version, *engines.targets, *where]
-    return "engines/" + re.sub(r"[^\w.-]+", "_", "-".join(parts))
+    return ENGINES + re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 
 def with_engines(plan: Plan, made: EngineSet, members: dict[str, bytes]) -> Plan:
-    """The plan with a set of engines; one for the same library and targets is replaced."""
+    """The plan with a set of engines; one for the same library and targets is replaced, and ones
+    that are damaged are left out."""
     others = [x for x in plan.manifest.engines if folder_of(x) != folder_of(made)]
-    manifest = dataclasses.replace(plan.manifest, engines=(*others, made))
-    kept = {
-        name: plan.read(name)
-        for name in plan.manifest.digests
-        if not name.startswith(f"{folder_of(made)}/")
-    }
+    whole = [(engines, found) for engines in others if (found := _read(plan, engines))]
+    manifest = dataclasses.replace(plan.manifest, engines=(*(x for x, _ in whole), made))
+    graphs = [name for name in plan.manifest.digests if not name.startswith(ENGINES)]
+    kept = {name: plan.read(name) for name in graphs}
+    for _, found in whole:
+        kept.update(found)
     return make_plan(manifest, {**kept, **members})
+
+
+def _read(plan: Plan, engines: EngineSet) -> dict[str, bytes]:
+    """The members of a set; nothing where one is damaged."""
+    try:
+        return {engine.member: plan.read(engine.member) for engine in engines.engines}
+    except DamageError as error:
+        log.warning("the engines of %s are left out: %s", engines.title, error)
+        return {}
 
 
 def differences(plan: Plan, engines: EngineSet, version: str, gpu: Gpu) -> list[str]:
@@ -187,6 +199,10 @@ def differences(plan: Plan, engines: EngineSet, version: str, gpu: Gpu) -> list[
         found.append(f"they were built for compute capability {listed}, here is {gpu.capability}")
     elif engines.gpu and engines.gpu != gpu.name:
         found.append(f"they were built on a {engines.gpu}, here is a {gpu.name}")
+    elif engines.processors and engines.processors != gpu.processors:
+        found.append(
+            f"they were built for {engines.processors} multiprocessors, here are {gpu.processors}"
+        )
     board = jetson()
     if engines.l4t and board and engines.l4t != board.l4t:
         found.append(f"they were built on L4T {engines.l4t}, here is {board.l4t}")

@@ -13,6 +13,7 @@ from clit_deploy.coordinates import queries_of
 from clit_deploy.errors import EngineError
 from clit_deploy.images import PHOTOGRAPH, read_image
 from clit_deploy.query import PointScheduler
+from clit_deploy.runtimes.engine import EngineRuntime
 from clit_deploy.runtimes.ort import open_runtime
 from clit_deploy.scheduler import Job, Scheduler
 
@@ -51,6 +52,8 @@ def check_engines(plan: Plan, runtime: Runtime) -> float:
     Raises:
         EngineError: it is above the tolerance, or not a number.
     """
+    if isinstance(runtime, EngineRuntime):
+        runtime.kernels.eager = True
     allowed = allowed_error(plan)
     worst = 0.0
     side = min(runtime.appetite.tile or LARGEST_TILE, LARGEST_TILE)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from clit_deploy.config import Precision, RuntimeName
-from clit_deploy.engines.build import Limits, build_engines, differences
-from clit_deploy.engines.keep import build_into, compared, trusted
+from clit_deploy.engines.build import Limits, differences
+from clit_deploy.engines.keep import Work, build_for_now, trusted
 from clit_deploy.errors import (
     BuildError,
+    ClitDeployError,
     EngineError,
     GraphRunError,
     MemoryBudgetError,
-    OutputError,
     RuntimeUnavailableError,
+    UnfitEngineError,
 )
 from clit_deploy.runtimes.build import BuildOptions
 from clit_deploy.runtimes.cuda import open_cuda
@@ -24,12 +26,14 @@ from clit_deploy.runtimes.trt import Flavour, load_tensorrt
 
 if TYPE_CHECKING:
     from clit_deploy.bundle import Plan
-    from clit_deploy.manifest import EngineSet
     from clit_deploy.runtimes.base import Runtime
     from clit_deploy.runtimes.cuda import Cuda
     from clit_deploy.runtimes.trt import TensorRT
 
 log = logging.getLogger(__name__)
+
+UNUSABLE = (RuntimeUnavailableError, BuildError, EngineError, GraphRunError, MemoryBudgetError)
+"""What keeps a device from being used, where another one will do."""
 
 
 def choose_runtime(
@@ -53,24 +57,10 @@ def choose_runtime(
         EngineError: engines do not fit and may not be rebuilt, or compute something else.
         BuildError: they cannot be rebuilt.
     """
-    flavours = [flavour for flavour in Flavour if name in (RuntimeName.AUTO.value, flavour.value)]
-    if len(flavours) > 1:  # what fits goes before what would have to be built again
-        flavours.sort(key=lambda flavour: not _fits(plan, flavour))
-    for flavour in flavours:
-        try:
-            return _on_engines(plan, flavour, rebuild=rebuild, named=name == flavour.value)
-        except (
-            RuntimeUnavailableError,
-            BuildError,
-            EngineError,
-            GraphRunError,
-            MemoryBudgetError,
-        ) as error:
-            if name == flavour.value:
-                raise
-            built = any(x.flavour == flavour.value for x in plan.manifest.engines)
-            level = logging.WARNING if built else logging.INFO
-            log.log(level, "ONNX Runtime is used, not %s: %s", flavour.value, error)
+    if name in {flavour.value for flavour in Flavour}:
+        return _named(plan, Flavour(name), rebuild=rebuild)
+    if name == RuntimeName.AUTO.value and (found := _automatic(plan, rebuild=rebuild)):
+        return found
     runtime = open_runtime(name, threads)
     halved = plan.manifest.precision in (Precision.FP16.value, Precision.INT8_FP16.value)
     if halved and isinstance(runtime.arrays, HostArrays):
@@ -78,57 +68,88 @@ def choose_runtime(
     return plan, runtime
 
 
-def _on_engines(
-    plan: Plan, flavour: Flavour, *, rebuild: bool, named: bool
-) -> tuple[Plan, Runtime]:
-    if not named and not any(x.flavour == flavour.value for x in plan.manifest.engines):
-        raise RuntimeUnavailableError(
-            f"{plan.name} has no engines for it; 'clit-deploy build' makes them."
-        )
-    trt, cuda = load_tensorrt(flavour), open_cuda()
-    engines, why = _fitting(plan, trt, cuda)
-    if engines is None:
-        repair = f"clit-deploy build --runtime {flavour.value} {plan.path or 'PLAN'}"
-        if not rebuild:
-            raise EngineError(f"{plan.name} has {why}. Build engines for this one: {repair}")
-        log.warning("%s has %s; engines are built now, which takes a while", plan.name, why)
-        plan = _rebuilt(plan, trt, cuda)
-        engines, why = _fitting(plan, trt, cuda)
-        if engines is None:
-            raise EngineError(f"The new engines do not fit either: {why}.")
-    return plan, trusted(plan, trt, engines, cuda)
-
-
-def _fits(plan: Plan, flavour: Flavour) -> bool:
-    if not any(x.flavour == flavour.value for x in plan.manifest.engines):
-        return False
+def _named(plan: Plan, flavour: Flavour, *, rebuild: bool) -> tuple[Plan, Runtime]:
     try:
-        return _fitting(plan, load_tensorrt(flavour), open_cuda())[0] is not None
-    except RuntimeUnavailableError:
-        return False
+        return _on_engines(plan, flavour, rebuild=rebuild)
+    except RuntimeUnavailableError as error:
+        raise RuntimeUnavailableError(
+            f"The runtime {flavour.value} was asked for, but what starts here is "
+            f"{', '.join(_others(flavour))}. {error}"
+        ) from error
 
 
-def _fitting(plan: Plan, trt: TensorRT, cuda: Cuda) -> tuple[EngineSet | None, str]:
-    """The engines for this library and GPU, or what is wrong with those that there are."""
+def _others(asked: Flavour) -> list[str]:
+    """The runtimes that start on this machine instead."""
+    found = []
+    for name in (RuntimeName.CPU, RuntimeName.CUDA):
+        with contextlib.suppress(*UNUSABLE):
+            open_runtime(name.value).close()
+            found.append(name.value)
+    (flavour,) = set(Flavour) - {asked}
+    with contextlib.suppress(*UNUSABLE):
+        load_tensorrt(flavour)
+        open_cuda()
+        found.append(flavour.value)
+    return found
+
+
+def _automatic(plan: Plan, *, rebuild: bool) -> tuple[Plan, Runtime] | None:
+    """The engines that fit, before those that would have to be built again; None where there are
+    none of either kind, and why, it logs."""
+    kinds = {engines.flavour for engines in plan.manifest.engines}
+    flavours = [flavour for flavour in Flavour if flavour.value in kinds]
+    reasons: dict[Flavour, ClitDeployError] = {}
+    for flavour, again in [(f, False) for f in flavours] + [(f, True) for f in flavours] * rebuild:
+        if again and not isinstance(reasons[flavour], UnfitEngineError):
+            continue
+        try:
+            return _on_engines(plan, flavour, rebuild=again)
+        except UNUSABLE as error:
+            reasons[flavour] = error
+    if not flavours:
+        log.info("%s has no engines; 'clit-deploy build' makes them", plan.name)
+    for flavour, reason in reasons.items():
+        log.warning("ONNX Runtime is used, not %s: %s", flavour.value, reason)
+    return None
+
+
+def _on_engines(plan: Plan, flavour: Flavour, *, rebuild: bool) -> tuple[Plan, Runtime]:
+    """Engines of the plan at work, or ones that are built now."""
+    trt, cuda = load_tensorrt(flavour), open_cuda()
+    try:
+        return plan, _fitting(plan, trt, cuda)
+    except UnfitEngineError as error:
+        if not rebuild:
+            repair = f"clit-deploy build --runtime {flavour.value} {plan.path or 'PLAN'}"
+            raise UnfitEngineError(f"{error}. Build engines for this one: {repair}") from error
+        log.warning("%s; engines are built now, which takes a while", error)
+    plan = _rebuilt(plan, trt, cuda)
+    return plan, _fitting(plan, trt, cuda)
+
+
+def _fitting(plan: Plan, trt: TensorRT, cuda: Cuda) -> Runtime:
+    """The newest engines that are for this library and GPU.
+
+    Raises:
+        UnfitEngineError: there are none; with what is wrong with those that there are.
+    """
     reasons = []
-    for engines in plan.manifest.engines:
+    for engines in reversed(plan.manifest.engines):
         if engines.flavour == trt.flavour.value:
             wrong = differences(plan, engines, trt.version, cuda.gpu)
-            if not wrong:
-                return engines, ""
+            try:
+                if not wrong:
+                    return trusted(plan, trt, engines, cuda)
+            except UnfitEngineError as error:
+                wrong = [str(error)]
             reasons.append(f"engines of {engines.title}, but {' and '.join(wrong)}")
-    return None, "; ".join(reasons) or f"no engines of {trt.title}"
+    raise UnfitEngineError(f"{plan.name} has {'; '.join(reasons) or f'no engines of {trt.title}'}")
 
 
 def _rebuilt(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
-    """The plan with engines for here; its file gets them too, where it can be written."""
+    """The plan with engines for here, as large as those that it has."""
     same = [x for x in plan.manifest.engines if x.flavour == trt.flavour.value]
     limits = Limits(same[-1].tile, same[-1].block, same[-1].times) if same else Limits()
     targets = (cuda.gpu.capability,) if trt.is_rtx else ()
     options = BuildOptions(targets, same[-1].workspace if same else None)
-    try:
-        return build_into(plan, trt, options, limits, cuda)
-    except OutputError as error:
-        log.warning("the new engines are not kept: %s", error.strerror)
-        made, _ = build_engines(plan, trt, options, limits=limits, gpu=cuda.gpu)
-        return compared(made, trt, cuda)
+    return build_for_now(plan, Work(trt, options, limits, cuda))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clit_deploy.bundle import Plan
 from clit_deploy.engines.build import build_engines, differences
 from clit_deploy.engines.check import check_engines
-from clit_deploy.errors import OutputError
+from clit_deploy.errors import BuildError, ClitDeployError, OutputError
 from clit_deploy.files import check_writable, locked
 from clit_deploy.runtimes.cache import Store
 from clit_deploy.runtimes.engine import EngineRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from clit_deploy.engines.build import Limits
@@ -51,30 +53,78 @@ def build_into(
         cuda: the device that is present, if there is one.
         target: another file to write.
         timing_cache: a file to read and extend; by default one in the user's cache folder.
+            TensorRT-RTX has none.
         progress: is told what is being done.
 
     Raises:
         BuildError, EngineError: no engines, or wrong ones; the file stays as it was.
         OutputError: it cannot be written, or another process is building into it.
     """
-    path = target or plan.path
-    if path is None or plan.path is None:
-        raise OutputError(errno.ENOENT, "The plan is no file, so it cannot keep engines.")
-    device = cuda.gpu.name if cuda else "none"
-    store = Store(f"timing-{trt.flavour.value}-{trt.version}-{device}", timing_cache)
-    if not trt.is_rtx:
-        options = dataclasses.replace(options, timing_cache=store.read())
-    with locked(path, "building engines into"):
-        check_writable(path, force=True)
-        gpu = cuda.gpu if cuda else None
+    if trt.is_rtx and timing_cache is not None:
+        raise BuildError(
+            "TensorRT-RTX times nothing while it builds, so it has no timing cache; leave out "
+            "--timing-cache."
+        )
+    work = Work(trt, options, limits, cuda, timing_cache, progress)
+    with _place(plan, target) as (source, path):
+        return Plan.open(work.done(Plan.open(source)).save(path))
+
+
+def build_for_now(plan: Plan, work: Work) -> Plan:
+    """The plan with engines for this run; its file gets them too, where it can be written.
+
+    Raises:
+        BuildError, EngineError: no engines, or wrong ones.
+    """
+    made: Plan | None = None
+    try:
+        with _place(plan) as (source, path):
+            made = work.done(Plan.open(source))
+            return Plan.open(made.save(path))
+    except OutputError as error:
+        log.warning("the new engines are not kept: %s", error.strerror)
+    return made or work.done(plan)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A build: what makes engines, of what kind, for which device; see `build_into`."""
+
+    trt: TensorRT
+    options: BuildOptions
+    limits: Limits
+    cuda: Cuda | None
+    timing_cache: Path | None = None
+    progress: Callable[[str], None] | None = None
+
+    def done(self, plan: Plan) -> Plan:
+        """The plan in memory with new engines, compared if a device for them is here."""
+        trt, gpu, options = self.trt, self.cuda.gpu if self.cuda else None, self.options
+        device = gpu.name if gpu else "none"
+        store = Store(f"timing-{trt.flavour.value}-{trt.version}-{device}", self.timing_cache)
+        if not trt.is_rtx:
+            options = dataclasses.replace(options, timing_cache=store.read())
         made, timing = build_engines(
-            Plan.open(plan.path), trt, options, limits=limits, gpu=gpu, progress=progress
+            plan, trt, options, limits=self.limits, gpu=gpu, progress=self.progress
         )
         if timing is not None:
             store.write(timing)
-        if cuda is not None:
-            made = compared(made, trt, cuda)
-        return Plan.open(made.save(path))
+        return compared(made, trt, self.cuda) if self.cuda else made
+
+
+@contextlib.contextmanager
+def _place(plan: Plan, target: Path | None = None) -> Iterator[tuple[Path, Path]]:
+    """The file to read and the one to write, kept from other processes that build.
+
+    Raises:
+        OutputError: it cannot be written, or another process is building into it.
+    """
+    path = target or plan.path
+    if path is None or plan.path is None:
+        raise OutputError(errno.ENOENT, "The plan is no file, so it cannot keep engines.")
+    with locked(path, "building engines into"):
+        check_writable(path, force=True)
+        yield plan.path, path
 
 
 def compared(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
@@ -96,6 +146,7 @@ def trusted(plan: Plan, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> Runtim
     """The runtime of engines that fit; those built without this device are compared here once.
 
     Raises:
+        UnfitEngineError: the library does not load them.
         EngineError: they compute something else.
     """
     if engines.relative_error is None:
@@ -105,12 +156,22 @@ def trusted(plan: Plan, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> Runtim
         if not store.read():
             log.warning("the engines are new to this device; they are compared with ONNX Runtime")
             store.write(f"{_error(plan, trt, engines, cuda)}".encode())
-    return EngineRuntime(trt, engines, cuda)
+    return _loaded(plan, trt, engines, cuda)
 
 
 def _error(plan: Plan, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> float:
-    runtime = EngineRuntime(trt, engines, cuda)
+    runtime = _loaded(plan, trt, engines, cuda)
     try:
         return check_engines(plan, runtime)
     finally:
         runtime.close()
+
+
+def _loaded(plan: Plan, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> EngineRuntime:
+    runtime = EngineRuntime(trt, engines, cuda)
+    try:
+        runtime.load(plan)
+    except ClitDeployError:
+        runtime.close()
+        raise
+    return runtime

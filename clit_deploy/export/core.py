@@ -17,6 +17,7 @@ from clit_deploy.errors import (
     OutputError,
     UnsupportedModelError,
 )
+from clit_deploy.extras import install_command
 from clit_deploy.families import FAMILIES
 from clit_deploy.files import check_writable
 from clit_deploy.manifest import EncoderInfo, Manifest, Source
@@ -37,7 +38,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"Export needs {error.name}, which is not installed; "
-        "install it with pip install 'clit-deploy[export]'."
+        f"install it with {install_command('export')}."
     ) from error
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ SMALLEST = float(np.finfo(np.float16).tiny)
 
 
 def largest(model: onnx.ModelProto, runs: Sequence[Mapping[str, Array]]) -> dict[str, float]:
-    """The largest magnitude of every float32 tensor and weight, in the graph's order.
+    """The largest magnitude of every float32 tensor and weight, in the graph's order; NaN where a
+    tensor holds any.
 
     Steps of int8 tensors are left out: they are small, and what rounding them costs is measured.
 
@@ -59,7 +60,8 @@ def largest(model: onnx.ModelProto, runs: Sequence[Mapping[str, Array]]) -> dict
         values = session.run(inner, {name: feeds[name] for name in wanted})
         for name, value in [*zip(inner, values, strict=True), *feeds.items()]:
             if name in found:
-                found[name] = max(found[name], _magnitude(np.asarray(value)))
+                # Unlike Python's max this keeps a NaN, whichever of the two it is.
+                found[name] = float(np.maximum(found[name], _magnitude(np.asarray(value))))
     return found
 
 

@@ -1,6 +1,7 @@
 """The networks in PyTorch, as the papers define them, with the published state-dict keys."""
 
 from clit_deploy.errors import MissingDependencyError
+from clit_deploy.extras import install_command
 
 try:
     from clit_deploy.models.checkpoint import Checkpoint, load_checkpoint
@@ -8,7 +9,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"The models need {error.name}, which is not installed; "
-        "install it with pip install 'clit-deploy[export]'."
+        f"install it with {install_command('export')}."
     ) from error
 
 __all__ = ["Checkpoint", "build_model", "load_checkpoint"]

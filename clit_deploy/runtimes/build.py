@@ -53,9 +53,9 @@ class EngineBuilder:
 
         Raises:
             BuildError: the graph is refused; with all that TensorRT says about it.
+            RuntimeUnavailableError: TensorRT does not start.
         """
-        self._trt.messages.clear()
-        builder = self._api.Builder(self._trt.logger)
+        builder = self._trt.start("Builder")
         network = builder.create_network(self._network_flags())
         parser = self._api.OnnxParser(network, self._trt.logger)
         if not parser.parse(graph):

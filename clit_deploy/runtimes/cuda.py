@@ -17,6 +17,8 @@ from clit_deploy.errors import (
     GraphRunError,
     RuntimeUnavailableError,
 )
+from clit_deploy.extras import install_command
+from clit_deploy.runtimes.machine import jetson
 
 OLDEST_DRIVER = 12000
 """CUDA version that a driver must offer: 12.0, as cuda-bindings 12 and TensorRT 10 need."""
@@ -29,6 +31,9 @@ class Gpu:
     name: str
     capability: str
     """Compute capability, like `8.7`."""
+    processors: int
+    """Streaming multiprocessors; Jetson modules of a generation have the same name and
+    capability, and differ in these."""
     memory: int
     """Bytes."""
     integrated: bool
@@ -73,6 +78,7 @@ class Cuda:
         return Gpu(
             name.strip("\0 "),
             f"{of.major}.{of.minor}",
+            int(of.multiProcessorCount),
             int(of.totalGlobalMem),
             bool(of.integrated),
             show_version(self._call("cudaDriverGetVersion")),
@@ -193,6 +199,12 @@ class Cuda:
         finally:
             self._call("cudaGraphDestroy", graph)
 
+    def drop_capture(self, stream: Any) -> None:
+        """End a recording that failed; whatever it holds is forgotten."""
+        _, graph = self.api.cudaStreamEndCapture(stream)
+        if graph is not None:
+            self._call("cudaGraphDestroy", graph)
+
     def launch(self, graph: Any, stream: Any) -> None:
         """Do what was recorded."""
         self._call("cudaGraphLaunch", graph, stream)
@@ -219,10 +231,10 @@ def _bindings() -> Any:
     try:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError as error:
+        extras = ["jetson"] if jetson() else ["tensorrt-cu12", "tensorrt-cu13", "rtx"]
         raise RuntimeUnavailableError(
             "CUDA needs the package cuda-bindings, which this Python does not have. Install it "
-            "with pip install 'clit-deploy[tensorrt-cu12]', [tensorrt-cu13], [rtx] or, on a "
-            "Jetson, [jetson]."
+            f"with {', or '.join(map(install_command, extras))}."
         ) from error
 
 

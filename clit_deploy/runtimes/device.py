@@ -74,11 +74,13 @@ class Pool:
         try:
             return self._cuda.malloc(size)
         except DeviceMemoryError as error:
+            free = self._cuda.memory()[0]
             raise DeviceMemoryError(
-                f"Out of device memory: {show_bytes(size)} more are needed, "
-                f"{show_bytes(self._cuda.memory()[0])} are free and {show_bytes(self.held)} in use "
-                "by this process. Close other programs, or build engines for smaller pieces "
-                "('clit-deploy build' with --tile and --chunk)."
+                f"Out of device memory: {show_bytes(size)} more are needed, {show_bytes(free)} are "
+                f"free and {show_bytes(self.held)} in use by this process. Close other programs, "
+                "or build engines for smaller pieces ('clit-deploy build' with --tile and "
+                "--chunk).",
+                free + self.held,
             ) from error
 
     def give(self, pointer: int, size: int) -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clit_deploy.errors import EngineError
+from clit_deploy.errors import DamageError, EngineError, UnfitEngineError
 from clit_deploy.runtimes.base import ON_DEVICE, Appetite
 from clit_deploy.runtimes.cache import Store
 from clit_deploy.runtimes.device import DeviceArrays
 from clit_deploy.runtimes.launch import Launcher
+from clit_deploy.runtimes.trt import Kernels
 from clit_deploy.runtimes.trt_layers import LayerSums
 
 if TYPE_CHECKING:
@@ -44,12 +45,33 @@ class EngineRuntime:
         self.arrays: Arrays = self._device
         self._trt = trt
         self._engines = {engine.graph: engine for engine in engines.engines}
+        self._loaded: dict[str, Any] = {}
         self._runners: dict[str, EngineRunner] = {}
         self.on_device = True
         self._layers: LayerSums | None = None
         self._weights = 0
         self._store = Store(f"runtime-{trt.flavour.value}-{trt.version}-{cuda.gpu.name}")
-        self._cache: Any = None
+        self.kernels = Kernels()
+
+    def load(self, plan: Plan) -> None:
+        """Load all engines now, so that none of them fails in the middle of a picture.
+
+        Raises:
+            UnfitEngineError: one is damaged, or the library does not take it.
+            DeviceMemoryError: the device has no room for their weights.
+        """
+        for member in self._engines:
+            self._engine(plan, member)
+
+    def _engine(self, plan: Plan, member: str) -> Any:
+        if member not in self._loaded:
+            try:
+                content = plan.read(self._engines[member].member)
+            except DamageError as error:
+                raise UnfitEngineError(f"the engine of {member} is damaged") from error
+            self._loaded[member] = self._trt.deserialize(content, member)
+            self._weights += len(content)
+        return self._loaded[member]
 
     def runner(
         self,
@@ -59,22 +81,19 @@ class EngineRuntime:
         wide: bool,  # noqa: ARG002
         dims: Mapping[str, int] | None = None,  # noqa: ARG002
     ) -> Runner:
-        """Load a graph's engine; it takes every shape of its profiles, so nothing is fixed."""
+        """A graph's engine; it takes every shape of its profiles, so nothing is fixed."""
         if member not in self._runners:
             if member not in self._engines:
                 raise EngineError(f"The engines lack {member}; build them again.")
-            engine = self._engines[member]
-            content = plan.read(engine.member)
-            loaded = self._trt.deserialize(content, member)
-            self._weights += len(content)
-            if self._cache is None:
-                self._cache = self._trt.runtime_cache(loaded, self._store.read())
+            loaded = self._engine(plan, member)
+            if self.kernels.cache is None:
+                self.kernels.cache = self._trt.runtime_cache(loaded, self._store.read())
             self._runners[member] = EngineRunner(
                 self._trt,
                 loaded,
-                engine,
+                self._engines[member],
                 self._device,
-                Launcher(self._trt, loaded, member, self._device, self._cache, self._layers),
+                Launcher(self._trt, loaded, member, self._device, self.kernels, self._layers),
             )
         return self._runners[member]
 
@@ -109,7 +128,8 @@ class EngineRuntime:
         for runner in self._runners.values():
             runner.close()
         self._runners.clear()
-        cache, self._cache = self._cache, None
+        self._loaded.clear()
+        cache, self.kernels.cache = self.kernels.cache, None
         if cache is not None and (content := cache.serialize()) is not None:
             self._store.write(bytes(content))
         self._device.close()

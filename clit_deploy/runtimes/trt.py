@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ from clit_deploy.errors import (
     DeviceMemoryError,
     EngineError,
     RuntimeUnavailableError,
+    UnfitEngineError,
 )
+from clit_deploy.extras import install_command
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,6 +29,14 @@ log = logging.getLogger(__name__)
 
 OLDEST = (10, 3)
 """Version of TensorRT that JetPack 6.1 brings; older ones have no strongly typed networks."""
+
+OUT_OF_MEMORY = re.compile(
+    r"out of (device |gpu )?memory|OutOfMemory|MemoryAllocation|ALLOC_FAILED"
+    r"|memory.{0,40} could not be allocated|(cannot|could not|failed to|unable to) allocate",
+    re.IGNORECASE,
+)
+"""What TensorRT and the CUDA libraries under it say where room is all that lacks. An illegal
+access, after which the device answers nothing, speaks of memory too."""
 
 
 class Flavour(str, Enum):
@@ -49,6 +60,17 @@ class Tensor:
     """numpy's name of the type."""
     is_input: bool
     shape: tuple[int, ...]
+
+
+@dataclass
+class Kernels:
+    """Where TensorRT-RTX has its kernels from, which it compiles on the device."""
+
+    cache: Any = None
+    """The store of those that it has; None for TensorRT."""
+    eager: bool = False
+    """Whether a new shape waits for kernels of its own. By default it runs on others meanwhile, so
+    what is compared would not be what runs later."""
 
 
 class TensorRT:
@@ -76,25 +98,29 @@ class TensorRT:
         """An engine ready for contexts.
 
         Raises:
-            EngineError: it is damaged, or not for this library, version or GPU.
+            UnfitEngineError: it is damaged, or not for this library, version or GPU.
         """
         self.messages.clear()
         if self._runtime is None:
-            self._runtime = self._started()
+            self._runtime = self.start("Runtime")
         made = self._runtime.deserialize_cuda_engine(engine)
         if made is None:
-            what = (
-                f"{self.title} cannot load the engine of {name}; 'clit-deploy build' makes another"
-            )
-            raise self.failed(EngineError, what)
+            raise self.failed(UnfitEngineError, f"{self.title} cannot load the engine of {name}")
         return made
 
-    def _started(self) -> Any:
+    def start(self, part: str) -> Any:
+        """A `Builder` or a `Runtime`.
+
+        Raises:
+            RuntimeUnavailableError: CUDA does not start; the bindings raise TypeError then.
+        """
+        self.messages.clear()
         try:
-            return self.trt.Runtime(self.logger)
-        except Exception as error:  # the bindings raise TypeError where CUDA does not start
+            return getattr(self.trt, part)(self.logger)
+        except Exception as error:
             raise RuntimeUnavailableError(
-                f"{self.title} does not start: {self.said()} ({error})"
+                f"{self.title} does not start: {self.said()} ({error}). Is the NVIDIA driver new "
+                "enough for it? Otherwise use --runtime cpu."
             ) from error
 
     def tensors(self, engine: Any) -> list[Tensor]:
@@ -107,7 +133,7 @@ class TensorRT:
             found.append(Tensor(name, kind, is_input, tuple(engine.get_tensor_shape(name))))
         return found
 
-    def context(self, engine: Any, cache: Any) -> Any:
+    def context(self, engine: Any, kernels: Kernels) -> Any:
         """An execution context whose working memory the caller gives it."""
         strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if not self.is_rtx:
@@ -117,8 +143,11 @@ class TensorRT:
             config.set_execution_context_allocation_strategy(strategy)
             # Its own recording would hold up, or record, what other threads enqueue on the stream.
             config.cuda_graph_strategy = self.trt.CudaGraphStrategy.DISABLED
-            if cache is not None:
-                config.set_runtime_cache(cache)
+            if kernels.eager:
+                kinds = self.trt.DynamicShapesKernelSpecializationStrategy
+                config.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER
+            if kernels.cache is not None:
+                config.set_runtime_cache(kernels.cache)
             made = engine.create_execution_context(config)
         if made is None:
             raise self.failed(EngineError, f"{self.title} makes no execution context")
@@ -135,23 +164,25 @@ class TensorRT:
 
     @staticmethod
     def working_memory(engine: Any, context: Any) -> int:
-        """Bytes that a context needs for the shapes that it was given."""
-        if hasattr(context, "update_device_memory_size_for_shapes"):
-            return int(context.update_device_memory_size_for_shapes())
-        return int(getattr(engine, "device_memory_size_v2", 0) or engine.device_memory_size)
+        """Bytes that a context needs for the shapes that it was given; for the largest ones where
+        it fails to tell, which it does by answering 0."""
+        return int(context.update_device_memory_size_for_shapes() or engine.device_memory_size_v2)
 
-    @staticmethod
-    def lend(context: Any, pointer: int, size: int) -> None:
-        """Give a context its working memory."""
-        if hasattr(context, "set_device_memory"):
-            context.set_device_memory(pointer, size)
-        else:
-            context.device_memory = pointer
+    def lend(self, context: Any, pointer: int, size: int, name: str) -> None:
+        """Give a context its working memory.
+
+        Raises:
+            EngineError: it refuses, which only the log tells.
+        """
+        self.messages.clear()
+        context.set_device_memory(pointer, size)
+        if self.messages:
+            raise self.failed(EngineError, f"{name} refuses {size} bytes of working memory")
 
     def failed(self, kind: type[ClitDeployError], what: str) -> ClitDeployError:
         """The error of a call that failed; lack of memory has its own."""
         why = self.said()
-        if "memory" in why.lower():
+        if OUT_OF_MEMORY.search(why):
             return DeviceMemoryError(
                 f"Out of device memory: {what} ({why}). Build engines for smaller pieces "
                 "('clit-deploy build --tile, --chunk'), or close other programs."
@@ -195,8 +226,7 @@ def _module(flavour: Flavour) -> ModuleType:
         version = tuple(int(part) for part in module.__version__.split(".")[:2])
     except Exception as error:  # missing, or there without its libraries
         raise RuntimeUnavailableError(
-            f"The runtime {flavour.value} was asked for, but Python has no working module "
-            f"{flavour.module} ({error}). {_repair(flavour)}"
+            f"Python has no working module {flavour.module} ({error}). {_repair(flavour)}"
         ) from error
     if flavour is Flavour.TENSORRT and version < OLDEST:
         raise RuntimeUnavailableError(
@@ -210,13 +240,16 @@ def _repair(flavour: Flavour) -> str:
     from clit_deploy.runtimes.machine import jetson
 
     if flavour is Flavour.RTX:
-        return "Install it with pip install 'clit-deploy[rtx]' (x86-64; there is none for Jetson)."
+        return f"Install it with {install_command('rtx')} (x86-64; there is none for Jetson)."
     if jetson() is not None:
         return (
             "On a Jetson it belongs to the system's Python: make the virtual environment again "
             "with python3 -m venv --system-site-packages (and apt install python3-libnvinfer)."
         )
-    return "Install it with pip install 'clit-deploy[tensorrt-cu12]' or '[tensorrt-cu13]'."
+    return (
+        f"Install it with {install_command('tensorrt-cu12')} for a driver of CUDA 12, or with "
+        f"{install_command('tensorrt-cu13')}."
+    )
 
 
 def _logger(module: Any, messages: list[str]) -> Any:

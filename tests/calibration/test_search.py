@@ -62,6 +62,11 @@ def test_the_smallest_float_set_that_meets_the_budget(max_drop, kept):
         assert max(found.drop for found in drops) + left[-1] > max_drop
 
 
+def test_nothing_is_met_by_a_plan_that_gives_no_numbers():
+    with pytest.raises(AccuracyError):
+        search(0.05, factor=float("nan"))
+
+
 def test_a_budget_that_is_met_at_once_is_measured_once():
     _, trial, _ = search(1.0)
     assert trial.measurements == 1

@@ -12,50 +12,16 @@ import clit_deploy
 from clit_deploy.bundle import Plan, make_plan
 from clit_deploy.engines import build as build_module
 from clit_deploy.engines import choice
-from clit_deploy.engines.build import Limits, differences
-from clit_deploy.engines.choice import choose_runtime
+from clit_deploy.engines.build import differences
 from clit_deploy.engines.keep import build_into
 from clit_deploy.errors import EngineError, RuntimeUnavailableError
 from clit_deploy.files import locked
 from clit_deploy.runtimes.build import BuildOptions
 from clit_deploy.runtimes.machine import Jetson
 from clit_deploy.runtimes.trt import Flavour
+from tests.engines.offers import SMALL, built, chosen, nothing, offer
 from tests.fakes.machine import Machine
 from tests.helpers import photo
-
-SMALL = Limits(tile=48, block=64, chunk=2)
-
-
-def offer(monkeypatch, *machines):
-    """What is installed on this machine; the device is that of the first."""
-
-    def load(flavour):
-        for machine in machines:
-            if machine.trt.flavour is flavour:
-                return machine.trt
-        raise RuntimeUnavailableError(f"There is no {flavour.value}.")
-
-    def device():
-        if not machines:
-            raise RuntimeUnavailableError("There is no NVIDIA driver.")
-        return machines[0].cuda
-
-    monkeypatch.setattr(choice, "load_tensorrt", load)
-    monkeypatch.setattr(choice, "open_cuda", device)
-
-
-def built(path, machine):
-    targets = (machine.cuda.gpu.capability,) if machine.trt.is_rtx else ()
-    options = BuildOptions(targets, workspace=1 << 25)
-    return build_into(Plan.open(path), machine.trt, options, SMALL, machine.cuda)
-
-
-def chosen(plan, name="auto", **options):
-    """The plan, and the name of the runtime; which is closed again."""
-    plan, runtime = choose_runtime(plan, name, **options)
-    runtime.close()
-    return plan, runtime.name
-
 
 # -- auto ----------------------------------------------------------------------------------------
 
@@ -77,7 +43,7 @@ def test_auto_does_not_build_engines_that_nobody_asked_for(path, machine, monkey
         plan, name = chosen(Plan.open(path))
     assert "onnxruntime" in name
     assert not plan.manifest.engines
-    assert "model.plan has no engines for it; 'clit-deploy build' makes them" in caplog.text
+    assert "model.plan has no engines; 'clit-deploy build' makes them" in caplog.text
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
@@ -117,17 +83,17 @@ def test_the_picture_is_the_same_whatever_runs(path, machine, monkeypatch):
 
 @pytest.mark.parametrize("flavour", list(Flavour))
 def test_what_is_named_and_missing_is_an_error(path, monkeypatch, flavour):
-    offer(monkeypatch)
-    with pytest.raises(RuntimeUnavailableError, match=f"no {flavour.value}"):
+    """With what was asked for, what there is instead, and why; the repair is part of that."""
+    other = next(another for another in Flavour if another is not flavour)
+    offer(monkeypatch, Machine.make(other))
+    asked = rf"^The runtime {flavour.value} was asked for, but what starts here is cpu"
+    with pytest.raises(
+        RuntimeUnavailableError, match=rf"{asked}, {other.value}\. There is no {flavour.value}"
+    ):
         chosen(Plan.open(path), flavour.value)
-    machine = Machine.make(flavour)
-    offer(monkeypatch, machine)
-
-    def nothing():
-        raise RuntimeUnavailableError("There is no NVIDIA driver.")
-
+    offer(monkeypatch, Machine.make(flavour))
     monkeypatch.setattr(choice, "open_cuda", nothing)
-    with pytest.raises(RuntimeUnavailableError, match="no NVIDIA driver"):
+    with pytest.raises(RuntimeUnavailableError, match=rf"{asked}\. There is no NVIDIA driver"):
         chosen(Plan.open(path), flavour.value)
 
 
@@ -203,6 +169,17 @@ def test_engines_for_something_else_are_refused_where_nothing_may_be_built(
     assert path.read_bytes() == before
 
 
+def test_a_library_that_does_not_start_builds_nothing(path, monkeypatch, caplog):
+    built(path, Machine.make())
+    newer = Machine.make(version="10.7.0")
+    newer.module.too_new = True
+    offer(monkeypatch, newer)
+    assert chosen(Plan.open(path))[1].startswith("onnxruntime")
+    assert "ONNX Runtime is used, not tensorrt: TensorRT 10.7.0 does not start" in caplog.text
+    with pytest.raises(RuntimeUnavailableError, match=r"here is cpu\. TensorRT .* does not start"):
+        chosen(Plan.open(path), "tensorrt")
+
+
 def test_every_difference_has_its_words(path, machine, monkeypatch):
     plan = built(path, machine)
     (engines,) = plan.manifest.engines
@@ -231,6 +208,22 @@ def test_engines_of_a_jetson_belong_to_its_release(path, monkeypatch):
     assert differences(plan, engines, "10.3.0", gpu) == [
         "they were built on L4T 36.4.3, here is 36.5.0"
     ]
+
+
+def test_jetson_modules_of_a_generation_are_told_apart(path, monkeypatch):
+    """AGX Orin and Orin Nano are both `Orin` of 8.7; their engines live side by side."""
+    large, small = (Machine.make(capability=(8, 7), processors=n) for n in (16, 8))
+    plan = built(path, large)
+    (engines,) = plan.manifest.engines
+    assert differences(plan, engines, "10.3.0", large.cuda.gpu) == []
+    assert differences(plan, engines, "10.3.0", small.cuda.gpu) == [
+        "they were built for 16 multiprocessors, here are 8"
+    ]
+    older = dataclasses.replace(engines, processors=None)
+    assert differences(plan, older, "10.3.0", small.cuda.gpu) == []
+    both = built(path, small).manifest.engines
+    assert [x.processors for x in both] == [16, 8]
+    assert len({x.engines[0].member for x in both}) == 2
 
 
 def test_rtx_engines_without_named_targets_are_for_its_usual_ones(path):

@@ -106,6 +106,13 @@ def test_the_next_build_knows_the_timings_of_the_last(path, machine, empty_cache
     assert kept.read_bytes() == 2 * first
 
 
+def test_rtx_has_no_timings_to_keep(path, tmp_path):
+    machine = Machine.make(Flavour.RTX)
+    with leaves_all(path, BuildError, "leave out --timing-cache"):
+        build(path, machine, timing_cache=tmp_path / "own.cache")
+    assert not machine.module.configs
+
+
 # -- one at a time -------------------------------------------------------------------------------
 
 
@@ -235,6 +242,17 @@ def test_engines_built_without_a_device_are_compared_at_first_use_and_once(
     assert caplog.text.count("are new to this device") == 1
     use(plan, Machine.make(Flavour.RTX, driver=13000))
     assert len(compared) == 2, "another driver compiles them anew"
+
+
+def test_rtx_compares_the_kernels_that_are_going_to_run(path):
+    """Not those that stand in for them while they are compiled; a picture does not wait."""
+    machine = Machine.make(Flavour.RTX)
+    plan = build(path, machine)
+    compared = len(machine.module.eager)
+    assert machine.module.eager == [True] * compared
+    assert compared > 3
+    use(plan, machine)
+    assert set(machine.module.eager[compared:]) == {False}
 
 
 def test_engines_that_were_compared_when_built_are_trusted(path, machine, monkeypatch):

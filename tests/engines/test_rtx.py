@@ -5,6 +5,7 @@ import hashlib
 import onnx
 import pytest
 
+import clit_deploy
 from clit_deploy.bundle import Plan, make_plan
 from clit_deploy.engines.boxes import boxes
 from clit_deploy.engines.build import Limits, appetite_for, build_engines
@@ -15,7 +16,7 @@ from clit_deploy.models import load_checkpoint
 from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
 from clit_deploy.runtimes.trt import Flavour, load_tensorrt
 from tests.engines.text import engine_types
-from tests.helpers import tiny_checkpoint, tiny_lit
+from tests.helpers import DATA, tiny_checkpoint, tiny_lit
 from tests.test_published import published
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
@@ -131,3 +132,25 @@ def test_the_published_lit_builds(rtx, tmp_path):
     for each in (plan, typed(plan)):
         made, _ = build_engines(each, rtx, TARGETS)
         assert len(made.manifest.engines[0].engines) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [pytest.param("official-liif", marks=pytest.mark.data), "published-clit"]
+)
+def test_what_an_fp16_export_leaves_fp32_builds_as_well(name, rtx, tmp_path):
+    """The graphs that a user gets: kept nodes and graphs are found on pictures, not by rules."""
+    if name == "official-liif":
+        source = DATA / "checkpoints" / "edsr-baseline-liif.pth"
+    else:
+        source = tiny_checkpoint(tmp_path, published("edsr-baseline", 1))
+    path = clit_deploy.export_checkpoint(source, tmp_path / "m.plan", precision="fp16")
+    plan = Plan.open(path)
+    assert plan.manifest.precision == "fp16"
+    made, _ = build_engines(plan, rtx, TARGETS)
+    (engines,) = made.manifest.engines
+    assert {x.graph for x in engines.engines} == {
+        n for n in plan.manifest.digests if n.endswith(".onnx")
+    }
+    (encoder,) = (x for x in engines.engines if x.graph == plan.manifest.encoder.graph)
+    assert "half" in set(engine_types(made.read(encoder.member)).values())

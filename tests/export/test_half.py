@@ -15,6 +15,7 @@ from clit_deploy.export.fp16 import KEEP
 from clit_deploy.export.passes.check import check
 from clit_deploy.export.passes.half import HANDED_ON, INSENSITIVE, MOVERS, element_types, to_half
 from clit_deploy.export.passes.round_half import round_half
+from clit_deploy.export.ranges import largest, unfit
 from clit_deploy.models import build_model
 from tests.helpers import (
     DATA,
@@ -106,6 +107,35 @@ def test_rounding_by_arithmetic_is_fp16_s_own():
     assert np.abs(rounded - x).max() > 0.1
 
 
+def test_the_twin_does_not_hold_what_fp16_does_not():
+    values = [helper.make_tensor_value_info(name, HALF, [6]) for name in "xy"]
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])], "g", *[[v] for v in values]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    session = ort.InferenceSession(
+        check(round_half(model)).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    x = np.array([0.25, 1.3, -32752, 32765, -40000, 1e30], np.float32)
+    (got,) = session.run(None, {"x": x})
+    assert got[:3].tolist() == (2 * x[:3]).astype(np.float16).tolist()
+    assert not np.isfinite(got[3:]).any()
+
+
+def test_a_tensor_with_nan_is_named():
+    """Where hides it from what comes after, in FP32."""
+    nodes = [
+        helper.make_node("Log", ["x"], ["a"], "Log"),
+        helper.make_node("IsNaN", ["a"], ["m"], "IsNaN"),
+        helper.make_node("Where", ["m", "x", "a"], ["y"], "Where"),
+    ]
+    values = [helper.make_tensor_value_info(name, FLOAT, [2]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    runs = [{"x": np.array(x, np.float32)} for x in ([1, 2], [-1, -2], [1, 2])]
+    assert list(unfit(largest(model, runs))) == ["a"]
+
+
 @pytest.fixture(scope="module")
 def half_plan(tmp_path_factory):
     folder = tmp_path_factory.mktemp("half")
@@ -129,7 +159,7 @@ def test_fp16_weights_are_half_the_size(half_plan, plans):
     assert size[0] < 0.65 * size[1]
 
 
-def test_numbers_that_fp16_cannot_hold_stay_fp32(tmp_path, caplog):
+def far_reaching(folder):
     """A layer whose results reach a million, and the next one that brings them back."""
     spec = tiny_liif()
     weights = ruled_weights(build_model(spec).state_dict())
@@ -137,7 +167,21 @@ def test_numbers_that_fp16_cannot_hold_stay_fp32(tmp_path, caplog):
     for name in ("weight", "bias"):
         weights[f"{first}.{name}"] *= 1e6
     weights[f"{second}.weight"] *= 1e-6
-    save_checkpoint(tmp_path / "m.pth", spec, weights)
+    save_checkpoint(folder / "m.pth", spec, weights)
+
+
+def test_what_the_scan_does_not_see_keeps_a_graph_fp32(tmp_path, monkeypatch, caplog):
+    """Numbers that are not finite are an infinite loss, which one graph cures."""
+    far_reaching(tmp_path)
+    monkeypatch.setattr(fp16, "unfit", lambda magnitudes: {})
+    plan = Plan.open(clit_deploy.export_checkpoint(tmp_path / "m.pth", precision="fp16"))
+    assert list(plan.manifest.half.graphs) == ["encoder.onnx"]
+    assert "encoder.onnx stays FP32: FP16 costs inf dB" in caplog.text
+    assert all(abs(case.drop) <= 0.01 for case in plan.manifest.half.cases)
+
+
+def test_numbers_that_fp16_cannot_hold_stay_fp32(tmp_path, caplog):
+    far_reaching(tmp_path)
     plan = Plan.open(clit_deploy.export_checkpoint(tmp_path / "m.pth", precision="fp16"))
     half = plan.manifest.half
     assert list(half.nodes) == ["encoder.onnx"]
@@ -199,11 +243,22 @@ def test_fp16_loses_at_most_a_hundredth_of_a_decibel_on_set5(name, tmp_path):
         if root
         else clit_deploy.__path__[0] + "/../train/clit-default.pth"
     )
-    means = []
+    means = {}
     for precision in ("fp32", "fp16"):
         path = clit_deploy.export_checkpoint(source, tmp_path / "m.plan", precision=precision)
-        with clit_deploy.load(path, runtime="cpu") as up:
-            scores = evaluate(up, DATA / "benchmarks" / "Set5", [4.0])
-        means.append(np.mean([score.psnr for score in scores]))
-    assert means[0] - means[1] <= 0.01
-    assert means[1] > 31
+        means[precision] = mean_on_set5(Plan.open(path))
+    means["every result rounded"] = mean_on_set5(twin(Plan.open(path)))
+    assert means["fp32"] - min(means.values()) <= 0.01
+    assert means["fp32"] > 31
+    assert means["every result rounded"] != means["fp16"], "a processor widens FP16"
+
+
+def twin(plan):
+    rounded = {name: round_half(model).SerializeToString() for name, model in graphs(plan).items()}
+    return plan.replaced(rounded)
+
+
+def mean_on_set5(plan):
+    with clit_deploy.load(plan, runtime="cpu") as up:
+        scores = evaluate(up, DATA / "benchmarks" / "Set5", [4.0])
+    return np.mean([score.psnr for score in scores])

@@ -52,16 +52,28 @@ class FakeCuda:
     cudaMemcpyKind = types.SimpleNamespace(cudaMemcpyDefault=4)
     cudaStreamCaptureMode = types.SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
 
-    def __init__(self, total=1 << 30, *, driver=12060, devices=1, capability=(8, 6)):
+    def __init__(
+        self,
+        total=1 << 30,
+        *,
+        driver=12060,
+        devices=1,
+        capability=(8, 6),
+        processors=16,
+        integrated=0,
+    ):
         self.total, self.driver, self.devices, self.capability = total, driver, devices, capability
+        self.processors, self.integrated = processors, integrated
         self.blocks, self.pinned, self.streams = {}, {}, {}
         self.calls, self.mallocs = [], 0
         self.reached, self.ticks = {}, 0
         """When events came, in jobs that were done before."""
         self.longest, self.room = 0, total
         """The longest piece that was taken, and the longest that may be: memory in fragments."""
-        self.uncapturable = False
-        """Whether recordings are found broken when they end."""
+        self.fails = {}
+        """What a call answers instead of doing its work, by its name."""
+        self.graphs = 0
+        """Recordings that were not given back, in either form."""
         self.lock = threading.RLock()
 
     # -- what there is ---------------------------------------------------------------------
@@ -80,7 +92,12 @@ class FakeCuda:
     def cudaGetDeviceProperties(self, index):
         major, minor = self.capability
         return Error.cudaSuccess, types.SimpleNamespace(
-            name=b"Fake GPU", major=major, minor=minor, totalGlobalMem=self.total, integrated=0
+            name=b"Fake GPU",
+            major=major,
+            minor=minor,
+            multiProcessorCount=self.processors,
+            totalGlobalMem=self.total,
+            integrated=self.integrated,
         )
 
     def cudaMemGetInfo(self):
@@ -225,27 +242,35 @@ class FakeCuda:
     # -- graphs ----------------------------------------------------------------------------
 
     def cudaStreamBeginCapture(self, stream, mode):
+        self.calls.append(("begin", stream.number))
+        if "cudaStreamBeginCapture" in self.fails:
+            return (self.fails["cudaStreamBeginCapture"],)
         if stream.captured is not None:
             return (Error.cudaErrorIllegalState,)
-        self.calls.append(("begin", stream.number))
         stream.captured = []
         return (Error.cudaSuccess,)
 
     def cudaStreamEndCapture(self, stream):
         jobs, stream.captured = stream.captured, None
-        if self.uncapturable:
-            return Error.cudaErrorStreamCaptureInvalidated, None
+        if "cudaStreamEndCapture" in self.fails:
+            return self.fails["cudaStreamEndCapture"], None
+        self.graphs += 1
         self.calls.append(("captured", stream.number))
         return Error.cudaSuccess, jobs
 
     def cudaGraphInstantiate(self, graph, flags):
+        if "cudaGraphInstantiate" in self.fails:
+            return self.fails["cudaGraphInstantiate"], None
+        self.graphs += 1
         return Error.cudaSuccess, list(graph)
 
     def cudaGraphDestroy(self, graph):
+        self.graphs -= 1
         return (Error.cudaSuccess,)
 
     def cudaGraphExecDestroy(self, graph):
         self.calls.append(("forgotten", 0))
+        self.graphs -= 1
         return (Error.cudaSuccess,)
 
     def cudaGraphLaunch(self, graph, stream):

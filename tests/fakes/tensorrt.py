@@ -47,19 +47,34 @@ class FakeTensorRT:
     def __init__(self, cuda, version="10.3.0", noise=0.0):
         self.__version__ = version
         self.cuda, self.noise = cuda, noise
-        self.configs, self.executed = [], 0
+        self.configs, self.executed, self.deserialized = [], 0, 0
         self.bytes_per_number = 8
+        self.speechless = self.refuses_memory = False
+        """Whether contexts fail to tell what they need, and refuse what they are lent."""
+        self.eager = []
+        """Of every context of RTX, whether new shapes wait for kernels of their own."""
+        self.contexts = 1 << 30
+        """How many more it can make."""
+        self.too_new = False
+        """Whether the driver is too old for it."""
         self.refuses = None
         """A function of a stream that says whether nothing can be enqueued on it."""
+        self.refusal = "enqueueV3 failed"
 
     def Builder(self, logger):
-        return Builder(self, logger)
+        return self._started(Builder, logger)
 
     def OnnxParser(self, network, logger):
         return Parser(network)
 
     def Runtime(self, logger):
-        return Runtime(self, logger)
+        return self._started(Runtime, logger)
+
+    def _started(self, part, logger):
+        if self.too_new:
+            logger.log(Severity.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+        return part(self, logger)
 
 
 class Builder:
@@ -167,6 +182,7 @@ class Runtime:
         if not content.startswith(MAGIC):
             self.logger.log(Severity.ERROR, "magic number does not match")
             return None
+        self.api.deserialized += 1
         return self.engine(self.api, json.loads(content[len(MAGIC) :]), self.logger)
 
     @property
@@ -185,6 +201,8 @@ class FakeEngine:
         self.io = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(self.io)
         self.output_shapes = {}
+        largest = [[most for _, _, most in profile.values()] for profile in self.profiles]
+        self.device_memory_size_v2 = api.bytes_per_number * max(map(_numbers, largest))
 
     def get_tensor_name(self, index):
         return self.io[index].name
@@ -205,6 +223,10 @@ class FakeEngine:
 
     def create_execution_context(self, strategy):
         assert strategy == self.api.ExecutionContextAllocationStrategy.USER_MANAGED
+        if self.api.contexts == 0:
+            self.logger.log(Severity.ERROR, self.api.refusal)
+            return None
+        self.api.contexts -= 1
         return Context(self)
 
 
@@ -212,10 +234,11 @@ class FakeRtx(FakeTensorRT):
     """The module `tensorrt_rtx`."""
 
     ComputeCapability = types.SimpleNamespace(SM75=75, SM86=86, SM89=89, SM120=120)
+    DynamicShapesKernelSpecializationStrategy = types.SimpleNamespace(LAZY=0, EAGER=1)
     CudaGraphStrategy = types.SimpleNamespace(DISABLED=0, WHOLE_GRAPH_CAPTURE=1)
 
     def Runtime(self, logger):
-        return RtxRuntime(self, logger)
+        return self._started(RtxRuntime, logger)
 
 
 class RtxRuntime(Runtime):
@@ -228,11 +251,14 @@ class RtxEngine(FakeEngine):
 
     def create_execution_context(self, config):
         assert config.cuda_graph_strategy == self.api.CudaGraphStrategy.DISABLED
+        self.api.eager.append(config.dynamic_shapes_kernel_specialization_strategy == 1)
         return super().create_execution_context(config.strategy)
 
 
 class RuntimeConfig:
     """Of an RTX context; its cache is a word longer for every context that used it."""
+
+    dynamic_shapes_kernel_specialization_strategy = 0
 
     def __init__(self, api):
         self.api = api
@@ -276,11 +302,19 @@ class Context:
         return True
 
     def update_device_memory_size_for_shapes(self):
-        numbers = sum(int(np.prod(shape)) for shape in self.shapes.values())
-        return numbers * self.engine.api.bytes_per_number
+        if self.engine.api.speechless:
+            self.engine.logger.log(Severity.ERROR, "the shapes are not known")
+            return 0
+        return self.needed()
+
+    def needed(self):
+        return _numbers(self.shapes.values()) * self.engine.api.bytes_per_number
 
     def set_device_memory(self, pointer, size):
-        self.memory = pointer, size
+        if size < self.needed() or self.engine.api.refuses_memory:
+            self.engine.logger.log(Severity.ERROR, "setDeviceMemoryV2: size >= expectedSize")
+        else:
+            self.memory = pointer, size
 
     def get_tensor_shape(self, name):
         if name in self.shapes:
@@ -299,10 +333,10 @@ class Context:
         return True
 
     def execute_async_v3(self, stream):
-        assert self.memory[1] >= self.update_device_memory_size_for_shapes()
+        assert self.memory[1] >= self.needed()
         session, api = self.engine.session, self.engine.api
         if api.refuses and api.refuses(api.cuda.streams[stream]):
-            self.engine.logger.log(Severity.ERROR, "enqueueV3 failed")
+            self.engine.logger.log(Severity.ERROR, api.refusal)
             return False
         shapes, addresses, lent = dict(self.shapes), dict(self.addresses), self.memory
         output = session.get_outputs()[0]
@@ -322,6 +356,10 @@ class Context:
             for node in ("first", "second"):
                 self.profiler.report_layer_time(f"{output.name}/{node}", 0.5)
         return True
+
+
+def _numbers(shapes):
+    return sum(int(np.prod(shape)) for shape in shapes)
 
 
 def _dtype(value):

@@ -8,8 +8,10 @@ import sys
 import pytest
 
 from clit_deploy.errors import DeviceError, DeviceMemoryError, RuntimeUnavailableError
+from clit_deploy.extras import install_command
 from clit_deploy.runtimes import cuda as cuda_module
 from clit_deploy.runtimes.cuda import Cuda, open_cuda, show_version
+from clit_deploy.runtimes.machine import Jetson
 from tests.fakes.cuda import Error, FakeCuda
 
 
@@ -31,7 +33,12 @@ def test_a_device_says_what_it_is(monkeypatch):
 
 def test_without_bindings_there_is_the_command_to_install_them(monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-    with pytest.raises(RuntimeUnavailableError, match=r"cuda-bindings.*pip install"):
+    monkeypatch.setattr(cuda_module, "jetson", lambda: None)
+    with pytest.raises(RuntimeUnavailableError, match=r"cuda-bindings.*(pip install.*){3}"):
+        open_cuda()
+    monkeypatch.setattr(cuda_module, "jetson", lambda: Jetson("Orin", "36.4.3"))
+    command = re.escape(install_command("jetson"))
+    with pytest.raises(RuntimeUnavailableError, match=f"Install it with {command}.$"):
         open_cuda()
 
 

@@ -12,13 +12,14 @@ import clit_deploy
 from clit_deploy.bundle import Plan
 from clit_deploy.engines.build import Limits
 from clit_deploy.errors import DeviceMemoryError, EngineError, GraphRunError
-from clit_deploy.runtimes import launch
+from clit_deploy.runtimes import recordings
 from clit_deploy.runtimes.cache import Store
 from clit_deploy.runtimes.engine import EngineRuntime
-from clit_deploy.runtimes.launch import GRAPHS
+from clit_deploy.runtimes.recordings import GRAPHS, OFTEN
 from clit_deploy.runtimes.trt import Flavour
 from clit_deploy.scheduler import Layout
 from clit_deploy.upscaler import Upscaler
+from tests.fakes.cuda import Error
 from tests.fakes.machine import Machine
 from tests.helpers import photo, tiny_checkpoint, tiny_clit, tiny_liif
 
@@ -178,11 +179,31 @@ def test_a_hopeless_device_says_what_it_lacks(plans, part):
 
 
 def test_what_fails_gives_its_memory_back(plans):
-    plan, machine = Plan.open(plans["clit"]), Machine.make(total=1 << 20)
+    plan, machine = Plan.open(plans["clit"]), Machine.make(total=1 << 19)
     with upscaler(machine, plan) as up, contextlib.suppress(DeviceMemoryError):
         up.upscale(photo(40, 40), scale=4)
         pytest.fail("it was to fail")
     assert machine.api.used == 0
+
+
+def test_working_memory_that_is_refused_is_an_error(machine, encoder):
+    """The call returns nothing; what went wrong is in the log alone."""
+    machine.module.refuses_memory = True
+    words = r"encoder\.onnx refuses \d+ bytes of working memory: setDeviceMemoryV2: size"
+    with pytest.raises(EngineError, match=words):
+        encoder(16)
+    machine.module.refuses_memory = False
+    assert np.isfinite(encoder(16)).all()
+
+
+def test_an_engine_that_cannot_say_what_it_needs_gets_what_its_largest_shapes_need(
+    machine, encoder
+):
+    expected = encoder(16)
+    machine.module.speechless = True
+    assert np.isfinite(encoder(24)).all()
+    machine.module.speechless = False
+    assert np.array_equal(encoder(16), expected)
 
 
 # -- recorded launches ---------------------------------------------------------------------------
@@ -212,6 +233,27 @@ def test_what_was_recorded_ends_when_working_memory_grows(api, encoder):
     assert api.count("forgotten") == 1
 
 
+def test_working_memory_that_grew_is_held_once(machine, plans):
+    """What engines were lent before goes back, and so do recordings with its address in them."""
+    machine.module.bytes_per_number = 4000
+    plan = machine.built(Plan.open(plans["liif"]))
+    runtime = machine.runtime(plan)
+    encode, project = (
+        runtime.runner(plan, member, wide=True) for member in (ENCODER, "stage0.project.onnx")
+    )
+    features = encode.run({"image": np.zeros((1, 3, 16, 16), np.float32)})
+    for _ in range(3):
+        encode.run({"image": np.zeros((1, 3, 16, 16), np.float32)})
+    small = machine.api.longest
+    project.run({"features": features})
+    assert machine.api.longest > small
+    runtime.arrays.pool.trim()
+    assert small not in [len(block) for block in machine.api.blocks.values()]
+    encode.run({"image": np.zeros((1, 3, 16, 16), np.float32)})
+    runtime.close()
+    assert machine.api.graphs == 0
+
+
 def test_other_shapes_keep_what_was_recorded(api, encoder):
     """A recording has a context of its own, which is told no other shapes."""
     small, large = encoder(16), encoder(24)
@@ -231,7 +273,7 @@ def test_only_the_last_used_recordings_are_kept(api, encoder):
 
 
 def test_recording_ends_where_it_does_not_pay(api, encoder, monkeypatch, caplog):
-    monkeypatch.setattr(launch, "GRAPHS", 1)
+    monkeypatch.setattr(recordings, "GRAPHS", 1)
     with caplog.at_level("INFO"):
         for side in (40, 36, 32, 28, 24, 20):
             for _ in range(3):
@@ -240,13 +282,24 @@ def test_recording_ends_where_it_does_not_pay(api, encoder, monkeypatch, caplog)
     assert api.count("captured") == 3
 
 
-def test_an_engine_that_cannot_be_recorded_is_enqueued_every_time(api, encoder, caplog):
-    api.uncapturable = True
-    with caplog.at_level("INFO"):
-        results = [encoder(16) for _ in range(4)]
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("cudaStreamBeginCapture", Error.cudaErrorInvalidValue),
+        ("cudaStreamBeginCapture", Error.cudaErrorMemoryAllocation),
+        ("cudaStreamEndCapture", Error.cudaErrorStreamCaptureInvalidated),
+        ("cudaGraphInstantiate", Error.cudaErrorMemoryAllocation),
+    ],
+)
+def test_an_engine_that_cannot_be_recorded_is_enqueued_every_time(
+    api, encoder, caplog, call, error
+):
+    api.fails[call] = error
+    results = [encoder(16) for _ in range(4)]
     assert all(np.array_equal(result, results[0]) for result in results)
     assert (api.count("begin"), api.count("launch")) == (1, 0), "it is tried once"
-    assert caplog.text.count("recording fails") == 1
+    assert caplog.text.count("encoder.onnx is enqueued anew every time") == 1
+    assert api.graphs == 0
 
 
 def test_an_engine_that_refuses_to_be_recorded_leaves_nothing(machine, api, encoder):
@@ -254,11 +307,22 @@ def test_an_engine_that_refuses_to_be_recorded_leaves_nothing(machine, api, enco
     results = [encoder(16) for _ in range(4)]
     assert all(np.array_equal(result, results[0]) for result in results)
     assert (api.count("begin"), api.count("launch")) == (1, 0)
-    assert api.count("captured") == api.count("forgotten"), "what began is given back"
+    assert api.graphs == 0, "what began is given back"
+    assert all(stream.captured is None for stream in api.streams.values())
 
 
-def test_rtx_records_for_itself_and_keeps_what_it_compiled(plans):
-    """Its launches are never recorded here, and its cache lasts until the next start."""
+@pytest.mark.parametrize("refusal", ["Cuda Runtime (out of memory)", "no more contexts"])
+def test_without_a_context_of_its_own_nothing_is_recorded(machine, api, encoder, caplog, refusal):
+    expected = encoder(16)
+    machine.module.contexts, machine.module.refusal = 0, refusal
+    assert all(np.array_equal(encoder(16), expected) for _ in range(4))
+    assert (api.count("begin"), api.count("launch")) == (0, 0)
+    assert caplog.text.count("recording fails") == 1
+    assert refusal in caplog.text
+
+
+def test_rtx_is_not_recorded_and_keeps_what_it_compiled(plans):
+    """Its cache lasts until the next start."""
     machine = Machine.make(Flavour.RTX)
     with upscaler(machine, Plan.open(plans["liif"])) as up:
         first = [up.upscale(photo(9, 9), scale=2) for _ in range(4)]
@@ -285,7 +349,7 @@ def test_threads_that_record_different_engines_wait_for_one_another(machine, api
         pairs: {"offset": np.zeros((5, 2), np.float32)},
     }
     for runner, feeds in fed.items():  # the next meeting is recorded
-        for _ in range(launch.OFTEN):
+        for _ in range(OFTEN):
             runtime.arrays.host(runner.run(feeds))
     failed, outcome = [], []
 
@@ -333,6 +397,30 @@ def test_a_refused_launch_is_an_error_with_the_library_s_reason(machine, encoder
         encoder(16)
     machine.module.refuses = None
     assert np.isfinite(encoder(16)).all(), "and nothing is left behind that breaks the next"
+
+
+def test_a_poisoned_device_is_left_alone(machine, plans, caplog):
+    """After an illegal access it answers nothing, so smaller chunks would only fail again."""
+    with upscaler(machine, Plan.open(plans["liif"])) as up:
+        up.upscale(photo(9, 9), scale=2)
+        machine.module.refuses = lambda stream: True
+        machine.module.refusal = "Cuda Runtime (an illegal memory access was encountered)"
+        with pytest.raises(GraphRunError, match="an illegal memory access"):
+            up.upscale(photo(9, 9), scale=2)
+    assert "halved" not in caplog.text
+
+
+def test_a_launch_without_room_is_halved(machine, plans, caplog):
+    """TensorRT may lack memory of its own while it enqueues."""
+    plan = Plan.open(plans["liif"])
+    with upscaler(Machine.make(), plan) as up:
+        expected = up.upscale(photo(9, 9), scale=2)
+    with upscaler(machine, plan) as up:
+        refusals = iter([False, False, True])  # encoder, project, decode
+        machine.module.refuses = lambda stream: next(refusals, False)
+        machine.module.refusal = "Cuda Runtime (out of memory)"
+        assert np.array_equal(up.upscale(photo(9, 9), scale=2), expected)
+    assert "chunks of stage0.decode.onnx are halved" in caplog.text
 
 
 def test_engines_that_were_not_built_together_are_told_apart(machine, plans):

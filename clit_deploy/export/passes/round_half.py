@@ -2,9 +2,9 @@
 
 ONNX Runtime's CPU provider runs FP16 operators in FP32 and drops the casts between two of them, so
 its answers are better than those of a device, where every result is rounded. Here each result
-is rounded to FP16's eleven bits by arithmetic that no optimiser removes. Devices
-that fuse operators round less often; ones that add up in FP16 round more. Overflow is not modelled
-(see `ranges`).
+is rounded to FP16's eleven bits, and what FP16 cannot hold becomes NaN, by arithmetic that no
+optimiser removes. Devices that fuse operators round less often; ones that add up in FP16 round
+more.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from clit_deploy.export.passes.half import MOVERS, element_types
 
-SPLIT = np.array(2.0**13 + 1, np.float32)
-"""Veltkamp's constant (Dekker 1971): 24 bits of FP32 less 11 of FP16."""
+SPLIT = np.array((2.0**13 + 1) * 2.0**99, np.float32)
+"""Veltkamp's constant (Dekker 1971), 24 bits of FP32 less 11 of FP16, so large that it takes
+numbers from 65528 on beyond FP32; FP16 itself ends at 65520."""
+BACK = np.array(2.0**-99, np.float32)
 
 
 def round_half(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -25,7 +27,8 @@ def round_half(model: onnx.ModelProto) -> onnx.ModelProto:
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
     _widen(twin.graph, half)
-    twin.graph.initializer.append(numpy_helper.from_array(SPLIT, "split"))
+    for name, constant in {"split": SPLIT, "back": BACK}.items():
+        twin.graph.initializer.append(numpy_helper.from_array(constant, name))
     nodes: list[onnx.NodeProto] = []
     for node in twin.graph.node:
         rounded = [] if node.op_type in MOVERS else [name for name in node.output if name in half]
@@ -52,9 +55,10 @@ def _widen(graph: onnx.GraphProto, half: set[str]) -> None:
 
 def _rounding(exact: str, rounded: str) -> list[onnx.NodeProto]:
     """`c = x * (2^13 + 1); c - (c - x)` keeps the upper eleven bits of x."""
-    c, rest = f"{rounded}:c", f"{rounded}:rest"
+    far, c, rest = (f"{rounded}:{part}" for part in ("far", "c", "rest"))
     return [
-        helper.make_node("Mul", [exact, "split"], [c]),
+        helper.make_node("Mul", [exact, "split"], [far]),
+        helper.make_node("Mul", [far, "back"], [c]),
         helper.make_node("Sub", [c, exact], [rest]),
         helper.make_node("Sub", [c, rest], [rounded]),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from clit_deploy.extras import install_command
 from clit_deploy.profile.sensors.base import Found, Quantity, Sensor, text_or
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def find(root: Path) -> Found:
     try:
         library = importlib.import_module("pynvml")
     except ImportError:
-        hint = "nvidia-ml-py is not installed; pip install 'clit-deploy[nvml]'"
+        hint = f"nvidia-ml-py is not installed; {install_command('nvml')}"
         return Found(absent={"nvml": hint})
     try:
         library.nvmlInit()

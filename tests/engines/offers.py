@@ -1,0 +1,46 @@
+"""What is installed on a machine, and what a plan runs on there."""
+
+from __future__ import annotations
+
+from clit_deploy.bundle import Plan
+from clit_deploy.engines import choice
+from clit_deploy.engines.build import Limits
+from clit_deploy.engines.choice import choose_runtime
+from clit_deploy.engines.keep import build_into
+from clit_deploy.errors import RuntimeUnavailableError
+from clit_deploy.runtimes.build import BuildOptions
+
+SMALL = Limits(tile=48, block=64, chunk=2)
+
+
+def offer(monkeypatch, *machines):
+    """What is installed on this machine; the device is that of the first."""
+
+    def load(flavour):
+        for machine in machines:
+            if machine.trt.flavour is flavour:
+                return machine.trt
+        raise RuntimeUnavailableError(f"There is no {flavour.value}.")
+
+    def device():
+        return machines[0].cuda if machines else nothing()
+
+    monkeypatch.setattr(choice, "load_tensorrt", load)
+    monkeypatch.setattr(choice, "open_cuda", device)
+
+
+def built(path, machine):
+    targets = (machine.cuda.gpu.capability,) if machine.trt.is_rtx else ()
+    options = BuildOptions(targets, workspace=1 << 25)
+    return build_into(Plan.open(path), machine.trt, options, SMALL, machine.cuda)
+
+
+def chosen(plan, name="auto", **options):
+    """The plan, and the name of the runtime; which is closed again."""
+    plan, runtime = choose_runtime(plan, name, **options)
+    runtime.close()
+    return plan, runtime.name
+
+
+def nothing():
+    raise RuntimeUnavailableError("There is no NVIDIA driver.")
