@@ -43,3 +43,9 @@ def test_options_in_the_readme_exist():
 def test_no_module_is_long():
     for path in (ROOT / "clit_deploy").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_help_texts_hold_no_brackets():
+    """Rich takes words in brackets for markup and leaves them out."""
+    for path in (ROOT / "clit_deploy" / "cli").glob("*.py"):
+        assert not re.findall(r'help="[^"]*\[[^"]*"', path.read_text()), path

@@ -37,7 +37,7 @@ def build(
     workspace: WorkspaceOption = None,
     timing_cache: Annotated[
         Path | None,
-        typer.Option(help="TensorRT's timing cache, read and extended [default: the user's]."),
+        typer.Option(help="TensorRT's timing cache, read and extended.", show_default="the user's"),
     ] = None,
     tile: Annotated[int | None, typer.Option(help="Largest side of an encoder tile.")] = None,
     chunk: Annotated[

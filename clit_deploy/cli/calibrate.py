@@ -29,11 +29,11 @@ def calibrate(
     plan: PlanArgument,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The INT8 plan [default: PLAN-PRECISION.plan]."),
+        typer.Option("--output", "-o", help="The INT8 plan.", show_default="PLAN-PRECISION.plan"),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option("--images", help="A folder of photographs [default: those of the package]."),
+        typer.Option("--images", help="A folder of photographs.", show_default="the package's"),
     ] = None,
     precision: Annotated[
         Precision, typer.Option(help="int8 for processors, int8-fp16 for TensorRT.")

@@ -20,7 +20,8 @@ from clit_deploy.runtimes.trt import Flavour, load_tensorrt
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A published checkpoint (.pth).")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The plan [default: CHECKPOINT.plan].")
+        Path | None,
+        typer.Option("--output", "-o", help="The plan.", show_default="CHECKPOINT.plan"),
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Type of the graphs.")] = Precision.FP32,
     half_weights: Annotated[
@@ -33,7 +34,7 @@ def export(
     workspace: WorkspaceOption = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Photographs to calibrate INT8 with [default: those of the package]."),
+        typer.Option(help="Photographs to calibrate INT8 with.", show_default="the package's"),
     ] = None,
     max_drop: MaxDropOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")] = False,

@@ -19,7 +19,7 @@ RuntimeOption = Annotated[
     RuntimeName, typer.Option("--runtime", help="Where to run; auto takes the best present.")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="Processors to use [default: all].")
+    int | None, typer.Option("--threads", help="Processors to use.", show_default="all")
 ]
 MemoryOption = Annotated[
     str | None, typer.Option("--max-memory", help="Memory that may be used, like 2GB.")
@@ -35,11 +35,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout."
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 DefaultEngineOption = Annotated[
     Path | None,
-    typer.Option("--engine", "-e", help="The .plan file [default: the model that ships with it]."),
+    typer.Option("--engine", "-e", help="The .plan file.", show_default="the package's model"),
 ]
 MaxDropOption = Annotated[
     float | None,
-    typer.Option("--max-drop", help="dB that INT8 may lose at x2, x4 or x12 [default: 0.05]."),
+    typer.Option("--max-drop", help="dB that INT8 may lose at x2, x4 or x12.", show_default="0.05"),
 ]
 PlanArgument = Annotated[Path, typer.Argument(help="A .plan file.", show_default=False)]
 ImageArgument = Annotated[Path, typer.Argument(help="A picture.", show_default=False)]

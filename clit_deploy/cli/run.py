@@ -33,7 +33,7 @@ def run(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Output file, or a folder [default: beside the image]."
+            "--output", "-o", help="Output file, or a folder.", show_default="beside the image"
         ),
     ] = None,
     max_memory: MemoryOption = None,

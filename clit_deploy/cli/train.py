@@ -66,7 +66,8 @@ def evaluate(
     engine: DefaultEngineOption = None,
     scales: Annotated[str, typer.Option(help="Scales, like 2,3,4.")] = "2,3,4,6,12",
     border: Annotated[
-        int | None, typer.Option(min=0, help="Pixels left out at the edges [default: the scale].")
+        int | None,
+        typer.Option(min=0, help="Pixels left out at the edges.", show_default="the scale"),
     ] = None,
     rgb: Annotated[bool, typer.Option("--rgb", help="Compare all colours, not luminance.")] = False,
     max_memory: MemoryOption = None,
