@@ -18,9 +18,11 @@ from clit_deploy import memory
 from clit_deploy.config import parse_bytes
 from clit_deploy.errors import ProfileError
 from clit_deploy.images import read_image
+from clit_deploy.profile.bench import Bench, Window
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS
+from clit_deploy.profile.layers import time_layers
 from clit_deploy.profile.machine import machine
-from clit_deploy.profile.measure import Bench, Window, measure
+from clit_deploy.profile.measure import measure
 from clit_deploy.profile.power import idle_watts
 from clit_deploy.profile.quality import Referee, check_reference
 from clit_deploy.profile.records import PictureInfo, Profile
@@ -30,6 +32,7 @@ from clit_deploy.profile.sensors import Found, find
 from clit_deploy.profile.sensors.base import Sensor
 from clit_deploy.profile.stats import LEAST_RUNS
 from clit_deploy.profile.sweep import Case, Sweep, cases
+from clit_deploy.scheduler import Layout
 from clit_deploy.tiling import tiles
 from clit_deploy.upscaler import Upscaler, default_plan
 from clit_deploy.verify import discs
@@ -102,7 +105,9 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
             before = memory.peak()
             label = ", ".join(f"{key}={value}" for key, value in asked.items())
             measured = measure(bench, case, _teller(tell, label, k, len(wanted)))
-            rows.append(make_row(bench, case, asked, measured, before))
+            layout = Layout(measured.outcome.tile, measured.outcome.block)
+            layers = time_layers(bench, case, layout)
+            rows.append(make_row(bench, case, asked, measured, layers, before))
         return Profile(started, machine(request.root), _info(request, picture), tuple(rows))
 
 

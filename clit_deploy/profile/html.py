@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from clit_deploy.profile import plots
-from clit_deploy.profile.words import details, label, machine_line
+from clit_deploy.profile.words import details, label, machine_line, slowest_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,6 +44,9 @@ def _body(profile: Profile) -> Iterator[str]:
     yield f"{escape(picture.name)}, {picture.width}×{picture.height} pixels, {profile.started}</p>"
     for caveat in dict.fromkeys(c for row in rows for c in row.caveats):
         yield f'<p class="caveat">Not comparable: {escape(caveat)}.</p>'
+    for failure in profile.failed:
+        said = f"{label(failure)} could not be measured: {failure.reason}"
+        yield f'<p class="caveat">{escape(said)}</p>'
     yield _latencies(rows)
     yield _figure("Milliseconds of each phase, mean of the steady runs", plots.phases(rows))
     yield _legend(plots.names(rows))
@@ -63,7 +66,7 @@ def _row(row: Row, several: bool) -> Iterator[str]:
     yield f"<dl>{said}</dl>"
     if row.layers:
         yield "<details><summary>Slowest layers</summary>"
-        yield _table(("graph", "layer", "kind", "ms an image", "runs an image"), _layers(row))
+        yield _table(("graph", "layer", "kind", "ms an image", "ms a run", "runs"), _layers(row))
         yield "</details>"
     if row.conditions.absent:
         yield "<details><summary>Sensors that could not be read</summary>"
@@ -73,9 +76,8 @@ def _row(row: Row, several: bool) -> Iterator[str]:
 
 
 def _layers(row: Row) -> Iterator[tuple[str, ...]]:
-    for x in (row.layers or ())[:LAYERS]:
-        a_run = f"{x.ms / row.layer_runs:.3f}", f"{x.runs / row.layer_runs:g}"
-        yield (x.member, x.layer, x.kind, *a_run)
+    for x, ms in slowest_layers(row, LAYERS):
+        yield x.member, x.layer, x.kind, f"{ms:.3f}", f"{x.ms / x.runs:.3f}", str(x.runs)
 
 
 def _latencies(rows: Sequence[Row]) -> str:

@@ -247,9 +247,8 @@ class Row:
     device: tuple[DeviceTime, ...] | None
     """Per image, by the device's own events."""
     layers: tuple[LayerTime, ...] | None
-    """From runs of their own, which are in no other figure; `runs` and `ms` are over `layer_runs`
-    images, the first of which is the first of its session."""
-    layer_runs: int
+    """From runs of their own, which are in no other figure: the first ones of each graph, in the
+    first strip of the picture."""
     timeline: tuple[Mark, ...]
     """Of the run nearest to the median, among the first steady ones."""
     runs: tuple[tuple[float, float], ...]
@@ -264,6 +263,14 @@ class Row:
     caveats: tuple[str, ...]
     """Why it is not comparable."""
     reasons: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row that was asked for and could not be measured."""
+
+    asked: dict[str, str | int | float]
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -303,6 +310,7 @@ class Profile:
     machine: Machine
     picture: PictureInfo
     rows: tuple[Row, ...]
+    failed: tuple[Failure, ...] = ()
     format: int = FORMAT
 
     def to_json(self) -> str:

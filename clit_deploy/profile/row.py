@@ -6,22 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 from clit_deploy.profile.conditions import caveats, conditions
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS, curves
-from clit_deploy.profile.measure import LAYER_RUNS
 from clit_deploy.profile.power import power
 from clit_deploy.profile.records import MemoryUse, Row
 from clit_deploy.profile.stats import LEAST_RUNS, drift, summarise
 
 if TYPE_CHECKING:
-    from clit_deploy.profile.measure import Bench, Measured
+    from clit_deploy.profile.bench import Bench
+    from clit_deploy.profile.measure import Measured
     from clit_deploy.profile.records import Conditions
     from clit_deploy.profile.sampler import Sampler
     from clit_deploy.profile.sweep import Case
+    from clit_deploy.runtimes.base import LayerTime
 
 NO_TIMES = "the runtime offers no times of its device"
 
 
 def make_row(
-    bench: Bench, case: Case, asked: dict[str, Any], found: Measured, peak_before: int
+    bench: Bench,
+    case: Case,
+    asked: dict[str, Any],
+    found: Measured,
+    layers: tuple[tuple[LayerTime, ...] | None, str],
+    peak_before: int,
 ) -> Row:
     """Put everything in its place.
 
@@ -30,6 +36,7 @@ def make_row(
         case: what was measured.
         asked: what makes the row itself.
         found: what was measured.
+        layers: see `time_layers`.
         peak_before: the most that the process had held before the case began, bytes.
     """
     runs, manifest = found.runs, found.plan.manifest
@@ -62,8 +69,7 @@ def make_row(
         phases_cover=runs.cover(),
         busy=runs.busy(),
         device=found.device,
-        layers=found.layers,
-        layer_runs=LAYER_RUNS if found.layers else 0,
+        layers=layers[0],
         timeline=runs.timeline(),
         runs=runs.raw(),
         drift=drift(runs.ms),
@@ -78,7 +84,7 @@ def make_row(
     )
     reasons = {
         "device": NO_TIMES if found.on_device else "its graphs run on the processor",
-        "layers": "the runtime offers no times of layers",
+        "layers": layers[1],
         "power": bench.found.absent.get("power", no_energy),
         "quality": found.no_quality,
         "drift": "ten runs are needed",

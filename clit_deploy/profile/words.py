@@ -9,7 +9,8 @@ from clit_deploy.config import show_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clit_deploy.profile.records import Machine, Row
+    from clit_deploy.profile.records import Failure, Machine, Row
+    from clit_deploy.runtimes.base import LayerTime
 
 SLOWEST_LAYERS = 5
 
@@ -26,7 +27,7 @@ def machine_line(machine: Machine) -> str:
     return ", ".join([*parts, *(f"{name} {value}" for name, value in known.items() if value)])
 
 
-def label(row: Row) -> str:
+def label(row: Row | Failure) -> str:
     """What makes a row itself: `scale 4, tile 96`."""
     shown = (f"{v:g}" if isinstance(v, float) else str(v) for v in row.asked.values())
     return ", ".join(f"{key} {value}" for key, value in zip(row.asked, shown, strict=True))
@@ -59,8 +60,7 @@ def details(row: Row) -> Iterator[tuple[str, str]]:
     yield "phases", _phases(row)
     yield "graphs", _graphs(row)
     yield "device", _device(row)
-    if row.layers:
-        yield "layers", _layers(row)
+    yield "layers", _layers(row) if row.layers else f"none: {row.reasons['layers']}"
     yield "memory", _memory(row)
     yield "power", _power(row)
     yield "conditions", _conditions(row)
@@ -92,9 +92,16 @@ def _device(row: Row) -> str:
 
 
 def _layers(row: Row) -> str:
-    slowest = (row.layers or ())[:SLOWEST_LAYERS]
-    parts = (f"{x.kind} {x.layer} {x.ms / row.layer_runs:.1f}" for x in slowest)
-    return f"{', '.join(parts)} ms (the slowest, from {row.layer_runs} runs of their own)"
+    parts = (f"{x.kind} {x.layer} {ms:.1f}" for x, ms in slowest_layers(row, SLOWEST_LAYERS))
+    return f"{', '.join(parts)} ms an image (the slowest, from runs of their own)"
+
+
+def slowest_layers(row: Row, count: int) -> list[tuple[LayerTime, float]]:
+    """Layers that take longest, and the milliseconds that they take in one image: those of a run
+    times the runs that their graph has in an image."""
+    runs = {one.member: one.runs for one in row.busy}
+    found = [(x, x.ms / x.runs * runs.get(x.member, 0)) for x in row.layers or ()]
+    return sorted(found, key=lambda one: -one[1])[:count]
 
 
 def _memory(row: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 
 import onnx
 import pytest
@@ -13,14 +14,16 @@ from PIL import Image
 
 import clit_deploy
 from clit_deploy.bundle import Plan, make_plan
-from clit_deploy.errors import MissingFileError, ProfileError, SizeError
+from clit_deploy.errors import GraphRunError, MissingFileError, ProfileError, SizeError
 from clit_deploy.profile import core
 from clit_deploy.profile.core import Request, profile
 from clit_deploy.profile.flat import to_csv
 from clit_deploy.profile.records import Profile
 from clit_deploy.profile.sweep import Sweep
+from clit_deploy.runtimes import ort_layers
 from clit_deploy.runtimes.base import DeviceTime
 from clit_deploy.runtimes.ort import OrtRuntime
+from clit_deploy.runtimes.ort_layers import RUNS
 from tests.helpers import ROOT, photo
 
 
@@ -88,9 +91,45 @@ def test_layers_come_from_a_pass_of_their_own(measured):
     for row in measured.rows:
         assert row.layers
         assert {layer.member for layer in row.layers} == {one.member for one in row.busy}
-        for layer in row.layers:
-            calls = next(one.runs for one in row.busy if one.member == layer.member)
-            assert layer.runs == calls * row.layer_runs
+        assert all(1 <= layer.runs < RUNS and layer.ms > 0 for layer in row.layers)
+        (encoder,) = {x.runs for x in row.layers if x.member == "encoder.onnx"}
+        assert encoder == 1  # the first strip, twice, and a session's first run does not count
+
+
+def test_layers_are_timed_on_few_runs_however_many_there_are(plans, picture, tmp_path, monkeypatch):
+    """ONNX Runtime keeps what it profiles in memory, and drops it beyond a million events."""
+    monkeypatch.setattr(ort_layers, "RUNS", 3)
+    sweeps = [Sweep.parse("block=8"), Sweep.parse("threads=3")]
+    (row,) = small(plans, picture, sweeps=sweeps, root=tmp_path).rows
+    decoder = "stage0.decode.onnx"
+    assert next(one.runs for one in row.busy if one.member == decoder) > 30
+    assert {x.runs for x in row.layers if x.member == decoder} == {2}
+
+
+@pytest.mark.parametrize("broken", [GraphRunError("no room"), MemoryError(), OSError("full")])
+def test_layers_that_fail_cost_no_other_figure(plans, picture, tmp_path, monkeypatch, broken):
+    def layers(self):
+        raise broken
+
+    monkeypatch.setattr(OrtRuntime, "layers", layers)
+    (row,) = small(plans, picture, root=tmp_path).rows
+    assert row.host_ms.count == 2
+    assert row.layers is None
+    assert (str(broken) or "MemoryError") in row.reasons["layers"]
+
+
+def test_a_profile_that_was_cut_off_gives_no_layers(plans, picture, tmp_path, monkeypatch):
+    """As ONNX Runtime's own limit does: the last events are missing."""
+
+    def event(line):
+        found = really(line)
+        return {} if found.get("name") == "model_run" and next(counted) == 2 else found
+
+    really, counted = ort_layers._event, itertools.count()
+    monkeypatch.setattr(ort_layers, "_event", event)
+    (row,) = small(plans, picture, root=tmp_path).rows
+    assert row.layers is None
+    assert re.search(r"has (\d+) of (?!\1 )\d+ runs", row.reasons["layers"])
 
 
 def test_quality_beside_speed(measured):
