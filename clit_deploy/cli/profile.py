@@ -18,7 +18,7 @@ from clit_deploy.cli.options import (
     parse_scales,
 )
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import MissingFileError, NotComparableError, OutputExistsError
+from clit_deploy.errors import MissingFileError, NotComparableError, OutputError, OutputExistsError
 from clit_deploy.files import check_writable, is_file, replacing
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def profile(
     from clit_deploy.profile.html import to_html
     from clit_deploy.profile.sweep import Sweep, check_iterations, parse_duration
     from clit_deploy.profile.table import show
+    from clit_deploy.profile.words import label
 
     outputs = [path for path in (json_path, csv_path, html_path) if path]
     _check_outputs(outputs, force)
@@ -78,10 +79,18 @@ def profile(
     )
     with ProgressBar("profile") as bar:
         found = measure(request, (lambda _, done: bar(done)) if bar else None)
-    _write(json_path, found.to_json())
-    _write(csv_path, to_csv(found))
-    _write(html_path, to_html(found))
     show(found, Console())
+    _write(
+        [
+            (json_path, found.to_json()),
+            (csv_path, to_csv(found)),
+            (html_path, to_html(found)),
+        ]
+    )
+    for one in found.failed:
+        typer.echo(f"clit-deploy: {label(one)} could not be measured: {one.reason}", err=True)
+    if found.failed:
+        raise typer.Exit(1)
 
 
 REGRESSED, NOT_COMPARABLE = 3, 4
@@ -139,7 +148,15 @@ def _check_outputs(paths: list[Path], force: bool) -> None:
         raise OutputExistsError("Two of --json, --csv and --html name the same file; rename one.")
 
 
-def _write(path: Path | None, content: str) -> None:
-    if path:
-        with replacing(path) as part:
-            part.write_text(content, encoding="utf-8")
+def _write(outputs: list[tuple[Path | None, str]]) -> None:
+    """Write what is asked for; a file that cannot be written does not cost the others."""
+    wrong: list[OutputError] = []
+    for path, content in outputs:
+        try:
+            if path:
+                with replacing(path) as part:
+                    part.write_text(content, encoding="utf-8")
+        except OutputError as error:
+            wrong.append(error)
+    if wrong:
+        raise wrong[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from clit_deploy.errors import said
 from clit_deploy.profile.bench import opened
 from clit_deploy.runtimes.base import LayerProfiler
 
@@ -29,7 +30,7 @@ def time_layers(
     try:
         return _timed(bench, case, layout)
     except Exception as error:  # what is measured already is not lost by it
-        return None, f"the pass that times them failed: {str(error) or type(error).__name__}"
+        return None, f"the pass that times them failed: {said(error)}"
 
 
 def _timed(bench: Bench, case: Case, layout: Layout) -> tuple[tuple[LayerTime, ...] | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import itertools
 import json
 import re
@@ -11,14 +12,24 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from PIL import Image
+from typer.testing import CliRunner
 
 import clit_deploy
+from clit_deploy import cli, memory
 from clit_deploy.bundle import Plan, make_plan
-from clit_deploy.errors import GraphRunError, MissingFileError, ProfileError, SizeError
+from clit_deploy.errors import (
+    GraphRunError,
+    MemoryBudgetError,
+    MissingFileError,
+    OutputError,
+    ProfileError,
+    SizeError,
+)
 from clit_deploy.profile import core
 from clit_deploy.profile.core import Request, profile
 from clit_deploy.profile.flat import to_csv
-from clit_deploy.profile.records import Profile
+from clit_deploy.profile.html import to_html
+from clit_deploy.profile.records import Failure, Profile
 from clit_deploy.profile.sweep import Sweep
 from clit_deploy.runtimes import ort_layers
 from clit_deploy.runtimes.base import DeviceTime
@@ -263,6 +274,72 @@ def test_senseless_requests_stop_before_anything_is_measured(plans, picture, tmp
         small(plans, picture, seconds=3.0)
     with pytest.raises(MissingFileError):
         profile(Request(image=picture, sweeps=[Sweep.parse(f"plan={plans['liif']},b.plan")]))
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_measured(plans, picture, monkeypatch):
+    monkeypatch.setattr(core, "measure", None)
+    roomy = f"{(memory.resident() + 60_000_000) / 1e6:.0f}MB"
+    wish = Request(plan=plans["clit"], image=picture, scales=[30.0], iterations=1, runtime="cpu")
+    sweeps = [Sweep.parse("block=16,4096"), Sweep.parse("threads=1")]
+    with pytest.raises(MemoryBudgetError, match="blocks of 4096 need"):
+        profile(dataclasses.replace(wish, sweeps=sweeps, max_memory=roomy))
+
+
+def failing(monkeypatch, error, *wrong):
+    """Let the rows of some tiles fail."""
+
+    def measure(bench, case, tell):
+        if case.tile in wrong:
+            raise error
+        return really(bench, case, tell)
+
+    really = core.measure
+    monkeypatch.setattr(core, "measure", measure)
+
+
+@pytest.mark.parametrize("error", [MemoryBudgetError("no room"), MemoryError("no room")])
+def test_a_row_that_fails_does_not_cost_the_others(plans, picture, tmp_path, monkeypatch, error):
+    failing(monkeypatch, error, 48)
+    found = small(plans, picture, sweeps=[Sweep.parse("tile=40,48,64")], root=tmp_path)
+    assert [row.tile for row in found.rows] == [40, 64]
+    assert found.failed == (Failure({"scale": 2.0, "tile": 48}, "no room"),)
+    assert Profile.from_json(found.to_json()).failed == found.failed
+    assert "scale 2, tile 48 could not be measured: no room" in to_html(found)
+
+
+def test_no_row_at_all_is_an_error(plans, picture, tmp_path, monkeypatch):
+    failing(monkeypatch, GraphRunError("it broke"), None, 40, 48)
+    with pytest.raises(GraphRunError, match="it broke"):
+        small(plans, picture, root=tmp_path)
+    with pytest.raises(ProfileError, match="the first: it broke"):
+        small(plans, picture, sweeps=[Sweep.parse("tile=40,48")], root=tmp_path)
+
+
+def test_the_command_keeps_what_was_measured_and_fails(plans, picture, tmp_path, monkeypatch):
+    """Rows that fail and files that cannot be written: the others are there, and the table."""
+    failing(monkeypatch, MemoryBudgetError("no room"), 64)
+    told, page = tmp_path / "a.json", tmp_path / "gone" / "a.html"
+    page.parent.mkdir()
+    really = cli.profile.replacing
+
+    def replacing(path):
+        if path == told:
+            raise OutputError(errno.ENOSPC, f"{path} cannot be written: the disk is full.")
+        return really(path)
+
+    options = ["--image", picture, "--iterations", 1, "--runtime", "cpu", "--html", page]
+    options += ["--scale", 2, "--sweep", "tile=40,64", "-e", plans["clit"]]
+    done = CliRunner().invoke(cli.app, ["profile", *map(str, options)])
+    assert done.exit_code == 1
+    assert "scale 2, tile 64 could not be measured: no room" in done.stderr
+    assert "p99" in done.stdout
+    assert page.read_text().startswith("<!doctype html>")
+    page.unlink()
+    monkeypatch.setattr(cli.profile, "replacing", replacing)
+    done = CliRunner().invoke(cli.app, ["profile", *map(str, options), "--json", str(told)])
+    assert isinstance(done.exception, OutputError)
+    assert "p99" in done.stdout
+    assert page.exists()
 
 
 def black(plan):
