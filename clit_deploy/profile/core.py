@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from clit_deploy import memory
+from clit_deploy.bundle import Plan
 from clit_deploy.config import parse_bytes
 from clit_deploy.errors import ClitDeployError, ProfileError, said
 from clit_deploy.images import read_image
@@ -86,22 +87,25 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         source = request.image or make_picture(Path(folder))
         picture = read_image(source).rgb
-        wanted, window = _wanted(request), _window(request)
+        wanted, window, allowed = _wanted(request), _window(request), _allowed(request)
         plans = list(dict.fromkeys(case.plan for _, case in wanted))
-        _check([case for _, case in wanted], picture, request.max_memory)
+        for plan in plans:
+            Plan.open(plan)
         if request.reference:
             check_reference(request.reference)
         found, domains = find(request.root)
+        idle = _idle(found)  # a runtime that is opened may keep its device awake
+        _check([case for _, case in wanted], picture, request.max_memory)
         bench = Bench(
             root=request.root,
             source=source,
             target=Path(folder) / "output.png",
             found=found,
             domains=domains,
-            idle=_idle(found),
+            idle=idle,
             window=window,
             max_memory=request.max_memory,
-            referee=Referee(picture, request.reference, plans, _allowed(request)),
+            referee=Referee(picture, request.reference, plans, allowed),
         )
         found.sensors += _memory_sensors()
         rows, failed = _rows(bench, wanted, tell)

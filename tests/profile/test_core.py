@@ -25,7 +25,7 @@ from clit_deploy.errors import (
     ProfileError,
     SizeError,
 )
-from clit_deploy.profile import core
+from clit_deploy.profile import bench, core
 from clit_deploy.profile.core import Request, profile
 from clit_deploy.profile.flat import to_csv
 from clit_deploy.profile.html import to_html
@@ -147,6 +147,20 @@ def test_quality_beside_speed(measured):
     for row in measured.rows:
         assert row.quality.psnr_db > 100
         assert "untiled" in row.quality.reference
+
+
+def test_idle_power_is_measured_before_a_runtime_is_opened(plans, picture, tmp_path, monkeypatch):
+    order = []
+    opened, idle = bench.choose_runtime, core._idle
+
+    def noted(name, really):
+        return lambda *args, **more: (order.append(name), really(*args, **more))[1]
+
+    monkeypatch.setattr(bench, "choose_runtime", noted("runtime", opened))
+    monkeypatch.setattr(core, "_idle", noted("idle", idle))
+    small(plans, picture, root=tmp_path)
+    assert order[0] == "idle"
+    assert order.count("runtime") >= 2
 
 
 def test_power_and_conditions_of_the_recorded_board(measured):
