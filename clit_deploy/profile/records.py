@@ -151,7 +151,8 @@ class Clock:
     name: str
     state: str
     """`locked`: its limits leave no choice, and it stood still; `steady`: its limits cannot be
-    read, and it stood still; `floating`: it moved, or may."""
+    read, and it stood still; `unknown`: it stood still, but did not always answer; `floating`: it
+    moved, or may."""
     min_mhz: float
     mean_mhz: float
     max_mhz: float
@@ -174,7 +175,8 @@ class Conditions:
 
     clocks: tuple[Clock, ...]
     clock_state: str
-    """The worst of them: `locked`, `steady`, `floating`; `unknown` where none can be read."""
+    """The worst of those that matter: all for work on a GPU, those of processor and memory
+    otherwise; `unknown` too where none can be read of what did the work."""
     temperatures: tuple[Temperature, ...]
     throttled: bool | None
     throttling: tuple[str, ...]
