@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -10,10 +12,11 @@ from dataclasses import replace
 import pytest
 
 from clit_deploy.profile.conditions import caveats, conditions
-from clit_deploy.profile.machine import machine, swapped
+from clit_deploy.profile.machine import machine, swapped, versions
 from clit_deploy.profile.power import idle_watts, power
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.profile.sensors import base, clocks, find, hwmon, nvml, rapl, thermal
+from tests.helpers import ROOT
 from tests.profile.tree import NAMES, refuse, unfold
 
 WATTS = {
@@ -46,10 +49,10 @@ CELSIUS = {
     "x86-desktop": {"acpitz": 27.8, "x86_pkg_temp": 41},
 }
 SETTINGS = {
-    "orin-nx-jetpack6": ("36.4.3", "6.2", "25W"),
-    "agx-orin-jetpack7": ("39.2.0", "7.2", "MAXN"),
-    "thor-jetpack7": ("38.2.0", "7.0", "120W"),
-    "x86-desktop": (None, None, None),
+    "orin-nx-jetpack6": ("36.4.3", "6.2", "25W", "540.4.0"),
+    "agx-orin-jetpack7": ("39.2.0", "7.2", "MAXN", "595.45"),
+    "thor-jetpack7": ("38.2.0", "7.0", "120W", "580.00"),
+    "x86-desktop": (None, None, None, None),
 }
 MODULES = {
     "orin-nx-jetpack6": "NVIDIA Jetson Orin NX Engineering Reference Developer Kit Super",
@@ -97,10 +100,18 @@ def test_readings(tree):
 def test_machine_and_mode(tree):
     name, root = tree
     told = machine(root)
-    assert (told.l4t, told.jetpack, told.power_mode) == SETTINGS[name]
+    assert (told.l4t, told.jetpack, told.power_mode, told.driver) == SETTINGS[name]
     assert told.module == MODULES[name]
     for field in ("l4t", "jetpack", "power_mode", "driver"):
         assert (getattr(told, field) is None) == (field in told.reasons)
+
+
+def test_the_libraries_that_our_extras_install_are_told(monkeypatch):
+    text = (ROOT / "pyproject.toml").read_text()
+    engines = set(re.findall(r'"((?:tensorrt|cuda)[a-z0-9-]*)>=', text))
+    assert engines >= {"tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx-cu13"}
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"version of {name}")
+    assert engines <= set(versions())
 
 
 def test_conditions(tree):
@@ -264,6 +275,48 @@ def test_clocks_that_stand_still_but_may_move_float(tmp_path, monkeypatch):
     # a run on the processor does not ask what the GPU does
     alone = conditions(sampled(found), domains, {}, (0, 0), None, on_device=False)
     assert alone.clock_state == "locked"
+
+
+def test_work_on_a_gpu_without_a_clock_is_not_locked(tmp_path, monkeypatch):
+    root = unfold("orin-nx-jetpack6", tmp_path, monkeypatch)
+    shutil.rmtree(root / "sys/class/devfreq")
+    found, domains = find(root)
+    state = conditions(sampled(found), domains, {}, (0, 0), None, on_device=True)
+    assert {clock.state for clock in state.clocks} == {"locked"}
+    assert state.clock_state == "unknown"
+    assert any("count as floating" in text for text in caveats(state))
+    alone = conditions(sampled(found), domains, {}, (0, 0), None, on_device=False)
+    assert alone.clock_state == "locked"
+
+
+def test_a_clock_that_vanishes_is_not_locked(tmp_path, monkeypatch):
+    root = unfold("orin-nx-jetpack6", tmp_path, monkeypatch)
+    found, domains = find(root)
+    with Sampler(found.sensors, rate=100) as sampler:
+        time.sleep(0.03)
+        (root / "sys/class/devfreq/17000000.gpu/cur_freq").unlink()
+        time.sleep(0.1)
+    state = conditions(sampler, domains, {}, (0, 0), None, on_device=True)
+    assert {c.name: c.state for c in state.clocks}["gpu"] == "unknown"
+    assert state.clock_state == "unknown"
+
+
+def test_the_memory_s_clock_decides_for_processors_too(tmp_path, monkeypatch):
+    root = unfold("thor-jetpack7", tmp_path, monkeypatch)
+    (root / "sys/class/devfreq/bwmgr/min_freq").write_text("665600000\n")
+    found, domains = find(root)
+    for on_device in (True, False):
+        state = conditions(sampled(found), domains, {}, (0, 0), None, on_device=on_device)
+        assert state.clock_state == "floating"
+        assert "emc" in caveats(state)[0]
+
+
+def test_a_memory_s_clock_alone_says_nothing(tmp_path, monkeypatch):
+    root = unfold("thor-jetpack7", tmp_path, monkeypatch)
+    shutil.rmtree(root / "sys/devices/system/cpu/cpufreq")
+    found, domains = find(root)
+    state = conditions(sampled(found), domains, {}, (0, 0), None, on_device=False)
+    assert state.clock_state == "unknown"
 
 
 def test_clocks_that_are_locked_but_moved_float(tmp_path, monkeypatch):
