@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from clit_deploy.profile.measure import Measured
     from clit_deploy.profile.records import Conditions
     from clit_deploy.profile.sampler import Sampler
+    from clit_deploy.profile.sensors.base import Part
     from clit_deploy.profile.sweep import Case
     from clit_deploy.runtimes.base import LayerTime
 
@@ -42,7 +43,8 @@ def make_row(
     runs, manifest = found.runs, found.plan.manifest
     stats = summarise(runs.ms)
     megapixels = found.outcome.size[0] * found.outcome.size[1] / 1e6
-    energy, no_energy = power(found.steady, bench.idle, stats.count, megapixels)
+    worker: Part = "gpu" if found.on_device else "cpu"
+    energy, no_energy = power(found.steady, bench.idle, stats.count, megapixels, worker=worker)
     state = _conditions(bench, found)
     why_not = caveats(state)
     if stats.count < LEAST_RUNS:
@@ -85,7 +87,7 @@ def make_row(
     reasons = {
         "device": NO_TIMES if found.on_device else "its graphs run on the processor",
         "layers": layers[1],
-        "power": bench.found.absent.get("power", no_energy),
+        "power": bench.found.absent.get(f"{worker} power", no_energy),
         "quality": found.no_quality,
         "drift": "ten runs are needed",
         "threads": "not asked for, so all",
