@@ -105,7 +105,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
             idle=idle,
             window=window,
             max_memory=request.max_memory,
-            referee=Referee(picture, request.reference, plans, allowed),
+            referee=Referee(picture, request.reference, plans, Path(folder), allowed),
         )
         found.sensors += _memory_sensors()
         rows, failed = _rows(bench, wanted, tell)
@@ -137,6 +137,7 @@ def _rows(
 
 
 def _row(bench: Bench, asked: dict[str, Any], case: Case, tell: Callable[[float], None]) -> Row:
+    memory.restart_peak()  # or rows would have the peaks of those before them
     before = memory.peak()
     measured = measure(bench, case, tell)
     layers = time_layers(bench, case, Layout(measured.outcome.tile, measured.outcome.block))

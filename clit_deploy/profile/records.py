@@ -101,7 +101,8 @@ class MemoryUse:
     host_peak: int
     """The most that the process held."""
     host_peak_from: str
-    """`system`: its own high-water mark; `samples`: it was higher before, so what was sampled."""
+    """`system`: its own high-water mark since the row began; `samples`: that could not be set back
+    and was higher before, so what was sampled."""
     predicted: int
     """The peak that the plan's costs predicted."""
     machine_peak: int | None

@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
@@ -29,6 +30,7 @@ from clit_deploy.profile import bench, core
 from clit_deploy.profile.core import Request, profile
 from clit_deploy.profile.flat import to_csv
 from clit_deploy.profile.html import to_html
+from clit_deploy.profile.quality import Referee
 from clit_deploy.profile.records import Failure, Profile
 from clit_deploy.profile.sweep import Sweep
 from clit_deploy.runtimes import ort_layers
@@ -354,6 +356,47 @@ def test_the_command_keeps_what_was_measured_and_fails(plans, picture, tmp_path,
     assert isinstance(done.exception, OutputError)
     assert "p99" in done.stdout
     assert page.exists()
+
+
+@pytest.mark.skipif(not memory.CLEAR_REFS.exists(), reason="peaks begin anew on Linux alone")
+def test_the_memory_of_a_row_is_its_own(plans, picture, tmp_path):
+    """The first row holds 300 MB beside, and lets them go."""
+    held = []
+
+    def tell(label, done):
+        if "tile=40" in label:
+            held.append(np.ones(300_000_000, np.uint8))
+        held[1:] = []
+        if done >= 0.5:
+            held.clear()
+
+    sweeps = [Sweep.parse("tile=40,48")]
+    wish = Request(plan=plans["clit"], image=picture, scales=[2.0], iterations=2, runtime="cpu")
+    first, second = profile(dataclasses.replace(wish, sweeps=sweeps, root=tmp_path), tell).rows
+    assert {first.memory.host_peak_from, second.memory.host_peak_from} == {"system"}
+    assert first.memory.host_peak - second.memory.host_peak > 250_000_000
+
+
+def test_a_reference_is_made_once_for_rows_of_a_scale_and_not_held(
+    plans, picture, tmp_path, monkeypatch
+):
+    made = []
+    really = Referee._made
+    monkeypatch.setattr(Referee, "_made", lambda *a: (made.append(a[2]), really(*a))[1])
+    sweeps = [Sweep.parse("scale=2,3"), Sweep.parse("tile=40,64")]
+    rows = small(plans, picture, sweeps=sweeps, root=tmp_path).rows
+    assert made == [2.0, 3.0]
+    assert all(row.quality.psnr_db > 100 for row in rows)
+
+
+def test_a_reference_that_cannot_be_kept_is_no_quality(plans, picture, tmp_path, monkeypatch):
+    def save(path, array):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numpy.save", save)
+    (row,) = small(plans, picture, root=tmp_path).rows
+    assert row.quality is None
+    assert "No space left" in row.reasons["quality"]
 
 
 def black(plan):
