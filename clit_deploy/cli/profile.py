@@ -124,9 +124,8 @@ def profile_diff(
         typer.echo(f"clit-deploy: {error}", err=True)
         raise typer.Exit(NOT_COMPARABLE) from error
     if as_json:
-        typer.echo(
-            json.dumps({**dataclasses.asdict(found), "regressed": found.regressed}, indent=1)
-        )
+        content = {**dataclasses.asdict(found), "regressed": found.regressed}
+        typer.echo(json.dumps(content, indent=1, allow_nan=False))
     else:
         show_changes(found, threshold, Console())
     if found.regressed:

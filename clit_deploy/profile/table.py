@@ -91,9 +91,9 @@ def _changes(changes: Iterable[Change]) -> Table:
         table.add_row(
             change.name,
             short(change.before * factor),
-            short(change.after * factor),
+            "none" if change.after is None else short(change.after * factor),
             unit,
-            f"{change.percent:+.1f} %" if change.unit != "dB" else "",
+            "" if change.percent is None or change.unit == "dB" else f"{change.percent:+.1f} %",
             "" if change.noise is None else f"{change.noise:.1f} %",
             "" if change.verdict == "told" else change.verdict,
             style=STYLES[change.verdict],

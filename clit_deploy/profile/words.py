@@ -29,7 +29,7 @@ def machine_line(machine: Machine) -> str:
 
 def label(row: Row | Failure) -> str:
     """What makes a row itself: `scale 4, tile 96`."""
-    shown = (f"{v:g}" if isinstance(v, float) else str(v) for v in row.asked.values())
+    shown = (f"{v:.15g}" if isinstance(v, float) else str(v) for v in row.asked.values())
     return ", ".join(f"{key} {value}" for key, value in zip(row.asked, shown, strict=True))
 
 
