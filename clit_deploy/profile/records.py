@@ -328,18 +328,42 @@ class Profile:
             ProfileError: it is none, is damaged, or comes from another version.
         """
         try:
-            content = json.loads(text)
-            version = content["format"]
-            rows = content["rows"]
-        except (ValueError, KeyError, TypeError) as error:
+            content = json.loads(text, parse_constant=_refuse)
+            version, _ = content["format"], content["rows"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ProfileError(f"{name} is no profile; make one with 'profile --json'.") from error
-        if version != FORMAT:
-            newer = isinstance(version, int) and version > FORMAT
+        if type(version) is not int or version != FORMAT:
+            newer = type(version) is int and version > FORMAT
             raise ProfileError(
-                f"{name} has format version {version}, and this clit-deploy reads {FORMAT}; "
+                f"{name} has format version {version!r:.20}, and this clit-deploy reads {FORMAT}; "
                 + ("install a newer clit-deploy." if newer else "measure it again.")
             )
         try:
-            return build(cls, {**content, "rows": list(rows)})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ProfileError(f"{name} is damaged ({error!r:.80}); measure it again.") from error
+            found = build(cls, content)
+            found.check()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ProfileError(f"{name} is damaged ({error!s:.80}); measure it again.") from error
+        return found
+
+    def check(self) -> None:
+        """Refuse figures that cannot have been measured.
+
+        Raises:
+            ValueError: there are some.
+        """
+        if not self.rows:
+            raise ValueError("it has no rows")
+        for row in self.rows:
+            least = {
+                "host_ms.p50": row.host_ms.p50,
+                "memory.host_peak": row.memory.host_peak,
+                "runs": min((ms for _, ms in row.runs), default=0),
+                "output": min(row.output),
+            }
+            for name, value in least.items():
+                if not value > 0:
+                    raise ValueError(f"{name} is {value:g}")
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(constant)

@@ -188,14 +188,6 @@ def test_what_is_unknown_has_a_reason(measured):
         assert row.device is None
 
 
-def test_json_round_trip(measured):
-    text = measured.to_json()
-    again = Profile.from_json(text)
-    assert again.to_json() == text
-    assert again.rows[0].host_ms == measured.rows[0].host_ms
-    assert again.rows[0].quality == measured.rows[0].quality
-
-
 def test_every_field_is_documented(measured):
     """docs/profile.md names every field of the JSON file."""
 
@@ -219,27 +211,6 @@ def test_every_field_is_documented(measured):
     text = (ROOT / "docs" / "profile.md").read_text()
     missing = {name for name in names(fixed(content)) if f"`{name}`" not in text}
     assert not missing
-
-
-def test_other_versions_and_other_files_are_refused(measured):
-    newer = json.loads(measured.to_json())
-    newer["format"] = 2
-    with pytest.raises(ProfileError, match="install a newer"):
-        Profile.from_json(json.dumps(newer))
-    newer["format"] = 0
-    with pytest.raises(ProfileError, match="measure it again"):
-        Profile.from_json(json.dumps(newer))
-    for other in ("", "{}", "[]", "3", '{"format": 1}', "\x00", b"\xff\xfe"):
-        with pytest.raises(ProfileError, match="is no profile"):
-            Profile.from_json(other)
-    damaged = json.loads(measured.to_json())
-    del damaged["rows"][0]["host_ms"]["p50"]
-    with pytest.raises(ProfileError, match="damaged"):
-        Profile.from_json(json.dumps(damaged))
-    damaged = json.loads(measured.to_json())
-    damaged["rows"] = 3
-    with pytest.raises(ProfileError, match="damaged"):
-        Profile.from_json(json.dumps(damaged))
 
 
 def test_csv_has_a_line_for_each_row(measured):
@@ -319,7 +290,7 @@ def test_a_row_that_fails_does_not_cost_the_others(plans, picture, tmp_path, mon
     found = small(plans, picture, sweeps=[Sweep.parse("tile=40,48,64")], root=tmp_path)
     assert [row.tile for row in found.rows] == [40, 64]
     assert found.failed == (Failure({"scale": 2.0, "tile": 48}, "no room"),)
-    assert Profile.from_json(found.to_json()).failed == found.failed
+    assert Profile.from_json(found.to_json()) == found
     assert "scale 2, tile 48 could not be measured: no room" in to_html(found)
 
 
