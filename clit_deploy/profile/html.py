@@ -7,6 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from clit_deploy.profile import plots
+from clit_deploy.profile.svg import COLOURS
 from clit_deploy.profile.words import details, label, machine_line, slowest_layers
 
 if TYPE_CHECKING:
@@ -51,13 +52,15 @@ def _body(profile: Profile) -> Iterator[str]:
     yield _figure("Milliseconds of each phase, mean of the steady runs", plots.phases(rows))
     yield _legend(plots.names(rows))
     for row in rows:
-        yield from _row(row, len(rows) > 1)
+        yield from _row(row, plots.names(rows), len(rows) > 1)
 
 
-def _row(row: Row, several: bool) -> Iterator[str]:
+def _row(row: Row, order: Sequence[str], several: bool) -> Iterator[str]:
     part = "details" if several else "section"
     yield f"<details open><summary>{escape(label(row))}</summary>" if several else "<section>"
-    yield _figure("One run: phases above, graphs on their threads below", plots.timeline(row))
+    yield _figure(
+        "One run: phases above, graphs on their threads below", plots.timeline(row, order)
+    )
     yield _figure("Every steady run, over time", plots.over_time(row))
     yield _figure("How often each latency came", plots.histogram(row))
     for unit, names, svg in plots.curves(row):
@@ -109,5 +112,7 @@ def _figure(title: str, svg: str) -> str:
 
 
 def _legend(names: Sequence[str]) -> str:
-    items = (f'<li><i class="b{k % 8}"></i>{escape(name)}</li>' for k, name in enumerate(names))
+    items = (
+        f'<li><i class="b{k % COLOURS}"></i>{escape(name)}</li>' for k, name in enumerate(names)
+    )
     return f'<ul class="legend">{"".join(items)}</ul>'
