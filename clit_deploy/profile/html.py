@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.profile import plots
 from clit_deploy.profile.svg import COLOURS
-from clit_deploy.profile.words import details, label, machine_line, slowest_layers
+from clit_deploy.profile.words import ENQUEUED, details, label, machine_line, slowest_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +51,8 @@ def _body(profile: Profile) -> Iterator[str]:
     yield _latencies(rows)
     yield _figure("Milliseconds of each phase, mean of the steady runs", plots.phases(rows))
     yield _legend(plots.names(rows))
+    if any(row.on_device for row in rows):
+        yield f"<p>{ENQUEUED}</p>"
     for row in rows:
         yield from _row(row, plots.names(rows), len(rows) > 1)
 

@@ -14,20 +14,16 @@ from clit_deploy.profile.observe import Observed
 from clit_deploy.profile.records import Loading
 from clit_deploy.profile.runs import Job, Runs
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.runtimes.base import (
-    DeviceClock,
-    DeviceMemory,
-    DeviceTime,
-    MaybeOnDevice,
-)
+from clit_deploy.runtimes.base import DeviceClock, DeviceMemory, MaybeOnDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from clit_deploy.bundle import Plan
     from clit_deploy.profile.bench import Bench
     from clit_deploy.profile.records import Quality
     from clit_deploy.profile.sweep import Case
+    from clit_deploy.runtimes.base import DeviceTime
     from clit_deploy.upscale_file import Outcome
 
 WARM_UP_RUNS = 2
@@ -70,10 +66,9 @@ def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured
         clock = inner if isinstance(inner, DeviceClock) else None
         if clock:
             clock.start_device_times()
-        runs, steady, outcome = _steady(bench, job, tell)
+        runs, steady, outcome = _steady(bench, job, clock, tell)
         # Before the reference comes, which may need more memory.
         peak, swap_end = memory.peak(), swapped(bench.root)
-        device = _per_image(clock.device_times(), len(runs.ms)) if clock else None
         quality, no_quality = bench.referee.judge(up, case.scale)
         return Measured(
             plan=up.plan,
@@ -84,7 +79,7 @@ def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured
             outcome=outcome,
             peak=peak,
             on_device=clock is not None or (isinstance(inner, MaybeOnDevice) and inner.on_device),
-            device=device,
+            device=runs.device() if clock else None,
             device_bytes=dict(inner.device_bytes()) if isinstance(inner, DeviceMemory) else None,
             quality=quality,
             no_quality=no_quality,
@@ -103,30 +98,20 @@ def _warm_up(job: Job, observed: Observed, open_ms: float) -> Loading:
     return Loading(open_ms, dict(observed.opened), first.ms, count, spent)
 
 
-def _steady(bench: Bench, job: Job, tell: Callable[[float], None]) -> tuple[Runs, Sampler, Outcome]:
+def _steady(
+    bench: Bench, job: Job, clock: DeviceClock | None, tell: Callable[[float], None]
+) -> tuple[Runs, Sampler, Outcome]:
     runs, window = Runs(), bench.window
     with Sampler(bench.found.sensors) as sampler:
         while True:
             run, outcome = job.run()
-            runs.add(run)
+            # After each run: events that nobody asks for stay, and there are thousands in a run.
+            runs.add(run, clock.device_times() if clock else ())
             spent = time.perf_counter() - sampler.start
             done = len(runs.ms) / window.runs, spent / window.seconds if window.seconds else 1.0
             tell(min(*done, 1.0))
             if min(done) >= 1:
                 return runs, sampler, outcome
-
-
-def _per_image(times: Sequence[DeviceTime], images: int) -> tuple[DeviceTime, ...]:
-    return tuple(
-        DeviceTime(
-            time.member,
-            round(time.runs / images),
-            time.upload_ms / images,
-            time.compute_ms / images,
-            time.download_ms / images,
-        )
-        for time in times
-    )
 
 
 def _load_average() -> float | None:

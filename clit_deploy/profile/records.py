@@ -51,7 +51,8 @@ class Loading:
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """A phase of a run, on the thread that waits."""
+    """A phase of a run, on the thread that waits. What a device does is only enqueued by it: the
+    wait lies in the phases of decode, and `Row.device` has the times of the device."""
 
     name: str
     """`read`, `prepare`, `encoder`, `stage0.project`, `stage0.tables` (the host's tables),

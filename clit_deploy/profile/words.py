@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.base import LayerTime
 
 SLOWEST_LAYERS = 5
+ENQUEUED = (
+    "Phases are the host's, which only enqueues what a device does: the wait for all of it lies in "
+    "decode. What upload, graphs and download take, the device's own times say."
+)
 
 
 def machine_line(machine: Machine) -> str:
@@ -78,14 +82,16 @@ def _graphs(row: Row) -> str:
 
 def _phases(row: Row) -> str:
     parts = ", ".join(f"{p.name} {p.mean_ms:.1f}" for p in row.phases)
-    return f"{parts} ms; together {100 * row.phases_cover:.1f} % of the end-to-end time"
+    told = f"{parts} ms; together {100 * row.phases_cover:.1f} % of the end-to-end time"
+    return f"{told}. {ENQUEUED}" if row.on_device else told
 
 
 def _device(row: Row) -> str:
     if row.device is None:
         return f"none: {row.reasons['device']}"
     parts = (
-        f"{d.member} {d.upload_ms:.2f} up, {d.compute_ms:.2f}, {d.download_ms:.2f} down"
+        f"{d.member} upload {d.upload_ms:.2f}, compute {d.compute_ms:.2f}, "
+        f"download {d.download_ms:.2f}"
         for d in row.device
     )
     return f"{'; '.join(parts)} ms an image, by its own events"

@@ -33,6 +33,7 @@ from clit_deploy.profile.html import to_html
 from clit_deploy.profile.quality import Referee
 from clit_deploy.profile.records import Failure, Profile
 from clit_deploy.profile.sweep import Sweep
+from clit_deploy.profile.words import ENQUEUED, details
 from clit_deploy.runtimes import ort_layers
 from clit_deploy.runtimes.base import DeviceTime
 from clit_deploy.runtimes.ort import OrtRuntime
@@ -398,22 +399,30 @@ def test_a_fast_black_picture_is_noticed(plans, picture, tmp_path):
     assert rows[1].quality.reference.startswith("clit.plan")
 
 
-def test_device_times_are_kept_apart(plans, picture, monkeypatch, tmp_path):
-    """A runtime that offers device times is asked for them; they are divided by the images."""
+def test_device_times_are_kept_apart(plans, picture, monkeypatch, tmp_path, measured):
+    """A runtime that offers device times is asked for them after each run, so that its events do
+    not gather; the sum is divided by the images."""
+    asked = []
 
     def start_device_times(self):
         self.asked = True
 
     def device_times(self):
         assert self.asked
-        return [DeviceTime("encoder.onnx", 4, 2.0, 8.0, 4.0)]
+        asked.append(len(asked))
+        return [DeviceTime("encoder.onnx", 2, asked[-1] * 2.0, 4.0, 2.0)]
 
     monkeypatch.setattr(OrtRuntime, "start_device_times", start_device_times, raising=False)
     monkeypatch.setattr(OrtRuntime, "device_times", device_times, raising=False)
     monkeypatch.setattr(OrtRuntime, "device_bytes", lambda self: {"weights": 5}, raising=False)
     (row,) = small(plans, picture, root=tmp_path).rows
     assert row.device == (DeviceTime("encoder.onnx", 2, 1.0, 4.0, 2.0),)
+    assert len(asked) == row.host_ms.count
     assert row.on_device
+    told = dict(details(row))
+    assert "encoder.onnx upload 1.00, compute 4.00, download 2.00 ms" in told["device"]
+    assert ENQUEUED in told["phases"]
+    assert ENQUEUED in to_html(Profile("", measured.machine, measured.picture, (row,)))
     assert row.memory.device == {"weights": 5}
     assert "device" not in row.reasons
 
