@@ -51,8 +51,11 @@ class Bench:
 def opened(
     case: Case, max_memory: str | None, observe: Callable[[Runtime], Runtime] = lambda same: same
 ) -> Iterator[Upscaler]:
-    """A case's plan on its runtime, which `observe` may wrap."""
-    plan, runtime = choose_runtime(Plan.open(case.plan), case.runtime, threads=case.threads)
+    """A case's plan on its runtime, which `observe` may wrap. Engines that do not fit are not built
+    again: that would change the plan, and count as opening it."""
+    plan, runtime = choose_runtime(
+        Plan.open(case.plan), case.runtime, threads=case.threads, rebuild=False
+    )
     with Upscaler(plan, runtime=observe(runtime), max_memory=max_memory) as up:
         yield up
 

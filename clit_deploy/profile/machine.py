@@ -52,6 +52,7 @@ def machine(root: Path) -> Machine:
         reasons["jetpack"] = f"L4T {l4t} is in no table, and nvidia-jetpack is not installed"
         reasons["power_mode"] = "neither nvpmodel nor its files tell"
     driver = re.search(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)\s", text_or(root / DRIVER) + "\n")
+    reasons["memory_bytes"] = "there is no /proc/meminfo"
     reasons["driver"] = "there is no /proc/driver/nvidia/version"
     found = Machine(
         module=_module(root),

@@ -2,7 +2,8 @@
 
 Times are milliseconds of the host's monotonic clock where a name does not say `device`; the two
 are never added. Energy is in joules, power in watts, memory in bytes, clocks in megahertz. What is
-None could not be known, and `reasons` of the same record says why, under the field's name.
+None could not be known, and `reasons` of its row (or of the machine) says why, under the field's
+dotted name: `conditions.throttled`.
 """
 
 from __future__ import annotations

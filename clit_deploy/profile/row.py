@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clit_deploy.profile.conditions import caveats, conditions
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS, curves
 from clit_deploy.profile.power import power
+from clit_deploy.profile.reasons import reasons
 from clit_deploy.profile.records import MemoryUse, Row
 from clit_deploy.profile.stats import LEAST_RUNS, drift, summarise
 
@@ -84,15 +85,13 @@ def make_row(
         caveats=tuple(why_not),
         reasons={},
     )
-    reasons = {
+    own = {
         "device": NO_TIMES if found.on_device else "its graphs run on the processor",
         "layers": layers[1],
         "power": bench.found.absent.get(f"{worker} power", no_energy),
         "quality": found.no_quality,
-        "drift": "ten runs are needed",
-        "threads": "not asked for, so all",
     }
-    row.reasons.update({k: why for k, why in reasons.items() if getattr(row, k) is None})
+    row.reasons.update(reasons(row, own))
     return row
 
 

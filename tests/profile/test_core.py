@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import itertools
 import json
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -18,7 +19,9 @@ from typer.testing import CliRunner
 import clit_deploy
 from clit_deploy import cli, memory
 from clit_deploy.bundle import Plan, make_plan
+from clit_deploy.engines import choice
 from clit_deploy.errors import (
+    EngineError,
     GraphRunError,
     MemoryBudgetError,
     MissingFileError,
@@ -31,6 +34,7 @@ from clit_deploy.profile.core import Request, profile
 from clit_deploy.profile.flat import to_csv
 from clit_deploy.profile.html import to_html
 from clit_deploy.profile.quality import Referee
+from clit_deploy.profile.reasons import reasons
 from clit_deploy.profile.records import Failure, Profile
 from clit_deploy.profile.sweep import Sweep
 from clit_deploy.profile.words import ENQUEUED, details
@@ -38,6 +42,7 @@ from clit_deploy.runtimes import ort_layers
 from clit_deploy.runtimes.base import DeviceTime
 from clit_deploy.runtimes.ort import OrtRuntime
 from clit_deploy.runtimes.ort_layers import RUNS
+from tests.fakes.machine import Machine
 from tests.helpers import ROOT, photo
 
 
@@ -181,12 +186,40 @@ def test_power_and_conditions_of_the_recorded_board(measured):
         assert row.curves
 
 
-def test_what_is_unknown_has_a_reason(measured):
-    for row in measured.rows:
-        for field in dataclasses.fields(row):
-            if getattr(row, field.name) is None:
-                assert row.reasons[field.name], field.name
-        assert row.device is None
+def nulls(value, name=""):
+    """The dotted names of what is null in a JSON file."""
+    if value is None:
+        yield name
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from nulls(inner, f"{name}.{key}".lstrip("."))
+    for inner in value if isinstance(value, list) else ():
+        yield from nulls(inner, name)
+
+
+def test_whatever_is_null_has_a_reason(measured, plans, picture, tmp_path):
+    for found in (measured, small(plans, picture, root=tmp_path)):
+        content = json.loads(found.to_json())
+        for record in (content["machine"], *content["rows"]):
+            missing = set(nulls(record))
+            assert missing == set(record["reasons"])
+            assert all(record["reasons"].values())
+    assert "memory.device" in measured.rows[0].reasons
+    assert measured.rows[0].device is None
+
+
+def test_what_a_sensor_does_not_tell_has_a_reason(measured):
+    row = measured.rows[0]
+    clock = replace(row.conditions.clocks[0], governor=None)
+    rail = replace(row.power.rails[0], idle_w=None)
+    bare = replace(
+        row,
+        power=replace(row.power, idle_w=None, rails=(rail,), above_idle_joules_per_image=None),
+        conditions=replace(row.conditions, clocks=(clock,), gpu_load=None, throttled=None),
+    )
+    told = reasons(bare, row.reasons)
+    names = ["power.idle_w", "power.rails.idle_w", "power.above_idle_joules_per_image"]
+    names += ["conditions.clocks.governor", "conditions.gpu_load", "conditions.throttled"]
+    assert set(told) == {*row.reasons, *names}
 
 
 def test_every_field_is_documented(measured):
@@ -227,6 +260,18 @@ def small(plans, picture, **more):
             plan=plans["clit"], image=picture, scales=[2.0], iterations=2, runtime="cpu", **more
         )
     )
+
+
+def test_engines_are_not_built_by_looking(plans, picture, tmp_path, monkeypatch):
+    """That would change the plan, and count as opening it."""
+    plan = shutil.copy(plans["clit"], tmp_path / "own.plan")
+    before = plan.read_bytes()
+    machine = Machine.make()
+    monkeypatch.setattr(choice, "load_tensorrt", lambda flavour: machine.trt)
+    monkeypatch.setattr(choice, "open_cuda", lambda: machine.cuda)
+    with pytest.raises(EngineError, match=r"clit-deploy build --runtime tensorrt .*own\.plan"):
+        profile(Request(plan=plan, image=picture, iterations=1, runtime="tensorrt", root=tmp_path))
+    assert plan.read_bytes() == before
 
 
 def test_few_runs_are_not_comparable(plans, picture, tmp_path):
@@ -270,7 +315,7 @@ def test_what_cannot_fit_is_refused_before_anything_is_measured(plans, picture, 
     wish = Request(plan=plans["clit"], image=picture, scales=[30.0], iterations=1, runtime="cpu")
     sweeps = [Sweep.parse("block=16,4096"), Sweep.parse("threads=1")]
     with pytest.raises(MemoryBudgetError, match="blocks of 4096 need"):
-        profile(dataclasses.replace(wish, sweeps=sweeps, max_memory=roomy))
+        profile(replace(wish, sweeps=sweeps, max_memory=roomy))
 
 
 def failing(monkeypatch, error, *wrong):
@@ -344,7 +389,7 @@ def test_the_memory_of_a_row_is_its_own(plans, picture, tmp_path):
 
     sweeps = [Sweep.parse("tile=40,48")]
     wish = Request(plan=plans["clit"], image=picture, scales=[2.0], iterations=2, runtime="cpu")
-    first, second = profile(dataclasses.replace(wish, sweeps=sweeps, root=tmp_path), tell).rows
+    first, second = profile(replace(wish, sweeps=sweeps, root=tmp_path), tell).rows
     assert {first.memory.host_peak_from, second.memory.host_peak_from} == {"system"}
     assert first.memory.host_peak - second.memory.host_peak > 250_000_000
 
@@ -381,7 +426,7 @@ def black(plan):
             if array.dtype.kind == "f" and array.ndim >= 2:
                 tensor.CopyFrom(numpy_helper.from_array(array * 0, tensor.name))
         members[stage.decode] = model.SerializeToString()
-    return make_plan(dataclasses.replace(plan.manifest, precision="fp16"), members)
+    return make_plan(replace(plan.manifest, precision="fp16"), members)
 
 
 def test_a_fast_black_picture_is_noticed(plans, picture, tmp_path):
@@ -390,10 +435,10 @@ def test_a_fast_black_picture_is_noticed(plans, picture, tmp_path):
     (row,) = profile(alone).rows
     assert row.quality is None
     assert "--reference" in row.reasons["quality"]
-    (row,) = profile(dataclasses.replace(alone, reference=plans["clit"])).rows
+    (row,) = profile(replace(alone, reference=plans["clit"])).rows
     assert row.quality.psnr_db < 40
     both = Sweep.parse(f"plan={plans['clit']},{tmp_path / 'black.plan'}")
-    rows = profile(dataclasses.replace(alone, plan=None, sweeps=[both])).rows
+    rows = profile(replace(alone, plan=None, sweeps=[both])).rows
     assert rows[0].quality.psnr_db > 100
     assert rows[1].quality.psnr_db < 40
     assert rows[1].quality.reference.startswith("clit.plan")
