@@ -22,7 +22,7 @@ from clit_deploy.errors import MissingFileError, NotComparableError, OutputError
 from clit_deploy.files import check_writable, is_file, replacing
 
 if TYPE_CHECKING:
-    from clit_deploy.profile.records import Profile
+    from clit_deploy.profile.file import Profile
 
 
 def profile(
@@ -133,7 +133,7 @@ def profile_diff(
 
 
 def _read(path: Path) -> Profile:
-    from clit_deploy.profile.records import Profile
+    from clit_deploy.profile.file import Profile
 
     if not is_file(path):
         raise MissingFileError(f"There is no profile {path}.")

@@ -56,7 +56,9 @@ def opened(
     plan, runtime = choose_runtime(
         Plan.open(case.plan), case.runtime, threads=case.threads, rebuild=False
     )
-    with Upscaler(plan, runtime=observe(runtime), max_memory=max_memory) as up:
+    with Upscaler(
+        plan, runtime=observe(runtime), threads=case.threads, max_memory=max_memory
+    ) as up:
         yield up
 
 

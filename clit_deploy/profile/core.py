@@ -22,12 +22,12 @@ from clit_deploy.errors import ClitDeployError, ProfileError, said
 from clit_deploy.images import read_image
 from clit_deploy.profile.bench import Bench, Window, lay_out, opened
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS
+from clit_deploy.profile.file import Failure, PictureInfo, Profile
 from clit_deploy.profile.layers import time_layers
 from clit_deploy.profile.machine import machine
 from clit_deploy.profile.measure import measure
 from clit_deploy.profile.power import idle_watts
 from clit_deploy.profile.quality import Referee, check_reference
-from clit_deploy.profile.records import Failure, PictureInfo, Profile
 from clit_deploy.profile.row import make_row
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.profile.sensors import Found, find

@@ -28,7 +28,8 @@ from clit_deploy.profile.words import label
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clit_deploy.profile.records import Profile, Row
+    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.records import Row
 
 INDISTINGUISHABLE_DB = 60.0
 LOST_DB = 1.0

@@ -7,7 +7,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clit_deploy.profile.records import Profile, Row
+    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.records import Row
 
 
 def to_csv(profile: Profile) -> str:

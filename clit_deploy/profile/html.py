@@ -13,7 +13,8 @@ from clit_deploy.profile.words import ENQUEUED, details, label, machine_line, sl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from clit_deploy.profile.records import Profile, Row
+    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.records import Row
 
 LAYERS = 25
 """Slowest layers that are listed."""

@@ -11,7 +11,8 @@ from clit_deploy.profile.words import label
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
-    from clit_deploy.profile.records import Machine, Profile, Row
+    from clit_deploy.profile.file import Machine, Profile
+    from clit_deploy.profile.records import Row
 
 Pairs = list[tuple["Row", "Row"]]
 

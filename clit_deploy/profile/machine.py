@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.records import Machine
+from clit_deploy.profile.file import Machine
 from clit_deploy.profile.sensors.base import text_or
 from clit_deploy.profile.sensors.nvml import DRIVER
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from clit_deploy.profile.diff import Change, Comparison
-    from clit_deploy.profile.records import Profile, Row
+    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.records import Row
 
 NARROW = 100
 """Columns of a terminal below which a table leaves `SPARED` out, so that its rows keep names."""

@@ -9,7 +9,8 @@ from clit_deploy.config import show_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clit_deploy.profile.records import Failure, Machine, Row
+    from clit_deploy.profile.file import Failure, Machine
+    from clit_deploy.profile.records import Row
     from clit_deploy.runtimes.base import LayerTime
 
 SLOWEST_LAYERS = 5
