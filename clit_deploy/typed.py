@@ -65,7 +65,7 @@ def _is(hint: Any, value: Any) -> bool:
     """Whether a value is of a plain type; whole numbers are numbers, but truth is none."""
     if get_origin(hint) is Literal:
         return value in get_args(hint)
-    if isinstance(value, bool):
+    if get_origin(hint) or isinstance(value, bool):
         return hint is bool
     if hint is float:
         return isinstance(value, (int, float))

@@ -44,8 +44,8 @@ def obstacles(before: Profile, after: Profile, pairs: Pairs, *, floating: bool) 
     if not pairs:
         yield f"they have no row in common (first {_some(before)}; second {_some(after)})"
     yield from (
-        f"{count} rows are called {name}"
-        for profile in (before, after)
+        f"{count} rows of the {which} are called {name}"
+        for which, profile in (("first", before), ("second", after))
         for name, count in Counter(map(label, profile.rows)).items()
         if count > 1
     )

@@ -138,7 +138,9 @@ def test_rows_are_matched_by_what_was_asked(measured):
     assert {change.row for change in found.changes} == {"scale 3.1234568"}
     assert any("scale 3.1234567 is in one of them alone" in note for note in found.notes)
     twice = replace(measured, rows=(row, row))
-    with pytest.raises(NotComparableError, match="2 rows are called scale 9, threads 1"):
+    with pytest.raises(
+        NotComparableError, match="2 rows of the second are called scale 9, threads 1"
+    ):
         compare(measured, twice, 5.0)
 
 
