@@ -67,7 +67,8 @@ def stopwatch(picture: Path, scale: float, threads: int, seconds: float) -> list
         lines = [0.0]
         start = float("inf")
         while lines[-1] < start + seconds:
-            running.stdout.readline()
+            if not running.stdout.readline():
+                raise SystemExit(f"The watched process ended with {running.wait()}.")
             lines.append(time.perf_counter())
             if len(lines) == WARM_UP + 1:
                 start = lines[-1]

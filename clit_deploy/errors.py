@@ -114,3 +114,10 @@ class OutputExistsError(ClitDeployError, FileExistsError):
 
 class OutputError(ClitDeployError, OSError):
     """The output file cannot be written."""
+
+
+def said(error: BaseException) -> str:
+    """An error in words, without the number that the builtin puts before an `OutputError`."""
+    if isinstance(error, OutputError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -119,7 +119,7 @@ def check_writable(path: Path, *, force: bool) -> None:
     if folder:
         raise OutputError(errno.EISDIR, f"{path} is a folder; name a file.")
     if taken and not force:
-        raise OutputExistsError(f"{path} exists; use --force to overwrite it, or -o for another.")
+        raise OutputExistsError(f"{path} exists; use --force to overwrite it, or another name.")
     if not path.parent.is_dir():
         raise OutputError(errno.ENOENT, f"The folder {path.parent} does not exist.")
     if not os.access(path.parent, os.W_OK):

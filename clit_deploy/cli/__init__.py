@@ -24,7 +24,7 @@ from clit_deploy.cli import (
     train,
     views,
 )
-from clit_deploy.errors import ClitDeployError, OutputError
+from clit_deploy.errors import ClitDeployError, said
 
 app = typer.Typer(
     name="clit-deploy",
@@ -48,7 +48,7 @@ def main() -> None:
     try:
         app(arguments, prog_name="clit-deploy")
     except ClitDeployError as error:
-        _fail(error.strerror or str(error) if isinstance(error, OutputError) else str(error), debug)
+        _fail(said(error), debug)
     except _Stopped as stop:
         _fail("stopped; nothing unfinished was left behind.", debug, code=128 + stop.signal)
     except MemoryError:

@@ -18,11 +18,11 @@ from clit_deploy.cli.options import (
     parse_scales,
 )
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import MissingFileError, NotComparableError, OutputExistsError
+from clit_deploy.errors import MissingFileError, NotComparableError, OutputError, OutputExistsError
 from clit_deploy.files import check_writable, is_file, replacing
 
 if TYPE_CHECKING:
-    from clit_deploy.profile.records import Profile
+    from clit_deploy.profile.file import Profile
 
 
 def profile(
@@ -61,6 +61,7 @@ def profile(
     from clit_deploy.profile.html import to_html
     from clit_deploy.profile.sweep import Sweep, check_iterations, parse_duration
     from clit_deploy.profile.table import show
+    from clit_deploy.profile.words import label
 
     outputs = [path for path in (json_path, csv_path, html_path) if path]
     _check_outputs(outputs, force)
@@ -78,10 +79,18 @@ def profile(
     )
     with ProgressBar("profile") as bar:
         found = measure(request, (lambda _, done: bar(done)) if bar else None)
-    _write(json_path, found.to_json())
-    _write(csv_path, to_csv(found))
-    _write(html_path, to_html(found))
     show(found, Console())
+    _write(
+        [
+            (json_path, found.to_json()),
+            (csv_path, to_csv(found)),
+            (html_path, to_html(found)),
+        ]
+    )
+    for one in found.failed:
+        typer.echo(f"clit-deploy: {label(one)} could not be measured: {one.reason}", err=True)
+    if found.failed:
+        raise typer.Exit(1)
 
 
 REGRESSED, NOT_COMPARABLE = 3, 4
@@ -115,9 +124,8 @@ def profile_diff(
         typer.echo(f"clit-deploy: {error}", err=True)
         raise typer.Exit(NOT_COMPARABLE) from error
     if as_json:
-        typer.echo(
-            json.dumps({**dataclasses.asdict(found), "regressed": found.regressed}, indent=1)
-        )
+        content = {**dataclasses.asdict(found), "regressed": found.regressed}
+        typer.echo(json.dumps(content, indent=1, allow_nan=False))
     else:
         show_changes(found, threshold, Console())
     if found.regressed:
@@ -125,7 +133,7 @@ def profile_diff(
 
 
 def _read(path: Path) -> Profile:
-    from clit_deploy.profile.records import Profile
+    from clit_deploy.profile.file import Profile
 
     if not is_file(path):
         raise MissingFileError(f"There is no profile {path}.")
@@ -139,7 +147,15 @@ def _check_outputs(paths: list[Path], force: bool) -> None:
         raise OutputExistsError("Two of --json, --csv and --html name the same file; rename one.")
 
 
-def _write(path: Path | None, content: str) -> None:
-    if path:
-        with replacing(path) as part:
-            part.write_text(content, encoding="utf-8")
+def _write(outputs: list[tuple[Path | None, str]]) -> None:
+    """Write what is asked for; a file that cannot be written does not cost the others."""
+    wrong: list[OutputError] = []
+    for path, content in outputs:
+        try:
+            if path:
+                with replacing(path) as part:
+                    part.write_text(content, encoding="utf-8")
+        except OutputError as error:
+            wrong.append(error)
+    if wrong:
+        raise wrong[0]

@@ -17,7 +17,10 @@ STILL = 0.01
 """A clock that moves by more than this part of itself floats."""
 SWAPPED = 1 << 20
 """Bytes of swap that may come and go without a word."""
-STATES = ("locked", "steady", "floating")
+STATES = ("locked", "steady", "unknown", "floating")
+"""Of clocks, from the best to the worst."""
+DECIDING = ("cpu", "emc")
+"""Clocks that a run on the processor depends on; work on a GPU depends on all of them."""
 
 
 def conditions(
@@ -32,13 +35,11 @@ def conditions(
     """Sum up what was sampled; `swap` is before and after, `on_device` whether a GPU worked."""
     limits = {domain.name: domain for domain in domains}
     clocks = [_clock(one, limits.get(one.sensor.name)) for one in steady.of("clock") if one.values]
-    deciding = [c for c in clocks if on_device or c.name.startswith("cpu")]
-    state = max((c.state for c in deciding), key=STATES.index, default="unknown")
     gone = {f"{s.sensor.name} {s.sensor.quantity}": s.gap for s in steady.series if s.gap}
     load = next((s.values for s in steady.of("load") if s.values), None)
     return Conditions(
         clocks=tuple(clocks),
-        clock_state=state,
+        clock_state=_state(clocks, on_device=on_device),
         temperatures=tuple(
             Temperature(s.sensor.name, s.values[0], s.values[-1], max(s.values))
             for s in steady.of("temperature")
@@ -63,7 +64,7 @@ def caveats(found: Conditions) -> list[str]:
         many = f" and {len(names) - 3} more" * (len(names) > 3)
         told.append(f"clocks float ({', '.join(names[:3])}{many}); lock them first")
     if found.clock_state == "unknown":
-        told.append("clocks cannot be read here, so they count as floating")
+        told.append("the clocks that matter cannot be read all the time, so they count as floating")
     if found.throttled:
         told.append(f"the machine throttled ({', '.join(found.throttling[:3])})")
     grown = (found.swap_end or 0) - (found.swap_start or 0)
@@ -72,11 +73,26 @@ def caveats(found: Conditions) -> list[str]:
     return told
 
 
+def _state(clocks: Sequence[Clock], *, on_device: bool) -> str:
+    """The worst of the clocks that matter; nothing is known without one of what did the work."""
+    deciding = [c for c in clocks if on_device or c.name.startswith(DECIDING)]
+    worker = "gpu" if on_device else "cpu"
+    states = [c.state for c in deciding]
+    if not any(c.name.startswith(worker) for c in deciding):
+        states.append("unknown")
+    return max(states, key=STATES.index)
+
+
 def _clock(series: Series, domain: Domain | None) -> Clock:
     values = series.values
     still = max(values) - min(values) <= STILL * max(values)
     locked = domain.locked() if domain else None
-    state = "floating" if not still or locked is False else "locked" if locked else "steady"
+    if not still or locked is False:
+        state = "floating"
+    elif series.gap:
+        state = "unknown"
+    else:
+        state = "locked" if locked else "steady"
     governor = domain.governor or None if domain else None
     return Clock(series.sensor.name, state, min(values), fmean(values), max(values), governor)
 

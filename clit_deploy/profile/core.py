@@ -7,7 +7,8 @@ import hashlib
 import logging
 import tempfile
 import time
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +16,35 @@ import numpy as np
 from PIL import Image
 
 from clit_deploy import memory
+from clit_deploy.bundle import Plan
 from clit_deploy.config import parse_bytes
-from clit_deploy.errors import ProfileError
+from clit_deploy.errors import ClitDeployError, ProfileError, said
 from clit_deploy.images import read_image
+from clit_deploy.profile.bench import Bench, Window, lay_out, opened
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS
+from clit_deploy.profile.file import Failure, PictureInfo, Profile
+from clit_deploy.profile.layers import time_layers
 from clit_deploy.profile.machine import machine
-from clit_deploy.profile.measure import Bench, Window, measure
+from clit_deploy.profile.measure import measure
 from clit_deploy.profile.power import idle_watts
 from clit_deploy.profile.quality import Referee, check_reference
-from clit_deploy.profile.records import PictureInfo, Profile
 from clit_deploy.profile.row import make_row
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.profile.sensors import Found, find
 from clit_deploy.profile.sensors.base import Sensor
 from clit_deploy.profile.stats import LEAST_RUNS
 from clit_deploy.profile.sweep import Case, Sweep, cases
+from clit_deploy.scheduler import Layout
 from clit_deploy.tiling import tiles
-from clit_deploy.upscaler import Upscaler, default_plan
+from clit_deploy.upscaler import default_plan
 from clit_deploy.verify import discs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from clit_deploy.profile.records import Row
+    from clit_deploy.scheduler import Job
+    from clit_deploy.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -78,32 +87,61 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         source = request.image or make_picture(Path(folder))
         picture = read_image(source).rgb
-        wanted, window = _wanted(request), _window(request)
+        wanted, window, allowed = _wanted(request), _window(request), _allowed(request)
         plans = list(dict.fromkeys(case.plan for _, case in wanted))
-        for _, case in wanted:
-            _check(case, picture, request.max_memory)
+        for plan in plans:
+            Plan.open(plan)
         if request.reference:
             check_reference(request.reference)
         found, domains = find(request.root)
+        idle = _idle(found)  # a runtime that is opened may keep its device awake
+        _check([case for _, case in wanted], picture, request.max_memory)
         bench = Bench(
             root=request.root,
             source=source,
             target=Path(folder) / "output.png",
             found=found,
             domains=domains,
-            idle=_idle(found),
+            idle=idle,
             window=window,
             max_memory=request.max_memory,
-            referee=Referee(picture, request.reference, plans, _allowed(request)),
+            referee=Referee(picture, request.reference, plans, Path(folder), allowed),
         )
         found.sensors += _memory_sensors()
-        rows = []
-        for k, (asked, case) in enumerate(wanted):
-            before = memory.peak()
-            label = ", ".join(f"{key}={value}" for key, value in asked.items())
-            measured = measure(bench, case, _teller(tell, label, k, len(wanted)))
-            rows.append(make_row(bench, case, asked, measured, before))
-        return Profile(started, machine(request.root), _info(request, picture), tuple(rows))
+        rows, failed = _rows(bench, wanted, tell)
+        about = machine(request.root), _info(request, picture)
+        return Profile(started, *about, tuple(rows), tuple(failed))
+
+
+def _rows(
+    bench: Bench,
+    wanted: Sequence[tuple[dict[str, Any], Case]],
+    tell: Callable[[str, float], None] | None,
+) -> tuple[list[Row], list[Failure]]:
+    """All rows, one after the other; one that fails does not take the others with it.
+
+    Raises:
+        ClitDeployError: there is no other.
+    """
+    rows, failed = [], []
+    for k, (asked, case) in enumerate(wanted):
+        try:
+            rows.append(_row(bench, asked, case, _teller(tell, asked, k, len(wanted))))
+        except (ClitDeployError, MemoryError) as error:
+            if len(wanted) == 1:
+                raise
+            failed.append(Failure(asked, said(error)))
+    if not rows:
+        raise ProfileError(f"No row could be measured; the first: {failed[0].reason}")
+    return rows, failed
+
+
+def _row(bench: Bench, asked: dict[str, Any], case: Case, tell: Callable[[float], None]) -> Row:
+    memory.restart_peak()  # or rows would have the peaks of those before them
+    before = memory.peak()
+    measured = measure(bench, case, tell)
+    layers = time_layers(bench, case, Layout(measured.outcome.tile, measured.outcome.block))
+    return make_row(bench, case, asked, measured, layers, before)
 
 
 def _wanted(request: Request) -> list[tuple[dict[str, Any], Case]]:
@@ -115,16 +153,24 @@ def _wanted(request: Request) -> list[tuple[dict[str, Any], Case]]:
     return cases(base, request.scales, request.sweeps)
 
 
-def _check(case: Case, picture: Any, max_memory: str | None) -> None:
-    """Refuse a case before anything is measured: its plan, runtime, scale and tile."""
-    with Upscaler(
-        case.plan, runtime=case.runtime, threads=case.threads, max_memory=max_memory
-    ) as up:
-        job = up.job(picture, scale=case.scale)
-        info = up.plan.manifest.encoder
-        for side in job.size if case.tile else ():
-            padded = -(-side // info.multiple) * info.multiple
-            tiles(padded, case.tile or padded, info.halo, up.plan.manifest.margin, info.multiple)
+def _check(wanted: Sequence[Case], picture: Any, max_memory: str | None) -> None:
+    """Refuse before anything is measured: plans, runtimes, scales, tiles, and what does not fit."""
+    alike: defaultdict[Case, list[Case]] = defaultdict(list)
+    for case in wanted:
+        alike[replace(case, scale=1.0, tile=None, block=None)].append(case)
+    for opening, some in alike.items():
+        with opened(opening, max_memory) as up:
+            for case in some:
+                job = up.job(picture, scale=case.scale)
+                _check_tile(up, case, job)
+                lay_out(up, case, job)
+
+
+def _check_tile(up: Upscaler, case: Case, job: Job) -> None:
+    info = up.plan.manifest.encoder
+    for side in job.size if case.tile else ():
+        padded = -(-side // info.multiple) * info.multiple
+        tiles(padded, case.tile or padded, info.halo, up.plan.manifest.margin, info.multiple)
 
 
 def _allowed(request: Request) -> int | None:
@@ -181,8 +227,10 @@ def _info(request: Request, picture: Any) -> PictureInfo:
 
 
 def _teller(
-    tell: Callable[[str, float], None] | None, label: str, index: int, count: int
+    tell: Callable[[str, float], None] | None, asked: dict[str, Any], index: int, count: int
 ) -> Callable[[float], None]:
+    label = ", ".join(f"{key}={value}" for key, value in asked.items())
+
     def told(done: float) -> None:
         if tell:
             tell(label, (index + done) / count)

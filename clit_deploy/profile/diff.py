@@ -8,8 +8,9 @@ layout is in neither run's noise; the threshold has to be above that (about 2 % 
 
 Energy and memory are single figures without a noise of their own; they are held against the
 threshold alone, but memory must change by `SLACK` bytes too, which allocators keep or give back as
-they like. Quality is a regression when it falls by more than 1 dB to less than 60 dB: above
-that, differences are a sixteenth of a grey level.
+they like; energy is judged only between totals of the same rails. Quality is a regression when it
+falls by more than 1 dB to less than 60 dB (above that, differences are a sixteenth of a grey
+level), and when there is none any more: a picture of NaN has none.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.budget import SLACK
 from clit_deploy.errors import NotComparableError, ProfileError
-from clit_deploy.profile.kinship import notes, obstacles
+from clit_deploy.profile.kinship import key, notes, obstacles, total_rails
 from clit_deploy.profile.stats import SURE, standard_error
 from clit_deploy.profile.words import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clit_deploy.profile.records import Profile, Row
+    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.records import Row
 
 INDISTINGUISHABLE_DB = 60.0
 LOST_DB = 1.0
@@ -42,16 +44,17 @@ class Change:
     name: str
     unit: str
     before: float
-    after: float
+    after: float | None
     noise: float | None
-    """Percent of `before` within which a difference says nothing; None for figures without."""
+    """Percent of `before` within which a difference says nothing; None for figures without, and
+    for too few runs."""
     verdict: str
     """`worse`, `better`, or `same`: within the noise or the threshold. `told`: never judged."""
 
     @property
-    def percent(self) -> float:
-        """Of `before`; positive is more."""
-        return 100 * (self.after / self.before - 1) if self.before else 0.0
+    def percent(self) -> float | None:
+        """Of `before`; positive is more. None where there is no such thing."""
+        return 100 * (self.after / self.before - 1) if self.before and self.after else None
 
 
 @dataclass(frozen=True)
@@ -94,30 +97,40 @@ def compare(
 
 
 def _pairs(before: Profile, after: Profile) -> list[tuple[Row, Row]]:
-    old = {label(row): row for row in before.rows}
-    return [(old[label(row)], row) for row in after.rows if label(row) in old]
+    old = {key(row): row for row in before.rows}
+    return [(old[key(row)], row) for row in after.rows if key(row) in old]
 
 
 def _changes(a: Row, b: Row, threshold: float) -> Iterator[Change]:
-    name = label(b)
-    old, new = a.host_ms.p50, b.host_ms.p50
-    runs = [[ms for _, ms in row.runs] for row in (a, b)]
-    noise = 100 * SURE * math.hypot(*map(standard_error, runs)) / old
-    yield Change(name, "latency", "ms", old, new, noise, _judged(old, new, threshold, noise))
+    yield _latency(a, b, threshold)
     was = {phase.name: phase.p50_ms for phase in a.phases}
     for phase in b.phases:
         if phase.name in was:
-            yield Change(name, phase.name, "ms", was[phase.name], phase.p50_ms, None, "told")
+            yield Change(label(b), phase.name, "ms", was[phase.name], phase.p50_ms, None, "told")
     held = float(a.memory.host_peak), float(b.memory.host_peak)
     slack = 100 * SLACK / held[0]
-    yield Change(name, "memory", "B", *held, slack, _judged(*held, threshold, slack))
+    yield Change(label(b), "memory", "B", *held, slack, _judged(*held, threshold, slack))
     if a.power and b.power:
         spent = a.power.joules_per_image, b.power.joules_per_image
-        yield Change(name, "energy", "J", *spent, None, _judged(*spent, threshold, 0.0))
-    if a.quality and b.quality:
-        db = a.quality.psnr_db, b.quality.psnr_db
-        fell = db[1] < db[0] - LOST_DB and db[1] < INDISTINGUISHABLE_DB
-        yield Change(name, "quality", "dB", *db, None, "worse" if fell else "same")
+        same = total_rails(a) == total_rails(b)
+        verdict = _judged(*spent, threshold, 0.0) if same else "told"
+        yield Change(label(b), "energy", "J", *spent, None, verdict)
+    if a.quality:
+        db = a.quality.psnr_db, b.quality.psnr_db if b.quality else None
+        yield Change(label(b), "quality", "dB", *db, None, "worse" if _fell(*db) else "same")
+
+
+def _latency(a: Row, b: Row, threshold: float) -> Change:
+    old, new = a.host_ms.p50, b.host_ms.p50
+    runs = [[ms for _, ms in row.runs] for row in (a, b)]
+    noise = 100 * SURE * math.hypot(*map(standard_error, runs)) / old
+    if math.isinf(noise):  # too few runs
+        return Change(label(b), "latency", "ms", old, new, None, "told")
+    return Change(label(b), "latency", "ms", old, new, noise, _judged(old, new, threshold, noise))
+
+
+def _fell(before: float, after: float | None) -> bool:
+    return after is None or (after < before - LOST_DB and after < INDISTINGUISHABLE_DB)
 
 
 def _judged(old: float, new: float, threshold: float, noise: float) -> str:

@@ -7,7 +7,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clit_deploy.profile.records import Profile, Row
+    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.records import Row
 
 
 def to_csv(profile: Profile) -> str:
@@ -43,6 +44,8 @@ def _flat(profile: Profile, row: Row) -> dict[str, Any]:
     found["ms_per_megapixel"] = row.ms_per_megapixel
     found["images_per_second"] = row.images_per_second
     found.update({f"{phase.name}_ms": phase.mean_ms for phase in row.phases})
+    for kind in ("upload_ms", "compute_ms", "download_ms") if row.device else ():
+        found[f"device_{kind}"] = sum(getattr(time, kind) for time in row.device or ())
     found["host_peak_bytes"] = row.memory.host_peak
     if row.power:
         found["mean_w"], found["idle_w"] = row.power.mean_w, row.power.idle_w

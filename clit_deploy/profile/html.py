@@ -7,12 +7,14 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from clit_deploy.profile import plots
-from clit_deploy.profile.words import details, label, machine_line
+from clit_deploy.profile.svg import COLOURS
+from clit_deploy.profile.words import ENQUEUED, details, label, machine_line, slowest_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from clit_deploy.profile.records import Profile, Row
+    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.records import Row
 
 LAYERS = 25
 """Slowest layers that are listed."""
@@ -44,17 +46,24 @@ def _body(profile: Profile) -> Iterator[str]:
     yield f"{escape(picture.name)}, {picture.width}×{picture.height} pixels, {profile.started}</p>"
     for caveat in dict.fromkeys(c for row in rows for c in row.caveats):
         yield f'<p class="caveat">Not comparable: {escape(caveat)}.</p>'
+    for failure in profile.failed:
+        said = f"{label(failure)} could not be measured: {failure.reason}"
+        yield f'<p class="caveat">{escape(said)}</p>'
     yield _latencies(rows)
     yield _figure("Milliseconds of each phase, mean of the steady runs", plots.phases(rows))
     yield _legend(plots.names(rows))
+    if any(row.on_device for row in rows):
+        yield f"<p>{ENQUEUED}</p>"
     for row in rows:
-        yield from _row(row, len(rows) > 1)
+        yield from _row(row, plots.names(rows), len(rows) > 1)
 
 
-def _row(row: Row, several: bool) -> Iterator[str]:
+def _row(row: Row, order: Sequence[str], several: bool) -> Iterator[str]:
     part = "details" if several else "section"
     yield f"<details open><summary>{escape(label(row))}</summary>" if several else "<section>"
-    yield _figure("One run: phases above, graphs on their threads below", plots.timeline(row))
+    yield _figure(
+        "One run: phases above, graphs on their threads below", plots.timeline(row, order)
+    )
     yield _figure("Every steady run, over time", plots.over_time(row))
     yield _figure("How often each latency came", plots.histogram(row))
     for unit, names, svg in plots.curves(row):
@@ -63,7 +72,7 @@ def _row(row: Row, several: bool) -> Iterator[str]:
     yield f"<dl>{said}</dl>"
     if row.layers:
         yield "<details><summary>Slowest layers</summary>"
-        yield _table(("graph", "layer", "kind", "ms an image", "runs an image"), _layers(row))
+        yield _table(("graph", "layer", "kind", "ms an image", "ms a run", "runs"), _layers(row))
         yield "</details>"
     if row.conditions.absent:
         yield "<details><summary>Sensors that could not be read</summary>"
@@ -73,9 +82,8 @@ def _row(row: Row, several: bool) -> Iterator[str]:
 
 
 def _layers(row: Row) -> Iterator[tuple[str, ...]]:
-    for x in (row.layers or ())[:LAYERS]:
-        a_run = f"{x.ms / row.layer_runs:.3f}", f"{x.runs / row.layer_runs:g}"
-        yield (x.member, x.layer, x.kind, *a_run)
+    for x, ms in slowest_layers(row, LAYERS):
+        yield x.member, x.layer, x.kind, f"{ms:.3f}", f"{x.ms / x.runs:.3f}", str(x.runs)
 
 
 def _latencies(rows: Sequence[Row]) -> str:
@@ -107,5 +115,7 @@ def _figure(title: str, svg: str) -> str:
 
 
 def _legend(names: Sequence[str]) -> str:
-    items = (f'<li><i class="b{k % 8}"></i>{escape(name)}</li>' for k, name in enumerate(names))
+    items = (
+        f'<li><i class="b{k % COLOURS}"></i>{escape(name)}</li>' for k, name in enumerate(names)
+    )
     return f'<ul class="legend">{"".join(items)}</ul>'

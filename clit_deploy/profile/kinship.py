@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from clit_deploy.profile.stats import LEAST_RUNS
 from clit_deploy.profile.words import label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
-    from clit_deploy.profile.records import Profile, Row
+    from clit_deploy.profile.file import Machine, Profile
+    from clit_deploy.profile.records import Row
 
 Pairs = list[tuple["Row", "Row"]]
 
@@ -17,6 +20,16 @@ SAME_MACHINE = ("module", "processor", "processors", "power_mode")
 SYSTEM = ("l4t", "driver", "kernel")
 CHOSEN = ("plan", "precision", "source", "runtime", "threads", "tile", "block")
 """Of a row: may differ, and is then told."""
+
+
+def key(row: Row) -> Hashable:
+    """What rows of two profiles are matched by: what was asked for."""
+    return tuple(sorted(row.asked.items()))
+
+
+def total_rails(row: Row) -> set[str]:
+    """The rails whose sum is the row's power."""
+    return {rail.name for rail in row.power.rails if rail.total} if row.power else set()
 
 
 def obstacles(before: Profile, after: Profile, pairs: Pairs, *, floating: bool) -> Iterator[str]:
@@ -30,9 +43,15 @@ def obstacles(before: Profile, after: Profile, pairs: Pairs, *, floating: bool) 
         yield f"different pictures, {before.picture.name} and {after.picture.name}"
     if not pairs:
         yield f"they have no row in common (first {_some(before)}; second {_some(after)})"
-    for a, b in pairs:
-        if a.output != b.output:
-            yield f"{label(b)} makes pictures of different sizes"
+    yield from (
+        f"{count} rows of the {which} are called {name}"
+        for which, profile in (("first", before), ("second", after))
+        for name, count in Counter(map(label, profile.rows)).items()
+        if count > 1
+    )
+    yield from (
+        f"{label(b)} makes pictures of different sizes" for a, b in pairs if a.output != b.output
+    )
     caveats = dict.fromkeys(text for pair in pairs for row in pair for text in row.caveats)
     if caveats and not floating:
         yield f"{'; '.join(caveats)} (--floating compares all the same)"
@@ -40,20 +59,39 @@ def obstacles(before: Profile, after: Profile, pairs: Pairs, *, floating: bool) 
 
 def notes(before: Profile, after: Profile, pairs: Pairs) -> Iterator[str]:
     """What else differs, and may explain what changed."""
-    for name, old, new in _differences(before.machine, after.machine, SYSTEM):
-        yield f"{name}: {old} became {new}"
-    versions = before.machine.versions, after.machine.versions
-    for name in sorted({*versions[0], *versions[1]}):
-        was, now = (known.get(name, "none") for known in versions)
-        if was != now:
-            yield f"{name}: {was} became {now}"
+    yield from _system(before.machine, after.machine)
     for a, b in pairs:
         for name, old, new in _differences(a, b, CHOSEN):
             yield f"{label(b)}, {name}: {old} became {new}"
-    common = {label(row) for _, row in pairs}
+        for text in _unjudged(a, b):
+            yield f"{label(b)}, {text}"
+    common = {key(row) for _, row in pairs}
     for row in (*before.rows, *after.rows):
-        if label(row) not in common:
+        if key(row) not in common:
             yield f"{label(row)} is in one of them alone"
+
+
+def _system(before: Machine, after: Machine) -> Iterator[str]:
+    for name, old, new in _differences(before, after, SYSTEM):
+        yield f"{name}: {old} became {new}"
+    for name in sorted({*before.versions, *after.versions}):
+        was, now = (known.versions.get(name, "none") for known in (before, after))
+        if was != now:
+            yield f"{name}: {was} became {now}"
+
+
+def _unjudged(a: Row, b: Row) -> Iterator[str]:
+    """Figures of a pair that say nothing, or are not there any more."""
+    fewest = min(len(a.runs), len(b.runs))
+    if fewest < LEAST_RUNS:
+        yield f"latency: {fewest} runs say nothing about their noise, so it is not judged"
+    was, now = total_rails(a), total_rails(b)
+    if was and now and was != now:
+        rails = " and ".join(sorted(was)), " and ".join(sorted(now))
+        yield f"energy: it was that of {rails[0]}, and is that of {rails[1]}; it is not judged"
+    for name, figure in {"energy": "power", "quality": "quality"}.items():
+        if getattr(a, figure) and not getattr(b, figure):
+            yield f"{name}: there is none any more ({b.reasons.get(figure, 'no reason is told')})"
 
 
 def _differences(a: Any, b: Any, names: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.records import Machine
+from clit_deploy.profile.file import Machine
 from clit_deploy.profile.sensors.base import text_or
 from clit_deploy.profile.sensors.nvml import DRIVER
 
@@ -33,7 +33,10 @@ JETPACKS = {
 
 QUERY = ["nvpmodel", "-q"]
 
-LIBRARIES = ("clit-deploy", "onnxruntime", "onnxruntime-gpu", "numpy", "tensorrt", "tensorrt-rtx")
+LIBRARIES = (
+    *("clit-deploy", "numpy", "onnxruntime", "onnxruntime-gpu", "cuda-bindings"),
+    *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx", "tensorrt-rtx-cu13"),
+)
 
 
 def machine(root: Path) -> Machine:
@@ -48,7 +51,8 @@ def machine(root: Path) -> Machine:
     else:
         reasons["jetpack"] = f"L4T {l4t} is in no table, and nvidia-jetpack is not installed"
         reasons["power_mode"] = "neither nvpmodel nor its files tell"
-    driver = re.search(r"(?:Module[^\d]*|x86_64\s+)(\d+\.[\d.]+)", text_or(root / DRIVER))
+    driver = re.search(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)\s", text_or(root / DRIVER) + "\n")
+    reasons["memory_bytes"] = "there is no /proc/meminfo"
     reasons["driver"] = "there is no /proc/driver/nvidia/version"
     found = Machine(
         module=_module(root),

@@ -1,71 +1,35 @@
-"""Measure one case: load, first run, warm-up, steady runs; then quality and layers, apart."""
+"""Measure one case: load, first run, warm-up, steady runs; then quality."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clit_deploy import memory
-from clit_deploy.bundle import Plan
-from clit_deploy.engines.choice import choose_runtime
-from clit_deploy.errors import MemoryBudgetError
+from clit_deploy.profile.bench import lay_out, opened
 from clit_deploy.profile.machine import swapped
 from clit_deploy.profile.observe import Observed
 from clit_deploy.profile.records import Loading
 from clit_deploy.profile.runs import Job, Runs
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.runtimes.base import (
-    DeviceClock,
-    DeviceMemory,
-    DeviceTime,
-    LayerProfiler,
-    MaybeOnDevice,
-)
-from clit_deploy.scheduler import Layout
-from clit_deploy.upscaler import Upscaler
+from clit_deploy.runtimes.base import DeviceClock, DeviceMemory, MaybeOnDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from clit_deploy.profile.quality import Referee
+    from clit_deploy.bundle import Plan
+    from clit_deploy.profile.bench import Bench
     from clit_deploy.profile.records import Quality
-    from clit_deploy.profile.sensors import Domain, Found
     from clit_deploy.profile.sweep import Case
-    from clit_deploy.runtimes.base import LayerTime, Runtime
+    from clit_deploy.runtimes.base import DeviceTime
     from clit_deploy.upscale_file import Outcome
 
 WARM_UP_RUNS = 2
 """After the first run; memory and caches settle in them."""
 LEAST_WARM_UP = 0.2
 """Seconds."""
-LAYER_RUNS = 2
-
-
-@dataclass(frozen=True)
-class Window:
-    """How long to measure: until both are reached."""
-
-    seconds: float
-    runs: int
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What all cases of a profile share."""
-
-    root: Path
-    source: Path
-    target: Path
-    found: Found
-    domains: Sequence[Domain]
-    idle: dict[str, float]
-    window: Window
-    max_memory: str | None
-    referee: Referee
 
 
 @dataclass(frozen=True)
@@ -87,13 +51,13 @@ class Measured:
     no_quality: str
     swap: tuple[int | None, int | None]
     load_before: float | None
-    layers: tuple[LayerTime, ...] | None = None
 
 
 def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured:
     """Measure a case; `tell` hears the part that is done."""
     load, start = _load_average(), time.perf_counter()
-    with _opened(bench, case, Observed) as up:
+    with opened(case, bench.max_memory, Observed) as up:
+        lay_out(up, case, up.job(bench.referee.picture, scale=case.scale))
         observed = up.runtime
         assert isinstance(observed, Observed)  # noqa: S101  (it was just given)
         job = Job(up, observed, bench.source, bench.target, case.scale)
@@ -102,12 +66,11 @@ def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured
         clock = inner if isinstance(inner, DeviceClock) else None
         if clock:
             clock.start_device_times()
-        runs, steady, outcome = _steady(bench, job, tell)
+        runs, steady, outcome = _steady(bench, job, clock, tell)
         # Before the reference comes, which may need more memory.
         peak, swap_end = memory.peak(), swapped(bench.root)
-        device = _per_image(clock.device_times(), len(runs.ms)) if clock else None
         quality, no_quality = bench.referee.judge(up, case.scale)
-        measured = Measured(
+        return Measured(
             plan=up.plan,
             runtime=observed.name,
             loading=loading,
@@ -116,32 +79,13 @@ def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured
             outcome=outcome,
             peak=peak,
             on_device=clock is not None or (isinstance(inner, MaybeOnDevice) and inner.on_device),
-            device=device,
+            device=runs.device() if clock else None,
             device_bytes=dict(inner.device_bytes()) if isinstance(inner, DeviceMemory) else None,
             quality=quality,
             no_quality=no_quality,
             swap=(swap_start, swap_end),
             load_before=load,
         )
-    return replace(measured, layers=_layers(bench, case))
-
-
-@contextlib.contextmanager
-def _opened(bench: Bench, case: Case, observe: Callable[[Runtime], Runtime]) -> Iterator[Upscaler]:
-    """A plan on its runtime, laid out as the case asks, with the stages' graphs loaded."""
-    plan, runtime = choose_runtime(Plan.open(case.plan), case.runtime, threads=case.threads)
-    with Upscaler(plan, runtime=observe(runtime), max_memory=bench.max_memory) as up:
-        job = up.job(bench.referee.picture, scale=case.scale)
-        chosen = up.forecast(job).layout
-        if case.tile or case.block:
-            up.layout = Layout(case.tile or chosen.tile, case.block or chosen.block)
-            peak = up.forecast(job).peak
-            if up.max_memory is not None and peak > up.max_memory:
-                raise MemoryBudgetError(
-                    f"Tiles of {up.layout.tile} and blocks of {up.layout.block} need "
-                    f"{peak / 1e6:.0f} MB, more than --max-memory allows; sweep smaller ones."
-                )
-        yield up
 
 
 def _warm_up(job: Job, observed: Observed, open_ms: float) -> Loading:
@@ -154,49 +98,20 @@ def _warm_up(job: Job, observed: Observed, open_ms: float) -> Loading:
     return Loading(open_ms, dict(observed.opened), first.ms, count, spent)
 
 
-def _steady(bench: Bench, job: Job, tell: Callable[[float], None]) -> tuple[Runs, Sampler, Outcome]:
+def _steady(
+    bench: Bench, job: Job, clock: DeviceClock | None, tell: Callable[[float], None]
+) -> tuple[Runs, Sampler, Outcome]:
     runs, window = Runs(), bench.window
     with Sampler(bench.found.sensors) as sampler:
         while True:
             run, outcome = job.run()
-            runs.add(run)
+            # After each run: events that nobody asks for stay, and there are thousands in a run.
+            runs.add(run, clock.device_times() if clock else ())
             spent = time.perf_counter() - sampler.start
             done = len(runs.ms) / window.runs, spent / window.seconds if window.seconds else 1.0
             tell(min(*done, 1.0))
             if min(done) >= 1:
                 return runs, sampler, outcome
-
-
-def _per_image(times: Sequence[DeviceTime], images: int) -> tuple[DeviceTime, ...]:
-    return tuple(
-        DeviceTime(
-            time.member,
-            round(time.runs / images),
-            time.upload_ms / images,
-            time.compute_ms / images,
-            time.download_ms / images,
-        )
-        for time in times
-    )
-
-
-def _layers(bench: Bench, case: Case) -> tuple[LayerTime, ...] | None:
-    """A pass of its own: timing layers slows what it times."""
-    profilers: list[LayerProfiler] = []
-
-    def start(runtime: Runtime) -> Runtime:
-        if isinstance(runtime, LayerProfiler):
-            runtime.start_layers()
-            profilers.append(runtime)
-        return runtime
-
-    with _opened(bench, case, start) as up:
-        if not profilers:
-            return None
-        job = Job(up, Observed(up.runtime), bench.source, bench.target, case.scale)
-        for _ in range(LAYER_RUNS):
-            job.run()
-        return tuple(profilers[0].layers())
 
 
 def _load_average() -> float | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.profile.svg import BOTTOM, TOP, Plot, around
+from clit_deploy.profile.svg import BOTTOM, COLOURS, TOP, Plot, around
 from clit_deploy.profile.words import label
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ DOTS = 2000
 """More runs than that are thinned out in the plot; the JSON file has them all."""
 FINEST = 1 / 1500
 """Of the timeline: marks of one name that are nearer than that are drawn as one."""
+LAST = COLOURS - 1
+"""Grey: graphs that have no phase of their own."""
 LANE = 24
 """Pixels."""
 
@@ -44,16 +46,15 @@ def phases(rows: Sequence[Row]) -> str:
     return plot.svg()
 
 
-def timeline(row: Row) -> str:
-    """The phases of one run, and what each thread ran meanwhile."""
-    order = names([row])
+def timeline(row: Row, order: Sequence[str]) -> str:
+    """The phases of one run, and what each thread ran meanwhile; `order` has the colours' names."""
     lanes = list(dict.fromkeys(mark.lane for mark in row.timeline))
     end = max(mark.start_ms + mark.ms for mark in row.timeline)
     plot = Plot((0, end), (0, len(lanes)), "timeline of one run", "ms", lanes=lanes,
                 height=TOP + BOTTOM + LANE * len(lanes))  # fmt: skip
     for mark in _merged(row.timeline, end * FINEST):
         name = mark.name.removesuffix(".onnx")
-        colour = order.index(name) if name in order else len(order)
+        colour = order.index(name) if name in order else LAST
         told = f"{mark.name}: {mark.start_ms:.2f} to {mark.start_ms + mark.ms:.2f} ms"
         plot.box((mark.start_ms, mark.start_ms + mark.ms), plot.lane(lanes.index(mark.lane)),
                  colour, told)  # fmt: skip

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clit_deploy.profile.sampler import Sampler, Series
+    from clit_deploy.profile.sensors.base import Part
 
 LEAST = 3
 """Readings without which there is no mean."""
 
 
 def power(
-    steady: Sampler, idle: dict[str, float], images: int, megapixels: float
+    steady: Sampler, idle: dict[str, float], images: int, megapixels: float, *, worker: Part
 ) -> tuple[Power | None, str]:
     """Watts and joules of the steady runs.
 
@@ -27,13 +28,14 @@ def power(
         idle: watts of every rail before the plan was loaded.
         images: how many runs there were.
         megapixels: output of one run.
+        worker: what did the work; a total without its power is none.
 
     Returns: the figures, or None and why there are none.
     """
     series = steady.of("power", "energy")
     total = [one for one in series if one.sensor.total]
-    if not total:
-        return None, "no power monitor that tells a total can be read"
+    if not any(worker in one.sensor.holds for one in total):
+        return None, f"no power monitor that holds the {worker.upper()}'s total can be read"
     gaps = [one.gap or _few(one.watts()) for one in total]
     if any(gaps):
         return None, "; ".join(filter(None, gaps))
@@ -43,6 +45,8 @@ def power(
         if one.gap is None and not _few(one.watts())
     )
     mean = sum(rail.mean_w for rail in rails if rail.total)
+    if mean <= 0:
+        return None, f"{' + '.join(rail.name for rail in rails if rail.total)} told {mean:g} W"
     rest = [rail.idle_w for rail in rails if rail.total]
     known = [watts for watts in rest if watts is not None]
     base = sum(known) if len(known) == len(rest) else None

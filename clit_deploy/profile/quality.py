@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,22 +25,27 @@ if TYPE_CHECKING:
 WHOLE_BLOCK = 256
 LEAST_NOISE = 1e-16
 """Mean square error that counts as none: 160 dB."""
+UNTILED = "ONNX Runtime's CPU, untiled"
 BYTES_HELD = 24
 """Of the two outputs, a pixel."""
 
 
 @dataclass
 class Referee:
-    """Outputs of an FP32 plan on ONNX Runtime's CPU, made once for each plan and scale."""
+    """Outputs of an FP32 plan on ONNX Runtime's CPU. The last one is kept, in a file: in memory it
+    would be a part of what later rows are said to hold."""
 
     picture: NDArray[np.float32]
     named: Path | None
     """The plan that `--reference` names."""
     plans: Sequence[Path]
     """The plans that are measured: one of the same checkpoint may serve."""
+    folder: Path
+    """Where the file is."""
     allowed: int | None = None
     """Bytes that the process may hold; None leaves it to the machine."""
-    _made: dict[tuple[Path, float], tuple[str, NDArray[np.float32]]] = field(default_factory=dict)
+    _kept: tuple[Path, float] | None = None
+    """Plan and scale of what the file holds."""
 
     def judge(self, up: Upscaler, scale: float) -> tuple[Quality | None, str]:
         """The plan's own output against the reference's; or None and why there is no reference."""
@@ -53,6 +58,8 @@ class Referee:
             got = up.upscale(self.picture, scale=scale, clip=False)
         except MemoryBudgetError as error:
             return None, f"the reference does not fit: {error}"
+        except OSError as error:
+            return None, f"the reference cannot be kept: {error}"
         difference = got.astype(np.float64) - expected
         noise = max(float(np.mean(difference**2)), LEAST_NOISE)
         if not math.isfinite(noise):
@@ -71,15 +78,20 @@ class Referee:
         return None
 
     def _expected(self, path: Path, scale: float) -> tuple[str, NDArray[np.float32]]:
-        if (path, scale) not in self._made:
-            plan = Plan.open(path)
-            whole = Layout(_side(plan, self.picture), WHOLE_BLOCK)
-            with Upscaler(plan, runtime="cpu", layout=whole) as up:
-                forecast = up.forecast(up.job(self.picture, scale=scale), held_per_pixel=BYTES_HELD)
-                self._check_memory(forecast.peak)
-                output = up.upscale(self.picture, scale=scale, clip=False)
-                self._made[path, scale] = f"{path.name}, {up.runtime.name}, untiled", output
-        return self._made[path, scale]
+        kept = self.folder / "reference.npy"
+        if self._kept != (path, scale):
+            self._kept = None
+            np.save(kept, self._made(path, scale))
+            self._kept = path, scale
+        return f"{path.name}, {UNTILED}", np.load(kept, mmap_mode="r")
+
+    def _made(self, path: Path, scale: float) -> NDArray[np.float32]:
+        plan = Plan.open(path)
+        whole = Layout(_side(plan, self.picture), WHOLE_BLOCK)
+        with Upscaler(plan, runtime="cpu", layout=whole) as up:
+            forecast = up.forecast(up.job(self.picture, scale=scale), held_per_pixel=BYTES_HELD)
+            self._check_memory(forecast.peak)
+            return up.upscale(self.picture, scale=scale, clip=False)
 
     def _check_memory(self, needed: int) -> None:
         free = memory.available()

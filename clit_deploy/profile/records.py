@@ -1,22 +1,16 @@
-"""What a profile says: the JSON file, field by field.
+"""What a row of a profile says: the JSON file (`file.py`), field by field.
 
 Times are milliseconds of the host's monotonic clock where a name does not say `device`; the two
 are never added. Energy is in joules, power in watts, memory in bytes, clocks in megahertz. What is
-None could not be known, and `reasons` of the same record says why, under the field's name.
+None could not be known, and `reasons` of its row (or of the machine) says why, under the field's
+dotted name: `conditions.throttled`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
 
-from clit_deploy.errors import ProfileError
 from clit_deploy.runtimes.base import DeviceTime, LayerTime  # noqa: TC001  (get_type_hints)
-from clit_deploy.typed import build
-
-FORMAT = 1
-"""Version of the format that this package writes and reads."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,8 @@ class Loading:
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """A phase of a run, on the thread that waits."""
+    """A phase of a run, on the thread that waits. What a device does is only enqueued by it: the
+    wait lies in the phases of decode, and `Row.device` has the times of the device."""
 
     name: str
     """`read`, `prepare`, `encoder`, `stage0.project`, `stage0.tables` (the host's tables),
@@ -101,7 +96,8 @@ class MemoryUse:
     host_peak: int
     """The most that the process held."""
     host_peak_from: str
-    """`system`: its own high-water mark; `samples`: it was higher before, so what was sampled."""
+    """`system`: its own high-water mark since the row began; `samples`: that could not be set back
+    and was higher before, so what was sampled."""
     predicted: int
     """The peak that the plan's costs predicted."""
     machine_peak: int | None
@@ -151,7 +147,8 @@ class Clock:
     name: str
     state: str
     """`locked`: its limits leave no choice, and it stood still; `steady`: its limits cannot be
-    read, and it stood still; `floating`: it moved, or may."""
+    read, and it stood still; `unknown`: it stood still, but did not always answer; `floating`: it
+    moved, or may."""
     min_mhz: float
     mean_mhz: float
     max_mhz: float
@@ -174,7 +171,8 @@ class Conditions:
 
     clocks: tuple[Clock, ...]
     clock_state: str
-    """The worst of them: `locked`, `steady`, `floating`; `unknown` where none can be read."""
+    """The worst of those that matter: all for work on a GPU, those of processor and memory
+    otherwise; `unknown` too where none can be read of what did the work."""
     temperatures: tuple[Temperature, ...]
     throttled: bool | None
     throttling: tuple[str, ...]
@@ -247,9 +245,8 @@ class Row:
     device: tuple[DeviceTime, ...] | None
     """Per image, by the device's own events."""
     layers: tuple[LayerTime, ...] | None
-    """From runs of their own, which are in no other figure; `runs` and `ms` are over `layer_runs`
-    images, the first of which is the first of its session."""
-    layer_runs: int
+    """From runs of their own, which are in no other figure: the first ones of each graph, in the
+    first strip of the picture."""
     timeline: tuple[Mark, ...]
     """Of the run nearest to the median, among the first steady ones."""
     runs: tuple[tuple[float, float], ...]
@@ -264,71 +261,3 @@ class Row:
     caveats: tuple[str, ...]
     """Why it is not comparable."""
     reasons: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What ran it."""
-
-    module: str
-    processor: str
-    processors: int
-    memory_bytes: int | None
-    l4t: str | None
-    jetpack: str | None
-    power_mode: str | None
-    driver: str | None
-    kernel: str
-    versions: dict[str, str]
-    reasons: dict[str, str]
-
-
-@dataclass(frozen=True)
-class PictureInfo:
-    """What was upscaled."""
-
-    name: str
-    height: int
-    width: int
-    sha256: str
-    """Of its pixels, 8 bits a channel."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """All that one call of `clit-deploy profile` measured."""
-
-    started: str
-    """UTC, ISO 8601."""
-    machine: Machine
-    picture: PictureInfo
-    rows: tuple[Row, ...]
-    format: int = FORMAT
-
-    def to_json(self) -> str:
-        """The profile as JSON, with numbers as they were measured."""
-        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes, name: str = "The file") -> Profile:
-        """Read a profile.
-
-        Raises:
-            ProfileError: it is none, is damaged, or comes from another version.
-        """
-        try:
-            content = json.loads(text)
-            version = content["format"]
-            rows = content["rows"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ProfileError(f"{name} is no profile; make one with 'profile --json'.") from error
-        if version != FORMAT:
-            newer = isinstance(version, int) and version > FORMAT
-            raise ProfileError(
-                f"{name} has format version {version}, and this clit-deploy reads {FORMAT}; "
-                + ("install a newer clit-deploy." if newer else "measure it again.")
-            )
-        try:
-            return build(cls, {**content, "rows": list(rows)})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ProfileError(f"{name} is damaged ({error!r:.80}); measure it again.") from error

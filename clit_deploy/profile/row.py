@@ -6,22 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 from clit_deploy.profile.conditions import caveats, conditions
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS, curves
-from clit_deploy.profile.measure import LAYER_RUNS
 from clit_deploy.profile.power import power
+from clit_deploy.profile.reasons import reasons
 from clit_deploy.profile.records import MemoryUse, Row
 from clit_deploy.profile.stats import LEAST_RUNS, drift, summarise
 
 if TYPE_CHECKING:
-    from clit_deploy.profile.measure import Bench, Measured
+    from clit_deploy.profile.bench import Bench
+    from clit_deploy.profile.measure import Measured
     from clit_deploy.profile.records import Conditions
     from clit_deploy.profile.sampler import Sampler
+    from clit_deploy.profile.sensors.base import Part
     from clit_deploy.profile.sweep import Case
+    from clit_deploy.runtimes.base import LayerTime
 
 NO_TIMES = "the runtime offers no times of its device"
 
 
 def make_row(
-    bench: Bench, case: Case, asked: dict[str, Any], found: Measured, peak_before: int
+    bench: Bench,
+    case: Case,
+    asked: dict[str, Any],
+    found: Measured,
+    layers: tuple[tuple[LayerTime, ...] | None, str],
+    peak_before: int,
 ) -> Row:
     """Put everything in its place.
 
@@ -30,12 +38,14 @@ def make_row(
         case: what was measured.
         asked: what makes the row itself.
         found: what was measured.
+        layers: see `time_layers`.
         peak_before: the most that the process had held before the case began, bytes.
     """
     runs, manifest = found.runs, found.plan.manifest
     stats = summarise(runs.ms)
     megapixels = found.outcome.size[0] * found.outcome.size[1] / 1e6
-    energy, no_energy = power(found.steady, bench.idle, stats.count, megapixels)
+    worker: Part = "gpu" if found.on_device else "cpu"
+    energy, no_energy = power(found.steady, bench.idle, stats.count, megapixels, worker=worker)
     state = _conditions(bench, found)
     why_not = caveats(state)
     if stats.count < LEAST_RUNS:
@@ -62,8 +72,7 @@ def make_row(
         phases_cover=runs.cover(),
         busy=runs.busy(),
         device=found.device,
-        layers=found.layers,
-        layer_runs=LAYER_RUNS if found.layers else 0,
+        layers=layers[0],
         timeline=runs.timeline(),
         runs=runs.raw(),
         drift=drift(runs.ms),
@@ -76,15 +85,13 @@ def make_row(
         caveats=tuple(why_not),
         reasons={},
     )
-    reasons = {
+    own = {
         "device": NO_TIMES if found.on_device else "its graphs run on the processor",
-        "layers": "the runtime offers no times of layers",
-        "power": bench.found.absent.get("power", no_energy),
+        "layers": layers[1],
+        "power": bench.found.absent.get(f"{worker} power", no_energy),
         "quality": found.no_quality,
-        "drift": "ten runs are needed",
-        "threads": "not asked for, so all",
     }
-    row.reasons.update({k: why for k, why in reasons.items() if getattr(row, k) is None})
+    row.reasons.update(reasons(row, own))
     return row
 
 

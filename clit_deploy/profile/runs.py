@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.phases import Recorder
 from clit_deploy.profile.records import Busy, Mark, PhaseTime
+from clit_deploy.runtimes.base import DeviceTime
 from clit_deploy.upscale_file import Outcome, Wish, upscale_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from clit_deploy.phases import Phase
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 KEPT = 9
 """Timelines of this many runs are kept, to show the one nearest to the median."""
+
+_SUMMED = ("runs", "upload_ms", "compute_ms", "download_ms")
 
 MILLI = 1e-6
 """Nanoseconds in milliseconds."""
@@ -70,10 +74,13 @@ class Runs:
     _phases: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _calls: Counter[str] = field(default_factory=Counter)
     _busy: Counter[str] = field(default_factory=Counter)
+    _device: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _kept: list[Run] = field(default_factory=list)
 
-    def add(self, run: Run) -> None:
-        """Take a run in."""
+    def add(self, run: Run, device: Iterable[DeviceTime] = ()) -> None:
+        """Take a run in, and what its graphs took on their device."""
+        for time in device:
+            self._device[time.member].update({k: getattr(time, k) for k in _SUMMED})
         self.starts.append(run.start)
         self.ms.append(run.ms)
         sums: Counter[str] = Counter()
@@ -101,6 +108,14 @@ class Runs:
         return tuple(
             Busy(member, runs / count, self._busy[member] * MILLI / count)
             for member, runs in self._calls.items()
+        )
+
+    def device(self) -> tuple[DeviceTime, ...]:
+        """What each graph took on its device in one image."""
+        count = len(self.ms)
+        return tuple(
+            DeviceTime(member, round(of["runs"] / count), *(of[k] / count for k in _SUMMED[1:]))
+            for member, of in self._device.items()
         )
 
     def timeline(self) -> tuple[Mark, ...]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-COLOURS = 8
-"""Classes `c0` to `c7` of the page's style sheet."""
+COLOURS = 16
+"""Classes `c0` to `c15` of the page's style sheet: a cascade of three stages has 14 phases."""
 LEFT, RIGHT, TOP, BOTTOM = 84, 14, 10, 40
 """Room around the plot for ticks and labels, in pixels."""
 LETTER = 6.4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,12 +92,19 @@ def cases(
     for sweep in sweeps:
         count *= len(sweep.values)
     _check(count <= MOST_ROWS, f"That makes {count} rows; sweep at most {MOST_ROWS} at once.")
+    names = _names([value for sweep in sweeps for value in sweep.values if sweep.key == "plan"])
     found = []
     for values in itertools.product(*(sweep.values for sweep in sweeps)):
         chosen = dict(zip((sweep.key for sweep in sweeps), values, strict=True))
-        asked = {k: v.name if isinstance(v, Path) else v for k, v in chosen.items()}
+        asked = {k: names[v] if isinstance(v, Path) else v for k, v in chosen.items()}
         found.append((asked, replace(base, **chosen)))
     return found
+
+
+def _names(plans: Sequence[Path]) -> dict[Path, str]:
+    """What plans are called: their files' names, where that tells them apart, else as typed."""
+    often = Counter(plan.name for plan in plans)
+    return {plan: plan.name if often[plan.name] == 1 else plan.as_posix() for plan in plans}
 
 
 def parse_duration(text: str) -> float:

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from clit_deploy.profile.diff import Change, Comparison
-    from clit_deploy.profile.records import Profile, Row
+    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.records import Row
 
-HEAD = ("ms", "runs", "p50", "p90", "p95", "p99", "min", "max", "std", "dB", "J/img")
+NARROW = 100
+"""Columns of a terminal below which a table leaves `SPARED` out, so that its rows keep names."""
+SPARED = ("p90", "min", "std")
 RIGHT = {1, 2, 4, 5}
 """Columns of numbers in a table of changes."""
 STYLES = {"worse": "bold red", "better": "green", "same": "", "told": "dim"}
@@ -30,7 +33,8 @@ def show(profile: Profile, console: Console) -> None:
     console.print(machine_line(profile.machine), markup=False, highlight=False)
     told = f"{picture.name}, {picture.width}x{picture.height} pixels, {profile.started}"
     console.print(told, markup=False, highlight=False)
-    console.print(_latencies(profile.rows))
+    spared = SPARED if console.width < NARROW else ()
+    console.print(_latencies(profile.rows, spared))
     for row in profile.rows:
         if len(profile.rows) > 1:
             console.print(f"\n{label(row)}", markup=False, highlight=False, style="bold")
@@ -45,25 +49,28 @@ def pairs(lines: Iterable[tuple[str, str]]) -> Table:
     return grid
 
 
-def _latencies(rows: Sequence[Row]) -> Table:
+def _latencies(rows: Sequence[Row], spared: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False)
-    for k, name in enumerate(HEAD):
-        table.add_column(
-            name, justify="right" if k else "left", no_wrap=k > 0, min_width=0 if k else 9
-        )
+    table.add_column("ms", min_width=20, overflow="fold")
     best = min(rows, key=lambda row: row.ms_per_megapixel)
-    for row in rows:
-        stats = row.host_ms
-        figures = (stats.p50, stats.p90, stats.p95, stats.p99, stats.min, stats.max, stats.std)
-        table.add_row(
-            label(row),
-            str(stats.count),
-            *map(short, figures),
-            f"{row.quality.psnr_db:.1f}" if row.quality else "-",
-            f"{row.power.joules_per_image:.3g}" if row.power else "-",
-            style="bold" if row is best and len(rows) > 1 else "",
-        )
+    for k, row in enumerate(rows):
+        figures = {name: text for name, text in _figures(row).items() if name not in spared}
+        for name in figures if k == 0 else ():
+            table.add_column(name, justify="right", no_wrap=True)
+        style = "bold" if row is best and len(rows) > 1 else ""
+        table.add_row(label(row), *figures.values(), style=style)
     return table
+
+
+def _figures(row: Row) -> dict[str, str]:
+    """Of a row, by the head of their columns."""
+    stats = row.host_ms
+    return {
+        "runs": str(stats.count),
+        **{k: short(getattr(stats, k)) for k in ("p50", "p90", "p95", "p99", "min", "max", "std")},
+        "dB": f"{row.quality.psnr_db:.1f}" if row.quality else "-",
+        "J/img": f"{row.power.joules_per_image:.3g}" if row.power else "-",
+    }
 
 
 def short(value: float) -> str:
@@ -91,9 +98,9 @@ def _changes(changes: Iterable[Change]) -> Table:
         table.add_row(
             change.name,
             short(change.before * factor),
-            short(change.after * factor),
+            "none" if change.after is None else short(change.after * factor),
             unit,
-            f"{change.percent:+.1f} %" if change.unit != "dB" else "",
+            "" if change.percent is None or change.unit == "dB" else f"{change.percent:+.1f} %",
             "" if change.noise is None else f"{change.noise:.1f} %",
             "" if change.verdict == "told" else change.verdict,
             style=STYLES[change.verdict],

@@ -9,9 +9,15 @@ from clit_deploy.config import show_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clit_deploy.profile.records import Machine, Row
+    from clit_deploy.profile.file import Failure, Machine
+    from clit_deploy.profile.records import Row
+    from clit_deploy.runtimes.base import LayerTime
 
 SLOWEST_LAYERS = 5
+ENQUEUED = (
+    "Phases are the host's, which only enqueues what a device does: the wait for all of it lies in "
+    "decode. What upload, graphs and download take, the device's own times say."
+)
 
 
 def machine_line(machine: Machine) -> str:
@@ -26,9 +32,9 @@ def machine_line(machine: Machine) -> str:
     return ", ".join([*parts, *(f"{name} {value}" for name, value in known.items() if value)])
 
 
-def label(row: Row) -> str:
+def label(row: Row | Failure) -> str:
     """What makes a row itself: `scale 4, tile 96`."""
-    shown = (f"{v:g}" if isinstance(v, float) else str(v) for v in row.asked.values())
+    shown = (f"{v:.15g}" if isinstance(v, float) else str(v) for v in row.asked.values())
     return ", ".join(f"{key} {value}" for key, value in zip(row.asked, shown, strict=True))
 
 
@@ -59,8 +65,7 @@ def details(row: Row) -> Iterator[tuple[str, str]]:
     yield "phases", _phases(row)
     yield "graphs", _graphs(row)
     yield "device", _device(row)
-    if row.layers:
-        yield "layers", _layers(row)
+    yield "layers", _layers(row) if row.layers else f"none: {row.reasons['layers']}"
     yield "memory", _memory(row)
     yield "power", _power(row)
     yield "conditions", _conditions(row)
@@ -78,23 +83,32 @@ def _graphs(row: Row) -> str:
 
 def _phases(row: Row) -> str:
     parts = ", ".join(f"{p.name} {p.mean_ms:.1f}" for p in row.phases)
-    return f"{parts} ms; together {100 * row.phases_cover:.1f} % of the end-to-end time"
+    told = f"{parts} ms; together {100 * row.phases_cover:.1f} % of the end-to-end time"
+    return f"{told}. {ENQUEUED}" if row.on_device else told
 
 
 def _device(row: Row) -> str:
     if row.device is None:
         return f"none: {row.reasons['device']}"
     parts = (
-        f"{d.member} {d.upload_ms:.2f} up, {d.compute_ms:.2f}, {d.download_ms:.2f} down"
+        f"{d.member} upload {d.upload_ms:.2f}, compute {d.compute_ms:.2f}, "
+        f"download {d.download_ms:.2f}"
         for d in row.device
     )
     return f"{'; '.join(parts)} ms an image, by its own events"
 
 
 def _layers(row: Row) -> str:
-    slowest = (row.layers or ())[:SLOWEST_LAYERS]
-    parts = (f"{x.kind} {x.layer} {x.ms / row.layer_runs:.1f}" for x in slowest)
-    return f"{', '.join(parts)} ms (the slowest, from {row.layer_runs} runs of their own)"
+    parts = (f"{x.kind} {x.layer} {ms:.1f}" for x, ms in slowest_layers(row, SLOWEST_LAYERS))
+    return f"{', '.join(parts)} ms an image (the slowest, from runs of their own)"
+
+
+def slowest_layers(row: Row, count: int) -> list[tuple[LayerTime, float]]:
+    """Layers that take longest, and the milliseconds that they take in one image: those of a run
+    times the runs that their graph has in an image."""
+    runs = {one.member: one.runs for one in row.busy}
+    found = [(x, x.ms / x.runs * runs.get(x.member, 0)) for x in row.layers or ()]
+    return sorted(found, key=lambda one: -one[1])[:count]
 
 
 def _memory(row: Row) -> str:

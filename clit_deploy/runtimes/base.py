@@ -156,7 +156,7 @@ class DeviceClock(Protocol):
 
 @dataclass(frozen=True)
 class LayerTime:
-    """What one layer of a graph took over all runs; milliseconds."""
+    """What one layer of a graph took over all runs that were timed; milliseconds."""
 
     member: str
     """The graph's name in the plan."""
@@ -165,6 +165,7 @@ class LayerTime:
     kind: str
     """Its operator, or the runtime's word for it."""
     runs: int
+    """Of its graph, that were timed; a runtime may time the first ones alone."""
     ms: float
 
 

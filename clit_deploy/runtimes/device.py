@@ -176,14 +176,14 @@ class DeviceArrays:
                 self._scratch = self.pool.take(size)
             return self._scratch
 
-    def taken(self, array: Any, dtype: np.dtype[Any], what: str) -> DeviceArray:
+    def taken(self, array: Any, dtype: np.dtype[Any], what: str, member: str = "") -> DeviceArray:
         """A graph's input on the device: brought there, or checked to be what the graph takes.
 
         Raises:
             EngineError: another graph made it, of another type.
         """
         if not isinstance(array, DeviceArray):
-            return self.upload(np.asarray(array), dtype)
+            return self.upload(np.asarray(array), dtype, member)
         if array.dtype != dtype or not array.contiguous:
             raise EngineError(
                 f"{what} is {dtype}, not {array.dtype}: the plan's graphs do not fit together. "
@@ -216,12 +216,14 @@ class DeviceArrays:
         )
         self.cuda.copy_box(to, start, extent, self.compute)
 
-    def upload(self, array: NDArray[Any], dtype: np.dtype[Any]) -> DeviceArray:
-        """A tensor of the host, on the device once `compute` gets there."""
+    def upload(self, array: NDArray[Any], dtype: np.dtype[Any], member: str = "") -> DeviceArray:
+        """A tensor of the host, on the device once `compute` gets there; `member` is the graph
+        that it is timed for."""
         there = self.empty(array.shape, dtype)
         with self._pinned.room(there.nbytes, self.compute) as (pointer, view):
             np.copyto(view.view(dtype).reshape(array.shape), array, casting="same_kind")
-            self.cuda.copy(there.pointer, pointer, there.nbytes, self.compute)
+            with self.watch.span(member, "upload", self.compute):
+                self.cuda.copy(there.pointer, pointer, there.nbytes, self.compute)
         return there
 
     def host(self, array: Array) -> NDArray[np.float32]:

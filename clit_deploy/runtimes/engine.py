@@ -157,11 +157,11 @@ class EngineRunner:
         """
         with self._lock:
             stream, watch = self._device.compute, self._device.watch
-            with watch.span(self._info.graph, "upload", stream):
-                inputs = {
-                    name: self._device.taken(feeds[name], dtype, f"{self._info.graph}: {name}")
-                    for name, dtype in self._inputs.items()
-                }
+            member = self._info.graph
+            inputs = {
+                name: self._device.taken(feeds[name], dtype, f"{member}: {name}", member)
+                for name, dtype in self._inputs.items()
+            }
             shapes = {name: array.shape for name, array in inputs.items()}
             profile = self._profile(shapes)
             shape = self._launcher.output_shape(profile, shapes, self._output.name)

@@ -194,9 +194,8 @@ class OrtRuntime:
             session = ort.InferenceSession(
                 graph, options, providers=self._providers, disabled_optimizers=disabled
             )
-            if self._trace:
-                self._trace.add(member, session)
-        return BoundRunner(session, self._device) if self._device else OrtRunner(session)
+        runner = BoundRunner(session, self._device) if self._device else OrtRunner(session)
+        return self._trace.timed(member, session, runner) if self._trace else runner
 
     def start_layers(self) -> None:
         """See `LayerProfiler`."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from clit_deploy.profile.records import Profile
+    from clit_deploy.profile.file import Profile
 
 
 @pytest.fixture(scope="session")

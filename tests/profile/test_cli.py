@@ -55,6 +55,17 @@ def test_the_main_job(plans, picture, tmp_path):
     told = json.loads(slower.stdout)
     assert told["regressed"]
     assert {c["verdict"] for c in told["changes"] if c["name"] == "latency"} == {"worse"}
+    for row in content["rows"]:
+        row["runs"], row["quality"] = row["runs"][:2], None
+        row["reasons"]["quality"] = "the output holds NaN"
+    b.write_text(json.dumps(content))
+    few = cli("profile-diff", a, b, "--floating", "--json")
+    assert few.returncode == 3, few.stderr
+    told = json.loads(few.stdout, parse_constant=pytest.fail)
+    assert {c["noise"] for c in told["changes"] if c["name"] == "latency"} == {None}
+    assert {c["after"] for c in told["changes"] if c["name"] == "quality"} == {None}
+    shown = cli("profile-diff", a, b, "--floating")
+    assert "none any more (the output holds NaN)" in " ".join(shown.stdout.split())
     content["picture"]["sha256"] = "0"
     b.write_text(json.dumps(content))
     fails(cli("profile-diff", a, b, "--floating"), "different pictures", code=4)

@@ -1,186 +1,116 @@
-"""One real measurement, looked at from all sides."""
+"""What is asked for, what is refused, and what happens when something fails."""
 
 from __future__ import annotations
 
-import dataclasses
+import csv
+import errno
+import io
 import itertools
 import json
+import re
+from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 from PIL import Image
+from typer.testing import CliRunner
 
 import clit_deploy
+from clit_deploy import cli, memory
 from clit_deploy.bundle import Plan, make_plan
-from clit_deploy.errors import MissingFileError, ProfileError, SizeError
-from clit_deploy.profile import core
+from clit_deploy.errors import (
+    GraphRunError,
+    MemoryBudgetError,
+    MissingFileError,
+    OutputError,
+    ProfileError,
+    SizeError,
+)
+from clit_deploy.profile import bench, core
 from clit_deploy.profile.core import Request, profile
+from clit_deploy.profile.file import Failure, Profile
 from clit_deploy.profile.flat import to_csv
-from clit_deploy.profile.records import Profile
+from clit_deploy.profile.html import to_html
+from clit_deploy.profile.quality import Referee
 from clit_deploy.profile.sweep import Sweep
+from clit_deploy.profile.words import ENQUEUED, details
+from clit_deploy.runtimes import ort_layers
 from clit_deploy.runtimes.base import DeviceTime
 from clit_deploy.runtimes.ort import OrtRuntime
-from tests.helpers import ROOT, photo
+from tests.helpers import photo
 
 
-def test_rows_are_what_was_asked_for(measured):
-    assert [row.asked for row in measured.rows] == [
-        {"scale": 9.0, "threads": 1},
-        {"scale": 9.0, "threads": 2},
-    ]
-    for row in measured.rows:
-        assert row.output == (216, 180)
-        assert "onnxruntime" in row.runtime
-        assert row.family == "clit"
-    assert (measured.picture.width, measured.picture.height) == (20, 24)
+def test_layers_are_timed_on_few_runs_however_many_there_are(plans, picture, tmp_path, monkeypatch):
+    """ONNX Runtime keeps what it profiles in memory, and drops it beyond a million events."""
+    monkeypatch.setattr(ort_layers, "RUNS", 3)
+    sweeps = [Sweep.parse("block=8"), Sweep.parse("threads=3")]
+    (row,) = small(plans, picture, sweeps=sweeps, root=tmp_path).rows
+    decoder = "stage0.decode.onnx"
+    assert next(one.runs for one in row.busy if one.member == decoder) > 30
+    assert {x.runs for x in row.layers if x.member == decoder} == {2}
 
 
-def test_figures_agree_with_the_runs(measured):
-    for row in measured.rows:
-        ms = [run for _, run in row.runs]
-        assert row.host_ms.count == len(ms) >= 5
-        assert row.host_ms.min == min(ms)
-        assert row.host_ms.max == max(ms)
-        assert row.host_ms.mean == pytest.approx(sum(ms) / len(ms))
-        assert row.ms_per_megapixel == pytest.approx(row.host_ms.p50 / (216 * 180 / 1e6))
-        starts = [start for start, _ in row.runs]
-        assert starts == sorted(starts)
-        assert starts[0] == 0
-        last_end = starts[-1] + ms[-1] / 1000
-        assert last_end >= 0.7  # the duration that was asked for
-        assert sum(ms) / 1000 <= last_end
+@pytest.mark.parametrize("broken", [GraphRunError("no room"), MemoryError(), OSError("full")])
+def test_layers_that_fail_cost_no_other_figure(plans, picture, tmp_path, monkeypatch, broken):
+    def layers(self):
+        raise broken
+
+    monkeypatch.setattr(OrtRuntime, "layers", layers)
+    (row,) = small(plans, picture, root=tmp_path).rows
+    assert row.host_ms.count == 2
+    assert row.layers is None
+    assert (str(broken) or "MemoryError") in row.reasons["layers"]
 
 
-def test_phases_are_complete_and_do_not_overlap(measured):
-    for row in measured.rows:
-        names = [phase.name for phase in row.phases]
-        assert names[:3] == ["read", "prepare", "encoder"]
-        assert {"stage0.project", "stage0.decode", "stage1.decode", "base", "write"} <= set(names)
-        assert row.phases_cover == pytest.approx(sum(phase.share for phase in row.phases))
-        assert 0.5 < row.phases_cover <= 1
-        waiting = [mark for mark in row.timeline if mark.lane == "phases"]
-        for a, b in itertools.pairwise(waiting):
-            assert a.start_ms + a.ms <= b.start_ms + 1e-6
+def test_a_profile_that_was_cut_off_gives_no_layers(plans, picture, tmp_path, monkeypatch):
+    """As ONNX Runtime's own limit does: the last events are missing."""
+
+    def event(line):
+        found = really(line)
+        return {} if found.get("name") == "model_run" and next(counted) == 2 else found
+
+    really, counted = ort_layers._event, itertools.count()
+    monkeypatch.setattr(ort_layers, "_event", event)
+    (row,) = small(plans, picture, root=tmp_path).rows
+    assert row.layers is None
+    assert re.search(r"has (\d+) of (?!\1 )\d+ runs", row.reasons["layers"])
 
 
-def test_graphs_are_counted_on_their_threads(measured):
-    for row in measured.rows:
-        busy = {one.member: one for one in row.busy}
-        plan = ["encoder.onnx", "stage0.project.onnx", "stage0.decode.onnx", "stage1.decode.onnx"]
-        assert set(plan) <= set(busy)
-        assert busy["encoder.onnx"].runs == 1
-        assert all(one.host_ms > 0 for one in row.busy)
-        assert "stage2.decode.onnx" not in busy  # x9 asks for two stages
-        lanes = {mark.lane for mark in row.timeline if "decode.onnx" in mark.name}
-        assert 1 <= len(lanes) <= row.threads
+def test_idle_power_is_measured_before_a_runtime_is_opened(plans, picture, tmp_path, monkeypatch):
+    order = []
+    opened, idle = bench.choose_runtime, core._idle
+
+    def noted(name, really):
+        return lambda *args, **more: (order.append(name), really(*args, **more))[1]
+
+    monkeypatch.setattr(bench, "choose_runtime", noted("runtime", opened))
+    monkeypatch.setattr(core, "_idle", noted("idle", idle))
+    small(plans, picture, root=tmp_path)
+    assert order[0] == "idle"
+    assert order.count("runtime") >= 2
 
 
-def test_loading_is_told_apart(measured):
-    for row in measured.rows:
-        assert row.loading.open_ms > 0
-        assert row.loading.first_run_ms > 0
-        assert row.loading.warm_up_runs >= 2
-        assert {"encoder.onnx", "stage0.decode.onnx"} <= set(row.loading.graphs)
+def nulls(value, name=""):
+    """The dotted names of what is null in a JSON file."""
+    if value is None:
+        yield name
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from nulls(inner, f"{name}.{key}".lstrip("."))
+    for inner in value if isinstance(value, list) else ():
+        yield from nulls(inner, name)
 
 
-def test_layers_come_from_a_pass_of_their_own(measured):
-    for row in measured.rows:
-        assert row.layers
-        assert {layer.member for layer in row.layers} == {one.member for one in row.busy}
-        for layer in row.layers:
-            calls = next(one.runs for one in row.busy if one.member == layer.member)
-            assert layer.runs == calls * row.layer_runs
-
-
-def test_quality_beside_speed(measured):
-    for row in measured.rows:
-        assert row.quality.psnr_db > 100
-        assert "untiled" in row.quality.reference
-
-
-def test_power_and_conditions_of_the_recorded_board(measured):
-    assert measured.machine.power_mode == "25W"
-    for row in measured.rows:
-        assert row.power.mean_w == pytest.approx(9.250304)
-        assert row.power.idle_w == pytest.approx(9.250304)
-        assert row.power.joules_per_image == pytest.approx(
-            9.250304 * row.host_ms.mean / 1000, rel=0.5
-        )
-        assert row.power.above_idle_joules_per_image == pytest.approx(0, abs=1e-6)
-        assert row.conditions.clock_state == "locked"
-        assert row.conditions.throttled is False
-        assert row.comparable
-        assert row.curves
-
-
-def test_what_is_unknown_has_a_reason(measured):
-    for row in measured.rows:
-        for field in dataclasses.fields(row):
-            if getattr(row, field.name) is None:
-                assert row.reasons[field.name], field.name
-        assert row.device is None
-
-
-def test_json_round_trip(measured):
-    text = measured.to_json()
-    again = Profile.from_json(text)
-    assert again.to_json() == text
-    assert again.rows[0].host_ms == measured.rows[0].host_ms
-    assert again.rows[0].quality == measured.rows[0].quality
-
-
-def test_every_field_is_documented(measured):
-    """docs/profile.md names every field of the JSON file."""
-
-    def names(value):
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                yield key
-                yield from names(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                yield from names(inner)
-
-    content = json.loads(measured.to_json())
-    free = {"asked", "graphs", "absent", "reasons", "versions"}  # their keys are not fixed
-
-    def fixed(value):
-        if isinstance(value, dict):
-            return {k: {} if k in free else fixed(v) for k, v in value.items()}
-        return [fixed(v) for v in value] if isinstance(value, list) else value
-
-    text = (ROOT / "docs" / "profile.md").read_text()
-    missing = {name for name in names(fixed(content)) if f"`{name}`" not in text}
-    assert not missing
-
-
-def test_other_versions_and_other_files_are_refused(measured):
-    newer = json.loads(measured.to_json())
-    newer["format"] = 2
-    with pytest.raises(ProfileError, match="install a newer"):
-        Profile.from_json(json.dumps(newer))
-    newer["format"] = 0
-    with pytest.raises(ProfileError, match="measure it again"):
-        Profile.from_json(json.dumps(newer))
-    for other in ("", "{}", "[]", "3", '{"format": 1}', "\x00", b"\xff\xfe"):
-        with pytest.raises(ProfileError, match="is no profile"):
-            Profile.from_json(other)
-    damaged = json.loads(measured.to_json())
-    del damaged["rows"][0]["host_ms"]["p50"]
-    with pytest.raises(ProfileError, match="damaged"):
-        Profile.from_json(json.dumps(damaged))
-    damaged = json.loads(measured.to_json())
-    damaged["rows"] = 3
-    with pytest.raises(ProfileError, match="damaged"):
-        Profile.from_json(json.dumps(damaged))
-
-
-def test_csv_has_a_line_for_each_row(measured):
-    lines = to_csv(measured).splitlines()
-    assert len(lines) == 3
-    head = lines[0].split(",")
-    assert {"p50_ms", "p99_ms", "joules_per_image", "psnr_db", "threads", "comparable"} <= set(head)
+def test_whatever_is_null_has_a_reason(measured, plans, picture, tmp_path):
+    for found in (measured, small(plans, picture, root=tmp_path)):
+        content = json.loads(found.to_json())
+        for record in (content["machine"], *content["rows"]):
+            missing = set(nulls(record))
+            assert missing == set(record["reasons"])
+            assert all(record["reasons"].values())
+    assert "memory.device" in measured.rows[0].reasons
+    assert measured.rows[0].device is None
 
 
 def small(plans, picture, **more):
@@ -226,6 +156,113 @@ def test_senseless_requests_stop_before_anything_is_measured(plans, picture, tmp
         profile(Request(image=picture, sweeps=[Sweep.parse(f"plan={plans['liif']},b.plan")]))
 
 
+def test_what_cannot_fit_is_refused_before_anything_is_measured(plans, picture, monkeypatch):
+    monkeypatch.setattr(core, "measure", None)
+    roomy = f"{(memory.resident() + 60_000_000) / 1e6:.0f}MB"
+    wish = Request(plan=plans["clit"], image=picture, scales=[30.0], iterations=1, runtime="cpu")
+    sweeps = [Sweep.parse("block=16,4096"), Sweep.parse("threads=1")]
+    with pytest.raises(MemoryBudgetError, match="blocks of 4096 need"):
+        profile(replace(wish, sweeps=sweeps, max_memory=roomy))
+
+
+def failing(monkeypatch, error, *wrong):
+    """Let the rows of some tiles fail."""
+
+    def measure(bench, case, tell):
+        if case.tile in wrong:
+            raise error
+        return really(bench, case, tell)
+
+    really = core.measure
+    monkeypatch.setattr(core, "measure", measure)
+
+
+@pytest.mark.parametrize("error", [MemoryBudgetError("no room"), MemoryError("no room")])
+def test_a_row_that_fails_does_not_cost_the_others(plans, picture, tmp_path, monkeypatch, error):
+    failing(monkeypatch, error, 48)
+    found = small(plans, picture, sweeps=[Sweep.parse("tile=40,48,64")], root=tmp_path)
+    assert [row.tile for row in found.rows] == [40, 64]
+    assert found.failed == (Failure({"scale": 2.0, "tile": 48}, "no room"),)
+    assert Profile.from_json(found.to_json()) == found
+    assert "scale 2, tile 48 could not be measured: no room" in to_html(found)
+
+
+def test_no_row_at_all_is_an_error(plans, picture, tmp_path, monkeypatch):
+    failing(monkeypatch, GraphRunError("it broke"), None, 40, 48)
+    with pytest.raises(GraphRunError, match="it broke"):
+        small(plans, picture, root=tmp_path)
+    with pytest.raises(ProfileError, match="the first: it broke"):
+        small(plans, picture, sweeps=[Sweep.parse("tile=40,48")], root=tmp_path)
+
+
+def test_the_command_keeps_what_was_measured_and_fails(plans, picture, tmp_path, monkeypatch):
+    """Rows that fail and files that cannot be written: the others are there, and the table."""
+    failing(monkeypatch, MemoryBudgetError("no room"), 64)
+    told, page = tmp_path / "a.json", tmp_path / "gone" / "a.html"
+    page.parent.mkdir()
+    really = cli.profile.replacing
+
+    def replacing(path):
+        if path == told:
+            raise OutputError(errno.ENOSPC, f"{path} cannot be written: the disk is full.")
+        return really(path)
+
+    options = ["--image", picture, "--iterations", 1, "--runtime", "cpu", "--html", page]
+    options += ["--scale", 2, "--sweep", "tile=40,64", "-e", plans["clit"]]
+    done = CliRunner().invoke(cli.app, ["profile", *map(str, options)])
+    assert done.exit_code == 1
+    assert "scale 2, tile 64 could not be measured: no room" in done.output
+    assert "p99" in done.output
+    assert page.read_text().startswith("<!doctype html>")
+    page.unlink()
+    monkeypatch.setattr(cli.profile, "replacing", replacing)
+    done = CliRunner().invoke(cli.app, ["profile", *map(str, options), "--json", str(told)])
+    assert isinstance(done.exception, OutputError)
+    assert "p99" in done.output
+    assert page.exists()
+
+
+@pytest.mark.skipif(not memory.CLEAR_REFS.exists(), reason="peaks begin anew on Linux alone")
+def test_the_memory_of_a_row_is_its_own(plans, picture, tmp_path):
+    """The first row holds 300 MB beside, and lets them go."""
+    held = []
+
+    def tell(label, done):
+        if "tile=40" in label:
+            held.append(np.ones(300_000_000, np.uint8))
+        held[1:] = []
+        if done >= 0.5:
+            held.clear()
+
+    sweeps = [Sweep.parse("tile=40,48")]
+    wish = Request(plan=plans["clit"], image=picture, scales=[2.0], iterations=2, runtime="cpu")
+    first, second = profile(replace(wish, sweeps=sweeps, root=tmp_path), tell).rows
+    assert {first.memory.host_peak_from, second.memory.host_peak_from} == {"system"}
+    assert first.memory.host_peak - second.memory.host_peak > 250_000_000
+
+
+def test_a_reference_is_made_once_for_rows_of_a_scale_and_not_held(
+    plans, picture, tmp_path, monkeypatch
+):
+    made = []
+    really = Referee._made
+    monkeypatch.setattr(Referee, "_made", lambda *a: (made.append(a[2]), really(*a))[1])
+    sweeps = [Sweep.parse("scale=2,3"), Sweep.parse("tile=40,64")]
+    rows = small(plans, picture, sweeps=sweeps, root=tmp_path).rows
+    assert made == [2.0, 3.0]
+    assert all(row.quality.psnr_db > 100 for row in rows)
+
+
+def test_a_reference_that_cannot_be_kept_is_no_quality(plans, picture, tmp_path, monkeypatch):
+    def save(path, array):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numpy.save", save)
+    (row,) = small(plans, picture, root=tmp_path).rows
+    assert row.quality is None
+    assert "No space left" in row.reasons["quality"]
+
+
 def black(plan):
     """The same plan, said to be FP16, whose decoders' weights are lost."""
     members = {name: plan.read(name) for name in plan.manifest.digests}
@@ -236,7 +273,7 @@ def black(plan):
             if array.dtype.kind == "f" and array.ndim >= 2:
                 tensor.CopyFrom(numpy_helper.from_array(array * 0, tensor.name))
         members[stage.decode] = model.SerializeToString()
-    return make_plan(dataclasses.replace(plan.manifest, precision="fp16"), members)
+    return make_plan(replace(plan.manifest, precision="fp16"), members)
 
 
 def test_a_fast_black_picture_is_noticed(plans, picture, tmp_path):
@@ -245,31 +282,42 @@ def test_a_fast_black_picture_is_noticed(plans, picture, tmp_path):
     (row,) = profile(alone).rows
     assert row.quality is None
     assert "--reference" in row.reasons["quality"]
-    (row,) = profile(dataclasses.replace(alone, reference=plans["clit"])).rows
+    (row,) = profile(replace(alone, reference=plans["clit"])).rows
     assert row.quality.psnr_db < 40
     both = Sweep.parse(f"plan={plans['clit']},{tmp_path / 'black.plan'}")
-    rows = profile(dataclasses.replace(alone, plan=None, sweeps=[both])).rows
+    rows = profile(replace(alone, plan=None, sweeps=[both])).rows
     assert rows[0].quality.psnr_db > 100
     assert rows[1].quality.psnr_db < 40
     assert rows[1].quality.reference.startswith("clit.plan")
 
 
-def test_device_times_are_kept_apart(plans, picture, monkeypatch, tmp_path):
-    """A runtime that offers device times is asked for them; they are divided by the images."""
+def test_device_times_are_kept_apart(plans, picture, monkeypatch, tmp_path, measured):
+    """A runtime that offers device times is asked for them after each run, so that its events do
+    not gather; the sum is divided by the images."""
+    asked = []
 
     def start_device_times(self):
         self.asked = True
 
     def device_times(self):
         assert self.asked
-        return [DeviceTime("encoder.onnx", 4, 2.0, 8.0, 4.0)]
+        asked.append(len(asked))
+        return [DeviceTime("encoder.onnx", 2, asked[-1] * 2.0, 4.0, 2.0)]
 
     monkeypatch.setattr(OrtRuntime, "start_device_times", start_device_times, raising=False)
     monkeypatch.setattr(OrtRuntime, "device_times", device_times, raising=False)
     monkeypatch.setattr(OrtRuntime, "device_bytes", lambda self: {"weights": 5}, raising=False)
     (row,) = small(plans, picture, root=tmp_path).rows
     assert row.device == (DeviceTime("encoder.onnx", 2, 1.0, 4.0, 2.0),)
+    assert len(asked) == row.host_ms.count
     assert row.on_device
+    told, about = dict(details(row)), (measured.machine, measured.picture)
+    assert "encoder.onnx upload 1.00, compute 4.00, download 2.00 ms" in told["device"]
+    assert ENQUEUED in told["phases"]
+    (line,) = csv.DictReader(io.StringIO(to_csv(Profile("", *about, (row,)))))
+    sums = {kind: float(line[f"device_{kind}_ms"]) for kind in ("upload", "compute", "download")}
+    assert sums == {"upload": 1.0, "compute": 4.0, "download": 2.0}
+    assert ENQUEUED in to_html(Profile("", *about, (row,)))
     assert row.memory.device == {"weights": 5}
     assert "device" not in row.reasons
 

@@ -10,6 +10,7 @@ import pytest
 from clit_deploy.errors import NotComparableError, ProfileError
 from clit_deploy.profile.diff import compare
 from clit_deploy.profile.stats import summarise
+from clit_deploy.profile.words import label
 
 
 def with_runs(profile, factor=1.0, noise=0.01, seed=0, **changes):
@@ -86,6 +87,61 @@ def test_a_loss_nobody_sees_is_none(measured):
     quality = replace(measured.rows[0].quality, psnr_db=160.0)
     after = with_runs(measured, quality=replace(quality, psnr_db=70.0))
     assert verdicts(with_runs(measured, quality=quality), after, "quality") == ({"same"}, False)
+
+
+def test_a_picture_that_is_lost_is_a_regression(measured):
+    """NaN has no decibels."""
+    row = measured.rows[0]
+    reasons = {**row.reasons, "quality": "the output holds NaN"}
+    lost = with_runs(measured, quality=None, reasons=reasons)
+    found = compare(with_runs(measured), lost, 5.0)
+    (change,) = {c for c in found.changes if c.name == "quality" and c.row == label(row)}
+    assert (change.after, change.percent, change.verdict) == (None, None, "worse")
+    assert found.regressed
+    assert any("quality" in note and "the output holds NaN" in note for note in found.notes)
+    assert not compare(lost, with_runs(measured), 5.0).regressed
+
+
+def test_energy_of_other_rails_is_not_judged(measured):
+    power = measured.rows[0].power
+    rails = {rail.name: replace(rail, total=True) for rail in power.rails}
+    both = replace(power, rails=(rails["VDD_IN"], rails["VDD_SOC"]), joules_per_image=3.0)
+    one = replace(power, rails=(rails["VDD_IN"],), joules_per_image=1.0)
+    before, after = with_runs(measured, power=one), with_runs(measured, power=both)
+    assert verdicts(before, after, "energy") == ({"told"}, False)
+    assert verdicts(after, before, "energy") == ({"told"}, False)
+    assert any("VDD_IN and VDD_SOC" in note for note in compare(before, after, 5.0).notes)
+
+
+def test_energy_that_is_gone_is_told(measured):
+    reasons = {**measured.rows[0].reasons, "power": "no monitor"}
+    found = compare(with_runs(measured), with_runs(measured, power=None, reasons=reasons), 5.0)
+    assert not found.regressed
+    assert any("energy: there is none any more (no monitor)" in note for note in found.notes)
+
+
+def test_latencies_of_few_runs_are_not_judged(measured):
+    few = replace(measured, rows=tuple(replace(row, runs=row.runs[:4]) for row in measured.rows))
+    found = compare(few, with_runs(measured, 3.0), 5.0)
+    latencies = [change for change in found.changes if change.name == "latency"]
+    assert {(change.verdict, change.noise) for change in latencies} == {("told", None)}
+    assert any("4 runs say nothing" in note for note in found.notes)
+
+
+def test_rows_are_matched_by_what_was_asked(measured):
+    """Scales that agree in six digits are two."""
+    row = measured.rows[0]
+    scales = 3.1234567, 3.1234568
+    rows = tuple(replace(row, asked={"scale": scale}) for scale in scales)
+    slower = with_runs(replace(measured, rows=rows[1:]), 2.0)
+    found = compare(with_runs(replace(measured, rows=rows)), slower, 5.0)
+    assert {change.row for change in found.changes} == {"scale 3.1234568"}
+    assert any("scale 3.1234567 is in one of them alone" in note for note in found.notes)
+    twice = replace(measured, rows=(row, row))
+    with pytest.raises(
+        NotComparableError, match="2 rows of the second are called scale 9, threads 1"
+    ):
+        compare(measured, twice, 5.0)
 
 
 def test_phases_are_shown_and_not_judged(measured):

@@ -6,11 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
+from importlib import resources
 
 import pytest
 
 from clit_deploy.profile.html import to_html
-from clit_deploy.profile.svg import Plot, around, ticks
+from clit_deploy.profile.svg import COLOURS, Plot, around, ticks
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -145,3 +147,29 @@ def test_places_follow_values():
     (left, bottom), (right, top) = [(float(x), float(y)) for x, y in found]
     assert left == plot.left < right
     assert top < bottom
+
+
+COLOUR = re.compile(r'<rect class="mark (c\d+)"[^>]*><title>([^:]+): ')
+
+
+def test_a_phase_has_one_colour_on_the_whole_page(measured):
+    """The second row has a phase less: its timeline has the legend's colours all the same."""
+    first, second = measured.rows
+    fewer = replace(second, phases=second.phases[1:])
+    page = to_html(replace(measured, rows=(first, fewer)))
+    listed = page[: page.index("</ul>")]
+    legend = {name: f"c{k}" for k, name in re.findall(r'class="b(\d+)"></i>([^<]+)<', listed)}
+    phases = {name for row in (first, fewer) for name in (p.name for p in row.phases)}
+    painted = [(name, colour) for colour, name in COLOUR.findall(page) if name in phases]
+    assert len(painted) > 3 * len(phases)
+    assert all(legend[name] == colour for name, colour in painted)
+
+
+def test_every_phase_of_a_cascade_has_a_colour_of_its_own():
+    style = (resources.files("clit_deploy.profile") / "page.css").read_text()
+    for kind, what in (("c", "fill"), ("l", "stroke"), ("b", "background")):
+        found = re.findall(rf"\.{kind}(\d+) {{ {what}: (#\w+); }}", style)
+        assert [int(number) for number, _ in found] == list(range(COLOURS))
+        assert len({colour for _, colour in found}) == COLOURS
+    stages = 3 * len(("project", "tables", "decode"))
+    assert len(("read", "prepare", "encoder", "base", "write")) + stages <= COLOURS

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import errno
-import sys
+import re
+import shutil
 import time
 from dataclasses import replace
 
 import pytest
 
 from clit_deploy.profile.conditions import caveats, conditions
-from clit_deploy.profile.machine import machine, swapped
+from clit_deploy.profile.machine import machine, swapped, versions
 from clit_deploy.profile.power import idle_watts, power
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.profile.sensors import base, clocks, find, hwmon, nvml, rapl, thermal
-from tests.profile.tree import NAMES, refuse, unfold
+from clit_deploy.profile.sensors import base, clocks, find, hwmon, rapl, thermal
+from tests.helpers import ROOT
+from tests.profile.tree import NAMES, read, refuse, sampled, unfold
 
 WATTS = {
     "orin-nx-jetpack6": {"VDD_IN": 9.250304, "VDD_CPU_GPU_CV": 3.18464, "VDD_SOC": 1.870976},
@@ -46,10 +48,10 @@ CELSIUS = {
     "x86-desktop": {"acpitz": 27.8, "x86_pkg_temp": 41},
 }
 SETTINGS = {
-    "orin-nx-jetpack6": ("36.4.3", "6.2", "25W"),
-    "agx-orin-jetpack7": ("39.2.0", "7.2", "MAXN"),
-    "thor-jetpack7": ("38.2.0", "7.0", "120W"),
-    "x86-desktop": (None, None, None),
+    "orin-nx-jetpack6": ("36.4.3", "6.2", "25W", "540.4.0"),
+    "agx-orin-jetpack7": ("39.2.0", "7.2", "MAXN", "595.45"),
+    "thor-jetpack7": ("38.2.0", "7.0", "120W", "580.00"),
+    "x86-desktop": (None, None, None, None),
 }
 MODULES = {
     "orin-nx-jetpack6": "NVIDIA Jetson Orin NX Engineering Reference Developer Kit Super",
@@ -70,16 +72,6 @@ def tree(request, tmp_path, monkeypatch):
     return request.param, unfold(request.param, tmp_path, monkeypatch)
 
 
-def read(found, quantity):
-    return {sensor.name: sensor.read() for sensor in found.of(quantity)}
-
-
-def sampled(found, seconds=0.08):
-    with Sampler(found.sensors, rate=100) as sampler:
-        time.sleep(seconds)
-    return sampler
-
-
 def check(name, root):
     """The readings of a tree are what they should be."""
     found, _ = find(root)
@@ -97,10 +89,18 @@ def test_readings(tree):
 def test_machine_and_mode(tree):
     name, root = tree
     told = machine(root)
-    assert (told.l4t, told.jetpack, told.power_mode) == SETTINGS[name]
+    assert (told.l4t, told.jetpack, told.power_mode, told.driver) == SETTINGS[name]
     assert told.module == MODULES[name]
     for field in ("l4t", "jetpack", "power_mode", "driver"):
         assert (getattr(told, field) is None) == (field in told.reasons)
+
+
+def test_the_libraries_that_our_extras_install_are_told(monkeypatch):
+    text = (ROOT / "pyproject.toml").read_text()
+    engines = set(re.findall(r'"((?:tensorrt|cuda)[a-z0-9-]*)>=', text))
+    assert engines >= {"tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx-cu13"}
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"version of {name}")
+    assert engines <= set(versions())
 
 
 def test_conditions(tree):
@@ -148,7 +148,7 @@ def test_power_of_a_jetson(tmp_path, monkeypatch):
     amperes.write_text("3856\n")
     steady = sampled(found)
     steady.elapsed_s = 5.0  # ten runs of half a second
-    figures, why = power(steady, idle, images=10, megapixels=2.0)
+    figures, why = power(steady, idle, images=10, megapixels=2.0, worker="cpu")
     assert not why
     watts, rest = 4.984 * 3.856, 4.984 * 1.856
     assert figures.mean_w == pytest.approx(watts)
@@ -170,7 +170,7 @@ def test_a_monitor_that_vanishes_in_mid_run(tmp_path, monkeypatch):
         gone.unlink()
         back.write_text("no number\n")
         time.sleep(0.12)
-    figures, why = power(sampler, {}, images=3, megapixels=1.0)
+    figures, why = power(sampler, {}, images=3, megapixels=1.0, worker="cpu")
     assert figures is None
     assert "VDD_IN answered" in why
     assert "it is not there" in why
@@ -185,7 +185,7 @@ def test_a_rail_that_is_no_part_of_the_total_may_vanish(tmp_path, monkeypatch):
     with Sampler(found.sensors, rate=100) as sampler:
         (tmp_path / "sys/class/hwmon/hwmon1/in2_input").unlink()
         time.sleep(0.08)
-    figures, _ = power(sampler, {}, images=1, megapixels=1.0)
+    figures, _ = power(sampler, {}, images=1, megapixels=1.0, worker="cpu")
     assert figures.mean_w == pytest.approx(9.250304)
     assert [rail.name for rail in figures.rails] == ["VDD_IN", "VDD_SOC"]
     assert figures.idle_w is None
@@ -214,7 +214,7 @@ def test_rapl_gives_watts(tmp_path, monkeypatch):
             part.write_text(f"{(time.perf_counter() - start) * 40e6:.0f}\n")  # 40 W
             part.replace(zone)
             time.sleep(0.002)
-    figures, why = power(sampler, {}, images=1, megapixels=1.0)
+    figures, why = power(sampler, {}, images=1, megapixels=1.0, worker="cpu")
     assert not why
     assert figures.mean_w == pytest.approx(40, rel=0.15)  # the first step is a turn of the counter
     assert {rail.name for rail in figures.rails if rail.total} == {"package-0", "dram-0"}
@@ -226,7 +226,25 @@ def test_rapl_that_only_root_may_read_says_so(tmp_path, monkeypatch):
     refuse(dict.fromkeys(zones, errno.EACCES), monkeypatch)
     found, _ = find(root)
     assert not found.of("power", "energy")
-    assert found.absent["power"] == "RAPL's package-0 energy: only root may read it"
+    assert found.absent["cpu power"] == "package-0 energy: only root may read it"
+
+
+def test_monitors_that_say_nothing_give_no_energy(tmp_path, monkeypatch):
+    """A virtual machine's counters stand still."""
+    found, _ = find(unfold("x86-desktop", tmp_path, monkeypatch))
+    figures, why = power(sampled(found), {}, images=3, megapixels=1.0, worker="cpu")
+    assert figures is None
+    assert why == "package-0 + dram-0 told 0 W"
+
+
+def test_a_board_with_a_rail_that_cannot_be_read_has_no_total(tmp_path, monkeypatch):
+    root = unfold("agx-orin-jetpack7", tmp_path, monkeypatch)
+    refuse({root / "sys/class/hwmon/hwmon3/curr2_input": errno.EACCES}, monkeypatch)
+    found, _ = find(root)
+    assert not any(sensor.total for sensor in found.sensors)
+    for worker in ("cpu", "gpu"):
+        assert power(sampled(found), {}, images=3, megapixels=1.0, worker=worker)[0] is None
+        assert found.absent[f"{worker} power"] == "VDD_CPU_CV power: only root may read it"
 
 
 def test_platform_energy_is_not_added_to_its_parts(tmp_path, monkeypatch):
@@ -246,9 +264,10 @@ def test_a_machine_without_anything_says_why(tmp_path):
     assert found.absent == {
         "cpu clock": "this system has no cpufreq",
         "nvml": "there is no NVIDIA driver",
-        "power": found.absent["power"],
+        "cpu power": found.absent["cpu power"],
+        "gpu power": "nvml: there is no NVIDIA driver",
     }
-    assert "no power monitor was found" in found.absent["power"]
+    assert "no power monitor was found" in found.absent["cpu power"]
     told = machine(tmp_path)
     assert told.l4t is None
     assert told.reasons["power_mode"] == "only Jetsons have one"
@@ -264,6 +283,48 @@ def test_clocks_that_stand_still_but_may_move_float(tmp_path, monkeypatch):
     # a run on the processor does not ask what the GPU does
     alone = conditions(sampled(found), domains, {}, (0, 0), None, on_device=False)
     assert alone.clock_state == "locked"
+
+
+def test_work_on_a_gpu_without_a_clock_is_not_locked(tmp_path, monkeypatch):
+    root = unfold("orin-nx-jetpack6", tmp_path, monkeypatch)
+    shutil.rmtree(root / "sys/class/devfreq")
+    found, domains = find(root)
+    state = conditions(sampled(found), domains, {}, (0, 0), None, on_device=True)
+    assert {clock.state for clock in state.clocks} == {"locked"}
+    assert state.clock_state == "unknown"
+    assert any("count as floating" in text for text in caveats(state))
+    alone = conditions(sampled(found), domains, {}, (0, 0), None, on_device=False)
+    assert alone.clock_state == "locked"
+
+
+def test_a_clock_that_vanishes_is_not_locked(tmp_path, monkeypatch):
+    root = unfold("orin-nx-jetpack6", tmp_path, monkeypatch)
+    found, domains = find(root)
+    with Sampler(found.sensors, rate=100) as sampler:
+        time.sleep(0.03)
+        (root / "sys/class/devfreq/17000000.gpu/cur_freq").unlink()
+        time.sleep(0.1)
+    state = conditions(sampler, domains, {}, (0, 0), None, on_device=True)
+    assert {c.name: c.state for c in state.clocks}["gpu"] == "unknown"
+    assert state.clock_state == "unknown"
+
+
+def test_the_memory_s_clock_decides_for_processors_too(tmp_path, monkeypatch):
+    root = unfold("thor-jetpack7", tmp_path, monkeypatch)
+    (root / "sys/class/devfreq/bwmgr/min_freq").write_text("665600000\n")
+    found, domains = find(root)
+    for on_device in (True, False):
+        state = conditions(sampled(found), domains, {}, (0, 0), None, on_device=on_device)
+        assert state.clock_state == "floating"
+        assert "emc" in caveats(state)[0]
+
+
+def test_a_memory_s_clock_alone_says_nothing(tmp_path, monkeypatch):
+    root = unfold("thor-jetpack7", tmp_path, monkeypatch)
+    shutil.rmtree(root / "sys/devices/system/cpu/cpufreq")
+    found, domains = find(root)
+    state = conditions(sampled(found), domains, {}, (0, 0), None, on_device=False)
+    assert state.clock_state == "unknown"
 
 
 def test_clocks_that_are_locked_but_moved_float(tmp_path, monkeypatch):
@@ -289,71 +350,6 @@ def test_swap_and_overcurrent_are_caveats(tmp_path, monkeypatch):
     assert state.throttling == ("overcurrent oc3 +3",)
     assert len(caveats(state)) == 2
     assert "67 MB went into swap" in caveats(replace(state, throttled=False))[0]
-
-
-class FakeNvml:
-    """NVML of a desktop GPU; what is not supported raises as the library does."""
-
-    class NVMLError(Exception):
-        pass
-
-    unsupported: frozenset[str] = frozenset()
-
-    def __getattr__(self, name):
-        values = {
-            "nvmlInit": None,
-            "nvmlDeviceGetHandleByIndex": "gpu",
-            "nvmlDeviceGetTotalEnergyConsumption": 5000,
-            "nvmlDeviceGetPowerUsage": 72_500,
-            "nvmlDeviceGetTemperature": 61,
-            "nvmlDeviceGetUtilizationRates": type("U", (), {"gpu": 87})(),
-            "nvmlDeviceGetMemoryInfo": type("M", (), {"used": 2_000_000_000})(),
-            "nvmlDeviceGetCurrentClocksEventReasons": 0x1 | 0x40,
-        }
-        if name == "nvmlDeviceGetClockInfo":
-            return lambda gpu, kind: {0: 1980, 2: 9501}[kind]
-        if name in self.unsupported:
-            raise_ = self.NVMLError("Not Supported")
-            return lambda *_: (_ for _ in ()).throw(raise_)
-        return lambda *_: values[name]
-
-
-def nvidia(tmp_path, monkeypatch, library):
-    driver = tmp_path / nvml.DRIVER
-    driver.parent.mkdir(parents=True)
-    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue\n")
-    monkeypatch.setitem(sys.modules, "pynvml", library)
-    return nvml.find(tmp_path)
-
-
-def test_nvml_figures_and_units(tmp_path, monkeypatch):
-    found = nvidia(tmp_path, monkeypatch, FakeNvml())
-    assert not found.absent
-    assert read(found, "energy") == {"gpu board": 5.0}
-    assert read(found, "clock") == {"gpu": 1980, "gpu memory": 9501}
-    assert read(found, "temperature") == {"gpu": 61}
-    assert read(found, "load") == {"gpu load": 0.87}
-    assert read(found, "throttle") == {"gpu clocks": 0x40}
-    assert machine(tmp_path).driver == "580.95.05"
-
-
-def test_nvml_fields_that_are_not_supported(tmp_path, monkeypatch):
-    library = FakeNvml()
-    library.unsupported = frozenset(
-        {"nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetUtilizationRates"}
-    )
-    found = nvidia(tmp_path, monkeypatch, library)
-    assert read(found, "power") == {"gpu board": 72.5}
-    assert found.absent == {"gpu load load": "it cannot be read (Not Supported)"}
-
-
-def test_nvml_without_its_package_or_that_does_not_start(tmp_path, monkeypatch):
-    library = FakeNvml()
-    library.unsupported = frozenset({"nvmlInit"})
-    found = nvidia(tmp_path, monkeypatch, library)
-    assert found.absent == {"nvml": "NVML does not start (Not Supported)"}
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert "pip install" in nvml.find(tmp_path).absent["nvml"]
 
 
 def test_files_are_only_read(tree, monkeypatch):

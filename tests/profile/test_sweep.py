@@ -47,6 +47,12 @@ def test_plans_are_told_by_name():
     assert case.plan == Path("x/a.plan")
 
 
+def test_plans_of_one_name_are_told_apart():
+    sweep = Sweep.parse("plan=x/a.plan,y/a.plan,b.plan")
+    found = [asked["plan"] for asked, _ in cases(Case(Path(), 1.0), [4.0], [sweep])]
+    assert found == ["x/a.plan", "y/a.plan", "b.plan"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clit_deploy.profile.sampler import Sampler
 from clit_deploy.profile.sensors import base
 
 if TYPE_CHECKING:
     import pytest
+
+    from clit_deploy.profile.sensors.base import Found, Quantity
 
 TREES = Path(__file__).parent / "trees"
 NAMES = sorted(path.stem for path in TREES.glob("*.txt"))
@@ -46,3 +50,15 @@ def refuse(refused: dict[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
         return really(path)
 
     monkeypatch.setattr(base, "text", text)
+
+
+def read(found: Found, quantity: Quantity) -> dict[str, float]:
+    """What the sensors of a quantity say now."""
+    return {sensor.name: sensor.read() for sensor in found.of(quantity)}
+
+
+def sampled(found: Found, seconds: float = 0.08) -> Sampler:
+    """What all sensors said for a while."""
+    with Sampler(found.sensors, rate=100) as sampler:
+        time.sleep(seconds)
+    return sampler

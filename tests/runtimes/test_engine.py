@@ -463,6 +463,23 @@ def test_times_are_those_of_the_device_and_only_when_asked_for(plans, machine):
         assert up.runtime.device_bytes()["engines"] > 0
 
 
+def test_an_upload_is_the_copy_alone(plans, machine, monkeypatch):
+    """The host fills the pinned memory before the device's clock starts."""
+    plan = machine.built(Plan.open(plans["liif"]))
+    runtime = machine.runtime(plan)
+    runner = runtime.runner(plan, ENCODER, wide=True)
+    calls = machine.api.calls
+    really = np.copyto
+    monkeypatch.setattr(np, "copyto", lambda *a, **k: (calls.append(("fill", 0)), really(*a, **k)))
+    runtime.start_device_times()
+    calls.clear()
+    runner.run({"image": np.zeros((1, 3, 16, 16), np.float32)})
+    assert [name for name, _ in calls][:4] == ["fill", "record", "copy", "record"]
+    (time,) = runtime.device_times()
+    assert (time.member, time.runs, time.upload_ms) == (ENCODER, 1, 2)
+    runtime.close()
+
+
 def test_layers_are_reported_and_nothing_is_recorded_meanwhile(plans, machine):
     with upscaler(machine, Plan.open(plans["liif"])) as up:
         up.runtime.start_layers()

@@ -105,8 +105,8 @@ def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
 def test_layers_are_timed_in_a_pass_of_their_own(plans):
     with clit_deploy.load(plans["clit"]) as up:
         up.runtime.start_layers()
-        up.upscale(photo(12, 12), scale=2)
-        up.upscale(photo(12, 12), scale=2)
+        for _ in range(3):
+            up.upscale(photo(12, 12), scale=2)
         layers = up.runtime.layers()
         assert not up.runtime.layers()
     manifest = Plan.open(plans["clit"]).manifest
@@ -115,7 +115,8 @@ def test_layers_are_timed_in_a_pass_of_their_own(plans):
     assert members == {manifest.encoder.graph, stage.project, stage.decode}
     convolutions = [layer for layer in layers if layer.kind.endswith("Conv")]
     assert convolutions
-    assert all(layer.runs % 2 == 0 and layer.ms > 0 for layer in convolutions)
+    assert all(layer.ms > 0 for layer in convolutions)
+    assert {layer.runs for layer in convolutions if layer.member == "encoder.onnx"} == {2}
     assert [layer.ms for layer in layers] == sorted((x.ms for x in layers), reverse=True)
 
 

@@ -19,15 +19,22 @@ def find(root: Path = Path("/")) -> tuple[Found, list[Domain]]:
     found.join(thermal.find(root))
     found.join(hwmon.overcurrent(root))
     board = hwmon.rails(root)
-    found.join(board)
     if board.sensors:
-        found.absent["nvml"] = "the board's own monitors are read instead"
+        sources = {"cpu": board, "gpu": board}
+        if found.of("load"):
+            found.absent["nvml"] = "the board's own monitors are read instead"
+        else:  # Thor's devfreq tells none
+            found.join(nvml.find(root, only=("load",)))
     else:
-        found.join(rapl.find(root))
-        found.join(nvml.find(root))
-    if not found.of("power", "energy"):
-        denied = [name for name in found.absent if name.startswith(("package", "psys"))]
-        found.absent["power"] = (
-            f"RAPL's {denied[0]}: {found.absent[denied[0]]}" if denied else NO_POWER
-        )
+        sources = {"cpu": rapl.find(root), "gpu": nvml.find(root)}
+    for source in {id(one): one for one in sources.values()}.values():
+        found.join(source)
+    held = {part for one in found.of("power", "energy") if one.total for part in one.holds}
+    for part in sources.keys() - held:
+        found.absent[f"{part} power"] = _why(sources[part])
     return found, domains
+
+
+def _why(source: Found) -> str:
+    """Why a source of power has no total."""
+    return next((f"{name}: {why}" for name, why in source.absent.items()), NO_POWER)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Quantity = Literal[
     "power", "energy", "clock", "temperature", "load", "memory", "throttle", "events"
 ]
+Part = Literal["cpu", "gpu"]
 UNITS: dict[Quantity, str] = {
     "power": "W",
     "energy": "J",
@@ -39,6 +40,8 @@ class Sensor:
     """The value now, in the quantity's unit; raises one of `UNREADABLE`."""
     total: bool = False
     """Of power and energy: whether it is a part of the machine's total (no rail twice)."""
+    holds: tuple[Part, ...] = ("cpu", "gpu")
+    """Of a part of the total: whose power it has; a board's monitors have both."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ Sources: the kernel's `Documentation/hwmon` (mV, mA, uW), and NVIDIA's tables of
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clit_deploy.profile.sensors.base import Found, Sensor, number, reading, text_or
@@ -26,7 +27,7 @@ _NO_RAIL = {"", "nc", "sum of shunt voltages"}
 
 
 def rails(root: Path) -> Found:
-    """The rails that are monitored; those that make up the total are marked."""
+    """The rails that are monitored; those that make up the total are marked, if all can be read."""
     found: dict[str, Callable[[], float]] = {}
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         kind = text_or(chip / "name")
@@ -35,10 +36,12 @@ def rails(root: Path) -> Found:
         elif kind == "ina238":
             label = text_or(chip / "power1_label") or "VIN"
             found[label] = reading(chip / "power1_input", MICRO)
-    total = total_of(list(found))
     result = Found()
     for name, read in found.items():
-        result.add(Sensor(name, "power", read, total=name in total))
+        result.add(Sensor(name, "power", read))
+    total = total_of(list(found))
+    if set(total) <= {sensor.name for sensor in result.sensors}:
+        result.sensors = [replace(one, total=one.name in total) for one in result.sensors]
     return result
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy.extras import install_command
 from clit_deploy.profile.sensors.base import Found, Quantity, Sensor, text_or
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 GRAPHICS, MEMORY, CORE_TEMPERATURE = 0, 2, 0
 """Numbers of NVML's clocks and of its temperature sensor."""
@@ -21,8 +24,13 @@ SLOWED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
 DRIVER = "proc/driver/nvidia/version"
 
 
-def find(root: Path) -> Found:
-    """What the first GPU tells; each figure that it does not support has its reason."""
+QUANTITIES: tuple[Quantity, ...] = (
+    *("power", "energy", "clock", "temperature", "load", "memory", "throttle"),
+)
+
+
+def find(root: Path, only: Sequence[Quantity] = QUANTITIES) -> Found:
+    """What the GPU in use tells; each figure that it does not support has its reason."""
     if not text_or(root / DRIVER):
         return Found(absent={"nvml": "there is no NVIDIA driver"})
     try:
@@ -32,13 +40,46 @@ def find(root: Path) -> Found:
         return Found(absent={"nvml": hint})
     try:
         library.nvmlInit()
-        gpu = library.nvmlDeviceGetHandleByIndex(0)
+        gpu = _used(library)
     except library.NVMLError as error:
         return Found(absent={"nvml": f"NVML does not start ({error})"})
-    return _figures(library, gpu)
+    if gpu is None:
+        hint = "there are several GPUs, and without cuda-bindings none tells which one is used"
+        return Found(absent={"nvml": hint})
+    return _figures(library, gpu, only)
 
 
-def _figures(library: Any, gpu: Any) -> Found:
+def _used(library: Any) -> Any:
+    """CUDA's first device, which need not be NVML's: `CUDA_VISIBLE_DEVICES` and CUDA's own order
+    decide. None where there are several, and nothing tells."""
+    bus = _bus()
+    if bus is not None:
+        return library.nvmlDeviceGetHandleByPciBusId(bus)
+    return library.nvmlDeviceGetHandleByIndex(0) if library.nvmlDeviceGetCount() == 1 else None
+
+
+def _bus() -> bytes | None:
+    """Where CUDA's first device is plugged in. By the driver's own calls: unlike those of the
+    runtime (`runtimes/cuda.py`), they wake no device before the idle power is measured."""
+    try:
+        driver = importlib.import_module("cuda.bindings.driver")
+        _told(driver.cuInit(0))
+        (device,) = _told(driver.cuDeviceGet(0))
+        (bus,) = _told(driver.cuDeviceGetPCIBusId(16, device))
+    except Exception as error:  # no bindings, no driver for them, or no device that may be seen
+        log.debug("CUDA does not tell its device: %s", error)
+        return None
+    return bytes(bus).rstrip(b"\0")
+
+
+def _told(answer: tuple[Any, ...]) -> tuple[Any, ...]:
+    error, *values = answer
+    if int(error):
+        raise OSError(int(error), str(error))
+    return tuple(values)
+
+
+def _figures(library: Any, gpu: Any, only: Sequence[Quantity]) -> Found:
     def asked(call: Callable[[], float]) -> Callable[[], float]:
         def read() -> float:
             try:
@@ -59,10 +100,12 @@ def _figures(library: Any, gpu: Any) -> Found:
     ]
     found = Found()
     for name, quantity, call in figures:
-        found.add(Sensor(name, quantity, asked(call), total=quantity == "energy"))
+        if quantity in only:
+            energy = quantity == "energy"
+            found.add(Sensor(name, quantity, asked(call), total=energy, holds=("gpu",)))
     if found.absent.pop("gpu board energy", None):  # before Volta there is no such counter
         power = asked(lambda: library.nvmlDeviceGetPowerUsage(gpu) * 1e-3)
-        found.add(Sensor("gpu board", "power", power, total=True))
+        found.add(Sensor("gpu board", "power", power, total=True, holds=("gpu",)))
     return found
 
 

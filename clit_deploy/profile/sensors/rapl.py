@@ -40,7 +40,7 @@ def find(root: Path) -> Found:
         package = zone.name.removeprefix("intel-rapl:").split(":")[0]
         name = kind if kind.startswith(("package", "psys")) else f"{kind}-{package}"
         wanted = kind == "psys" if platform else kind == "dram" or kind.startswith("package")
-        found.add(Sensor(name, "energy", Counter(zone), total=wanted))
+        found.add(Sensor(name, "energy", Counter(zone), total=wanted, holds=("cpu",)))
     return found
 
 

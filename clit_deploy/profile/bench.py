@@ -1,0 +1,80 @@
+"""What all cases of a profile share, and how a case is opened and laid out."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clit_deploy.bundle import Plan
+from clit_deploy.config import show_bytes
+from clit_deploy.engines.choice import choose_runtime
+from clit_deploy.errors import MemoryBudgetError
+from clit_deploy.scheduler import Layout
+from clit_deploy.upscaler import Upscaler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from clit_deploy.profile.quality import Referee
+    from clit_deploy.profile.sensors import Domain, Found
+    from clit_deploy.profile.sweep import Case
+    from clit_deploy.runtimes.base import Runtime
+    from clit_deploy.scheduler import Job
+
+
+@dataclass(frozen=True)
+class Window:
+    """How long to measure: until both are reached."""
+
+    seconds: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all cases of a profile share."""
+
+    root: Path
+    source: Path
+    target: Path
+    found: Found
+    domains: Sequence[Domain]
+    idle: dict[str, float]
+    window: Window
+    max_memory: str | None
+    referee: Referee
+
+
+@contextlib.contextmanager
+def opened(
+    case: Case, max_memory: str | None, observe: Callable[[Runtime], Runtime] = lambda same: same
+) -> Iterator[Upscaler]:
+    """A case's plan on its runtime, which `observe` may wrap. Engines that do not fit are not built
+    again: that would change the plan, and count as opening it."""
+    plan, runtime = choose_runtime(
+        Plan.open(case.plan), case.runtime, threads=case.threads, rebuild=False
+    )
+    with Upscaler(
+        plan, runtime=observe(runtime), threads=case.threads, max_memory=max_memory
+    ) as up:
+        yield up
+
+
+def lay_out(up: Upscaler, case: Case, job: Job) -> None:
+    """Cut the work as the case asks; loads the graphs of the stages.
+
+    Raises:
+        MemoryBudgetError: that does not fit into the memory allowed.
+    """
+    up.layout = None
+    chosen = up.forecast(job).layout
+    if case.tile or case.block:
+        up.layout = Layout(case.tile or chosen.tile, case.block or chosen.block)
+        peak = up.forecast(job).peak
+        if up.max_memory is not None and peak > up.max_memory:
+            raise MemoryBudgetError(
+                f"Tiles of {up.layout.tile} and blocks of {up.layout.block} need "
+                f"{show_bytes(peak)}, more than --max-memory allows; sweep smaller ones."
+            )

@@ -1,0 +1,58 @@
+"""Profiles of engines on the fake device: its own times, its memory, and its layers."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from clit_deploy.bundle import Plan
+from clit_deploy.engines import choice
+from clit_deploy.engines.build import Limits
+from clit_deploy.engines.keep import build_into
+from clit_deploy.errors import EngineError
+from clit_deploy.profile.core import Request, profile
+from clit_deploy.runtimes.build import BuildOptions
+from tests.fakes.machine import Machine
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A fake device that this machine seems to have."""
+    found = Machine.make()
+    monkeypatch.setattr(choice, "load_tensorrt", lambda flavour: found.trt)
+    monkeypatch.setattr(choice, "open_cuda", lambda: found.cuda)
+    return found
+
+
+@pytest.fixture
+def wish(plans, picture, tmp_path):
+    plan = shutil.copy(plans["clit"], tmp_path / "own.plan")
+    return Request(plan, picture, [2.0], iterations=3, runtime="tensorrt", root=tmp_path / "root")
+
+
+def test_a_device_tells_its_times_memory_and_layers(wish, machine):
+    options, limits = BuildOptions(), Limits(tile=48, block=64, chunk=4)
+    build_into(Plan.open(wish.plan), machine.trt, options, limits, machine.cuda)
+    (row,) = profile(wish).rows
+    assert row.on_device
+    assert row.runtime.startswith("TensorRT")
+    times = {time.member: time for time in row.device}
+    assert set(times) == {"encoder.onnx", "stage0.project.onnx", "stage0.decode.onnx"}
+    runs = {one.member: one.runs for one in row.busy}
+    assert {member: time.runs for member, time in times.items()} == runs
+    decode = times["stage0.decode.onnx"]
+    assert min(decode.upload_ms, decode.compute_ms, decode.download_ms) > 0
+    assert {layer.member for layer in row.layers} == set(times)
+    assert set(row.memory.device) == {"engines", "tensors"}
+    assert row.conditions.clock_state == "unknown"
+    assert "NVIDIA" in row.reasons["power"]
+    assert row.quality.psnr_db > 100
+
+
+def test_engines_are_not_built_by_looking(wish, machine):
+    """That would change the plan, and count as opening it."""
+    before = wish.plan.read_bytes()
+    with pytest.raises(EngineError, match=r"clit-deploy build --runtime tensorrt .*own\.plan"):
+        profile(wish)
+    assert wish.plan.read_bytes() == before
