@@ -17,6 +17,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.common import report
+from clit_deploy.images import PHOTOGRAPH
 from clit_deploy.phases import Recorder, phase
-from clit_deploy.profile.core import make_picture
 from clit_deploy.profile.observe import Observed
 from clit_deploy.profile.runs import Job
 from clit_deploy.profile.sampler import Sampler
@@ -226,7 +227,7 @@ def main() -> None:
     args = parser.parse_args()
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         root = unfold("orin-nx-jetpack6", Path(folder) / "root", patch)
-        picture = make_picture(Path(folder))
+        picture = Path(shutil.copy(PHOTOGRAPH, folder))
         rows = [shown(agreement(picture, scale, args)) for scale in args.scales]
         report(f"Phases and stopwatch, {args.threads} threads", rows, args.json)
         rows = [shown(cost(picture, scale, args, root)) for scale in args.scales[:2]]

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 def profile(
     engine: DefaultEngineOption = None,
-    image: Annotated[Path | None, typer.Option(help="A picture [default: a made one].")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="A picture.", show_default="the package's photograph")
+    ] = None,
     scale: Annotated[
-        list[str] | None, typer.Option("--scale", help="Scales; may be repeated [default: 4].")
+        list[str] | None, typer.Option("--scale", help="Scales; may be repeated.", show_default="4")
     ] = None,
     duration: Annotated[
-        str | None, typer.Option(help="Measure each row that long, like 30s or 10m [default: 10s].")
+        str | None,
+        typer.Option(help="Measure each row that long, like 30s or 10m.", show_default="10s"),
     ] = None,
     iterations: Annotated[int | None, typer.Option(help="Measure that many runs instead.")] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
@@ -41,7 +44,8 @@ def profile(
     sweep: Annotated[
         list[str] | None,
         typer.Option(
-            "--sweep", help="KEY=VALUE,VALUE of plan, scale, runtime, threads, tile or block."
+            "--sweep",
+            help="KEY=VALUE,VALUE of plan, precision, scale, runtime, threads, tile or block.",
         ),
     ] = None,
     reference: Annotated[

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from clit_deploy import memory
 from clit_deploy.bundle import Plan
 from clit_deploy.config import parse_bytes
 from clit_deploy.errors import ClitDeployError, ProfileError, said
-from clit_deploy.images import read_image
+from clit_deploy.images import PHOTOGRAPH, read_image
 from clit_deploy.profile.bench import Bench, Window, lay_out, opened
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS
 from clit_deploy.profile.file import Failure, PictureInfo, Profile
@@ -37,7 +36,6 @@ from clit_deploy.profile.sweep import Case, Sweep, cases
 from clit_deploy.scheduler import Layout
 from clit_deploy.tiling import tiles
 from clit_deploy.upscaler import default_plan
-from clit_deploy.verify import discs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,8 +46,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MADE = (96, 128)
-"""Height and width of the picture that is made where none is named."""
 IDLE_SECONDS = 2.0
 """How long the power of the idle machine is measured, where there are monitors."""
 DEFAULT_SECONDS = 10.0
@@ -85,7 +81,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
     """
     with tempfile.TemporaryDirectory(prefix="clit-profile-") as folder:
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        source = request.image or make_picture(Path(folder))
+        source = _picture(request)
         picture = read_image(source).rgb
         wanted, window, allowed = _wanted(request), _window(request), _allowed(request)
         plans = list(dict.fromkeys(case.plan for _, case in wanted))
@@ -109,7 +105,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
         )
         found.sensors += _memory_sensors()
         rows, failed = _rows(bench, wanted, tell)
-        about = machine(request.root), _info(request, picture)
+        about = machine(request.root), _info(source, picture)
         return Profile(started, *about, tuple(rows), tuple(failed))
 
 
@@ -211,19 +207,16 @@ def _number(read: Callable[[], int | None]) -> Callable[[], float]:
     return number
 
 
-def make_picture(folder: Path) -> Path:
-    """Write a picture of discs into a folder; that it is made is said."""
-    path = folder / "made.png"
-    Image.fromarray(np.rint(discs(*MADE) * 255).astype(np.uint8)).save(path)
-    log.warning("no picture is named, so one of %dx%d is made", MADE[1], MADE[0])
-    return path
+def _picture(request: Request) -> Path:
+    if request.image is None:
+        log.warning("no picture is named, so %s of the package is taken", PHOTOGRAPH.name)
+    return request.image or PHOTOGRAPH
 
 
-def _info(request: Request, picture: Any) -> PictureInfo:
+def _info(source: Path, picture: Any) -> PictureInfo:
     pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-    name = request.image.name if request.image else "made"
-    return PictureInfo(name, picture.shape[0], picture.shape[1], digest)
+    return PictureInfo(source.name, picture.shape[0], picture.shape[1], digest)
 
 
 def _teller(

@@ -10,9 +10,10 @@ import numpy as np
 
 from clit_deploy import memory
 from clit_deploy.bundle import Plan
-from clit_deploy.config import show_bytes
+from clit_deploy.config import Precision, show_bytes
 from clit_deploy.errors import MemoryBudgetError, ProfileError
 from clit_deploy.profile.records import Quality
+from clit_deploy.profile.siblings import siblings
 from clit_deploy.scheduler import Layout
 from clit_deploy.upscaler import Upscaler
 
@@ -67,6 +68,7 @@ class Referee:
         return Quality(name, -10 * math.log10(noise), float(np.abs(difference).max())), ""
 
     def _reference(self, plan: Plan) -> Path | None:
+        """The plan that is named, the plan itself, one that is measured, or one beside it."""
         if self.named:
             return self.named
         if plan.manifest.precision == "fp32":
@@ -75,7 +77,8 @@ class Referee:
             other = Plan.open(path).manifest
             if other.precision == "fp32" and other.source.sha256 == plan.manifest.source.sha256:
                 return path
-        return None
+        beside = siblings(plan.path, Precision.FP32) if plan.path else []
+        return beside[0] if beside else None
 
     def _expected(self, path: Path, scale: float) -> tuple[str, NDArray[np.float32]]:
         kept = self.folder / "reference.npy"

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clit_deploy.config import RuntimeName
+from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import ProfileError
+from clit_deploy.profile.siblings import of_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,11 +55,6 @@ class Sweep:
         """
         key, equals, rest = text.partition("=")
         key = key.strip()
-        if key == "precision":
-            raise ProfileError(
-                "A plan has one precision: export one plan for each, and sweep them with "
-                "plan=A.plan,B.plan."
-            )
         if key not in _READERS or not equals:
             raise ProfileError(f"{text!r} is no sweep; write KEY=VALUE,VALUE with a KEY of {KEYS}.")
         reader, wanted = _READERS[key]
@@ -78,13 +74,18 @@ def cases(
 ) -> list[tuple[dict[str, Any], Case]]:
     """Every combination: what was asked for (scale and swept values), and the case.
 
+    A precision stands for the plan that has it, made from the same checkpoint as the base's plan
+    and kept beside it.
+
     Raises:
-        ProfileError: a key that is swept twice, a scale out of range, or too many rows.
+        ProfileError: a key that is swept twice, a scale out of range, too many rows, or a precision
+            that no plan has.
     """
     for scale in scales:
         _check(1 <= scale <= LARGEST_SCALE, f"The scale {scale:g} is not in 1..{LARGEST_SCALE}.")
     keys = [sweep.key for sweep in sweeps]
     _check(len(set(keys)) == len(keys), "A key is swept twice; give all its values at once.")
+    _check(not {"plan", "precision"} <= set(keys), "Sweep either plan or precision, not both.")
     if "scale" not in keys:
         unique = tuple(dict.fromkeys(scales))
         sweeps = [Sweep("scale", unique), *sweeps]
@@ -97,6 +98,8 @@ def cases(
     for values in itertools.product(*(sweep.values for sweep in sweeps)):
         chosen = dict(zip((sweep.key for sweep in sweeps), values, strict=True))
         asked = {k: names[v] if isinstance(v, Path) else v for k, v in chosen.items()}
+        if precision := chosen.pop("precision", None):
+            chosen["plan"] = of_precision(base.plan, Precision(precision))
         found.append((asked, replace(base, **chosen)))
     return found
 
@@ -154,6 +157,7 @@ def _plan(text: str) -> Path:
 
 _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "plan": (_plan, "a .plan file"),
+    "precision": (lambda text: Precision(text).value, f"one of {', '.join(Precision)}"),
     "scale": (_between(float, 1, LARGEST_SCALE), f"a number from 1 to {LARGEST_SCALE}"),
     "runtime": (lambda text: RuntimeName(text).value, "one of --runtime's names"),
     "threads": (_between(int, 1, 256), "a whole number from 1 to 256"),

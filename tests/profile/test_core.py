@@ -329,10 +329,10 @@ def test_profiling_leaves_no_files_behind(plans, picture, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_default_plan_and_a_made_picture_are_told(caplog, monkeypatch):
+def test_the_default_plan_and_picture_are_told(caplog, monkeypatch, picture):
     monkeypatch.setattr(clit_deploy.upscaler, "_said", False)
-    monkeypatch.setattr("clit_deploy.profile.core.MADE", (8, 10))
+    monkeypatch.setattr("clit_deploy.profile.core.PHOTOGRAPH", picture)
     made = profile(Request(scales=[1.5], iterations=1, runtime="cpu"))
-    assert (made.picture.name, made.picture.width) == ("made", 10)
-    assert "no picture is named" in caplog.text
+    assert made.picture.name == picture.name
+    assert f"no picture is named, so {picture.name}" in caplog.text
     assert "no plan is named" in caplog.text

@@ -67,7 +67,7 @@ def test_plans_of_one_name_are_told_apart():
         ("scale=nan", "a number from 1"),
         ("runtime=warp", "--runtime"),
         ("tile=64,64", "twice"),
-        ("precision=fp32,fp16", "plan=A.plan"),
+        ("precision=fp33", "one of fp32, fp16, int8, int8-fp16"),
         ("plan=", ".plan file"),
     ],
 )
