@@ -128,7 +128,7 @@ class Plan:
         gone = {engine.member for made in self.manifest.engines for engine in made.engines}
         digests = {name: d for name, d in self.manifest.digests.items() if name not in gone}
         manifest = dataclasses.replace(self.manifest, engines=(), digests=digests)
-        return Plan(manifest, self._members, self.path)
+        return Plan(manifest, self._members, self.path, self._seen)
 
     def save(self, path: str | Path) -> Path:
         """Write the plan; the file appears under its name only when it is whole."""

@@ -33,6 +33,8 @@ def explained(scheduler: Scheduler, job: Job, forecast: Forecast) -> Iterator[No
 
 
 def _advice(scheduler: Scheduler, job: Job, forecast: Forecast, room: int) -> str:
+    if in_device(scheduler) and scheduler.runtime.appetite.tile is None:  # no engines
+        return "Use --runtime cpu."
     fits = _that_fits(scheduler, job, forecast.layout, room)
     if fits is None:
         return "Not even the smallest tiles are expected to fit."

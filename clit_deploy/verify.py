@@ -181,7 +181,8 @@ def verify_plan(
             is what the export measured on its own picture; another image's figure is only told.
         EngineError: engines compute something else than the graphs.
     """
-    for member in plan.manifest.digests:
+    members = list(plan.manifest.digests)
+    for member in members:
         plan.read(member)
     samples, proof = stored_samples(plan), plan.manifest.proof
     assert proof is not None  # noqa: S101  (stored_samples has checked)
@@ -195,7 +196,7 @@ def verify_plan(
     if image is None or plan.manifest.encoder.exact:
         exact = plan.manifest.precision == Precision.FP32.value and engines is None
         check_tiled(tiled, plan.manifest.encoder.tiling, exact=exact)
-    return Verification(len(plan.manifest.digests), name, cases, tiled, engines)
+    return Verification(len(members), name, cases, tiled, engines)
 
 
 def tiling_picture(plan: Plan, path: Path | None = None) -> NDArray[np.float32]:

@@ -180,3 +180,13 @@ def test_arrays_come_back(plans):
     assert arrays["bias_row"].shape == (4, 32)
     assert arrays["frequencies"].dtype == np.float64
     assert json.loads(Plan.open(plans["clit"]).manifest.to_json())["format"] == FORMAT
+
+
+def test_a_damaged_plan_is_damaged_without_its_engines_too(plans, tmp_path):
+    plan = Plan.open(plans["liif"])
+    path = plan.save(tmp_path / "a.plan")
+    content = path.read_bytes()
+    place = content.index(plan.read("encoder.onnx")[:64]) + 60
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(DamageError, match="is damaged"):
+        Plan.open(path).without_engines().read("encoder.onnx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 
 import numpy as np
@@ -12,6 +13,7 @@ from clit_deploy import memory
 from clit_deploy.bundle import Plan
 from clit_deploy.engines.build import Limits
 from clit_deploy.errors import DeviceMemoryError
+from clit_deploy.runtimes.base import ON_DEVICE
 from clit_deploy.upscaler import Upscaler
 from tests.fakes.machine import Machine
 from tests.helpers import photo
@@ -64,3 +66,18 @@ def test_where_memory_is_shared_its_limit_is_named(plan, monkeypatch):
 
 def test_where_nothing_would_fit_that_is_said(plan):
     assert said(plan, total=1 << 16).endswith("Not even the smallest tiles are expected to fit.")
+
+
+def test_without_engines_another_runtime_is_named(plan, monkeypatch):
+    """ONNX Runtime's CUDA provider has nothing that could be built smaller."""
+    appetite = dataclasses.replace(ON_DEVICE, tile=None)
+    machine = Machine.make(total=TOTAL)
+    machine.module.bytes_per_number = 56
+    built = machine.built(plan, Limits(192, block=64, chunk=24))
+    runtime = machine.runtime(built)
+    monkeypatch.setattr(runtime, "appetite", appetite)
+    with (
+        Upscaler(built, runtime=runtime) as up,
+        pytest.raises(DeviceMemoryError, match=r"Close other programs\. Use --runtime cpu\.$"),
+    ):
+        up.upscale(IMAGE, scale=2)

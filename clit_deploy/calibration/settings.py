@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -57,7 +58,9 @@ class Settings:
             raise CalibrationError(
                 f"Calibration makes {known}, not {self.precision.value}; choose one of them."
             )
-        if not self.budget > 0:
+        if not 0 <= self.seed < 2**32:
+            raise CalibrationError(f"The seed is {self.seed}; give one from 0 to {2**32 - 1}.")
+        if not 0 < self.budget < math.inf:
             raise CalibrationError(
                 f"The drop allowed is {self.max_drop} dB; give one above {self._half:g}, like "
                 f"{MAX_DROP}."

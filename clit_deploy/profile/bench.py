@@ -56,9 +56,12 @@ def opened(
     plan, runtime = choose_runtime(
         Plan.open(case.plan), case.runtime, threads=case.threads, rebuild=False
     )
-    with Upscaler(
-        plan, runtime=observe(runtime), threads=case.threads, max_memory=max_memory
-    ) as up:
+    try:
+        up = Upscaler(plan, runtime=observe(runtime), threads=case.threads, max_memory=max_memory)
+    except BaseException:
+        runtime.close()
+        raise
+    with up:
         yield up
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.budget import SLACK
 from clit_deploy.errors import NotComparableError, ProfileError
-from clit_deploy.profile.kinship import key, notes, obstacles, total_rails
+from clit_deploy.profile.kinship import failures, key, notes, obstacles, total_rails
 from clit_deploy.profile.stats import SURE, standard_error
 from clit_deploy.profile.words import label
 
@@ -93,6 +93,10 @@ def compare(
     if reasons:
         raise NotComparableError(f"The profiles cannot be compared: {'; '.join(reasons)}.")
     changes = [change for a, b in pairs for change in _changes(a, b, threshold)]
+    changes += [
+        Change(label(failure), "runs", "", len(row.runs), None, None, "worse")
+        for row, failure in failures(before, after)
+    ]
     return Comparison(tuple(changes), tuple(notes(before, after, pairs)))
 
 

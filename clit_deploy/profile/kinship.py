@@ -11,7 +11,7 @@ from clit_deploy.profile.words import label
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
-    from clit_deploy.profile.file import Machine, Profile
+    from clit_deploy.profile.file import Failure, Machine, Profile
     from clit_deploy.profile.records import Row
 
 Pairs = list[tuple["Row", "Row"]]
@@ -22,9 +22,15 @@ CHOSEN = ("plan", "precision", "source", "runtime", "threads", "tile", "block")
 """Of a row: may differ, and is then told."""
 
 
-def key(row: Row) -> Hashable:
+def key(row: Row | Failure) -> Hashable:
     """What rows of two profiles are matched by: what was asked for."""
     return tuple(sorted(row.asked.items()))
+
+
+def failures(before: Profile, after: Profile) -> list[tuple[Row, Failure]]:
+    """Rows that were measured once and cannot be any more."""
+    old = {key(row): row for row in before.rows}
+    return [(old[key(failure)], failure) for failure in after.failed if key(failure) in old]
 
 
 def total_rails(row: Row) -> set[str]:
@@ -65,7 +71,10 @@ def notes(before: Profile, after: Profile, pairs: Pairs) -> Iterator[str]:
             yield f"{label(b)}, {name}: {old} became {new}"
         for text in _unjudged(a, b):
             yield f"{label(b)}, {text}"
-    common = {key(row) for _, row in pairs}
+    lost = failures(before, after)
+    for _, failure in lost:
+        yield f"{label(failure)} cannot be measured any more: {failure.reason}"
+    common = {key(row) for row, _ in pairs} | {key(row) for row, _ in lost}
     for row in (*before.rows, *after.rows):
         if key(row) not in common:
             yield f"{label(row)} is in one of them alone"

@@ -11,7 +11,7 @@ import numpy as np
 from clit_deploy import memory
 from clit_deploy.bundle import Plan
 from clit_deploy.config import Precision, show_bytes
-from clit_deploy.errors import MemoryBudgetError, ProfileError
+from clit_deploy.errors import ClitDeployError, MemoryBudgetError, ProfileError, said
 from clit_deploy.profile.records import Quality
 from clit_deploy.profile.siblings import siblings
 from clit_deploy.scheduler import Layout
@@ -53,14 +53,15 @@ class Referee:
         path = self._reference(up.plan)
         if path is None:
             kind = up.plan.manifest.precision
-            return None, f"the plan is {kind}; name its FP32 plan with --reference"
+            return None, f"the plan is {kind}, and not one FP32 plan is beside it; name --reference"
         try:
             name, expected = self._expected(path, scale)
+        except (ClitDeployError, OSError) as error:  # what was measured is not lost by it
+            return None, f"there is no reference from {path.name}: {said(error)}"
+        try:
             got = up.upscale(self.picture, scale=scale, clip=False)
         except MemoryBudgetError as error:
-            return None, f"the reference does not fit: {error}"
-        except OSError as error:
-            return None, f"the reference cannot be kept: {error}"
+            return None, f"the whole output does not fit: {error}"
         difference = got.astype(np.float64) - expected
         noise = max(float(np.mean(difference**2)), LEAST_NOISE)
         if not math.isfinite(noise):
@@ -78,7 +79,7 @@ class Referee:
             if other.precision == "fp32" and other.source.sha256 == plan.manifest.source.sha256:
                 return path
         beside = siblings(plan.path, Precision.FP32) if plan.path else []
-        return beside[0] if beside else None
+        return beside[0] if len(beside) == 1 else None
 
     def _expected(self, path: Path, scale: float) -> tuple[str, NDArray[np.float32]]:
         kept = self.folder / "reference.npy"

@@ -44,10 +44,11 @@ def of_precision(plan: Path, precision: Precision) -> Path:
 
 
 def siblings(plan: Path, precision: Precision) -> list[Path]:
-    """Plans in the same folder that have a precision and come from the same checkpoint, by name."""
+    """Plans in the same folder that have a precision and come from the same checkpoint, by name; a
+    link to one of them is no other."""
     source = Plan.open(plan).manifest.source.sha256
     found = []
-    for path in sorted(plan.resolve().parent.glob("*.plan")):
+    for path in sorted({path.resolve() for path in plan.parent.glob("*.plan")}):
         try:
             manifest = Plan.open(path).manifest
         except (PlanError, OSError):  # not ours, or another version's

@@ -77,9 +77,7 @@ class Pool:
             free = self._cuda.memory()[0]
             raise DeviceMemoryError(
                 f"Out of device memory: {show_bytes(size)} more are needed, {show_bytes(free)} are "
-                f"free and {show_bytes(self.held)} in use by this process. Close other programs, "
-                "or build engines for smaller pieces ('clit-deploy build' with --tile and "
-                "--chunk).",
+                f"free and {show_bytes(self.held)} in use by this process. Close other programs.",
                 free + self.held,
             ) from error
 

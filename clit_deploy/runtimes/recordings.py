@@ -29,7 +29,7 @@ MET = 256
 """Shapes and addresses that are remembered."""
 
 REFUSALS = (EngineError, GraphRunError, DeviceMemoryError)
-"""What making a recording may end in; the picture goes on without."""
+"""What making or launching a recording may end in; the picture goes on without."""
 
 Shapes = dict[str, "tuple[int, ...]"]
 
@@ -58,7 +58,8 @@ class Recordings:
         self._hits = self._evicted = 0
 
     def launch(self, key: Any) -> bool:
-        """Enqueue what was recorded; False where there is nothing, or its memory is gone."""
+        """Enqueue what was recorded; False where there is nothing, or its memory is gone, or the
+        device refuses it."""
         if key not in self._kept:
             return False
         seat = self._kept[key]
@@ -66,9 +67,14 @@ class Recordings:
         self._drop(lambda other: other.lent != memory.pointer)
         if key not in self._kept:
             return False
+        try:
+            self._device.cuda.launch(seat.graph, self._device.compute)
+        except REFUSALS as error:
+            self.clear()
+            self.stop(error)
+            return False
         self._hits += 1
         self._kept.move_to_end(key)
-        self._device.cuda.launch(seat.graph, self._device.compute)
         return True
 
     def due(self, key: Any) -> bool:

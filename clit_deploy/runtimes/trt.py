@@ -246,8 +246,11 @@ def _repair(flavour: Flavour) -> str:
             "On a Jetson it belongs to the system's Python: make the virtual environment again "
             "with python3 -m venv --system-site-packages (and apt install python3-libnvinfer)."
         )
+    command = install_command("tensorrt-cu12")
+    if "tensorrt" not in command:
+        return "There is no package of it for this machine; use --runtime cpu or cuda."
     return (
-        f"Install it with {install_command('tensorrt-cu12')} for a driver of CUDA 12, or with "
+        f"Install it with {command} for a driver of CUDA 12, or with "
         f"{install_command('tensorrt-cu13')}."
     )
 

@@ -89,7 +89,7 @@ def test_the_manifest_tells_how_and_at_what_cost(pair):
 def test_an_int8_plan_can_be_verified_and_shown(pair):
     plan = Plan.open(pair[1])
     assert verify_plan(plan, runtime="cpu").cases
-    assert plan.manifest.proof.tolerance < 0.7  # against the float plan, on photographs
+    assert plan.manifest.proof.tolerance < 1.5  # deviations: nothing but gray is off by more
     other = Plan.open(pair[0])
     swapped = plan.replaced({"stage0.decode.onnx": other.read("stage0.point.onnx")})
     with pytest.raises(ClitDeployError):

@@ -192,6 +192,8 @@ def test_pictures_that_are_no_use_are_refused(tmp_path, pictures, words):
         ((None, "int7"), "Unknown precision 'int7'"),
         ((None, "int8", float("nan")), "above 0,"),
         ((None, "int8", 0.0), "above 0,"),
+        ((None, "int8", float("inf")), "above 0,"),
+        ((None, "int8", 0.05, "minmax", 2**33), "from 0 to 4294967295"),
         ((None, "int8-fp16", 0.01), "above 0.01,"),
         ((None, "int8", 0.05, "guess"), "minmax, percentile, entropy"),
     ],

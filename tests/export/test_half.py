@@ -16,6 +16,7 @@ from clit_deploy.export.passes.check import check
 from clit_deploy.export.passes.half import HANDED_ON, INSENSITIVE, MOVERS, element_types, to_half
 from clit_deploy.export.passes.round_half import round_half
 from clit_deploy.export.ranges import largest, unfit
+from clit_deploy.manifest import ScaleDrop
 from clit_deploy.models import build_model
 from tests.helpers import (
     DATA,
@@ -178,6 +179,20 @@ def test_what_the_scan_does_not_see_keeps_a_graph_fp32(tmp_path, monkeypatch, ca
     assert list(plan.manifest.half.graphs) == ["encoder.onnx"]
     assert "encoder.onnx stays FP32: FP16 costs inf dB" in caplog.text
     assert all(abs(case.drop) <= 0.01 for case in plan.manifest.half.cases)
+
+
+def test_a_graph_that_stayed_fp32_for_nothing_is_fp16_again(monkeypatch):
+    """While two graphs give no numbers, leaving out any one alone helps nothing."""
+    needed = {"decode", "project"}
+
+    def measured(plan, graphs, choice, before):
+        found = 30.0 if needed <= choice.whole else float("nan")
+        return plan, (ScaleDrop(4.0, 30.0, found),)
+
+    monkeypatch.setattr(fp16, "_measured", measured)
+    graphs = dict.fromkeys(["decode", "encoder", "point", "project"])
+    choice, _, cases = fp16._within_budget(None, graphs, fp16._Choice({}, frozenset()), [])
+    assert (choice.whole, cases[0].drop) == (needed, 0)
 
 
 def test_numbers_that_fp16_cannot_hold_stay_fp32(tmp_path, caplog):

@@ -274,6 +274,8 @@ class FakeCuda:
         return (Error.cudaSuccess,)
 
     def cudaGraphLaunch(self, graph, stream):
+        if "cudaGraphLaunch" in self.fails:
+            return (self.fails["cudaGraphLaunch"],)
         self.calls.append(("launch", stream.number))
         for job in graph:
             stream.add(job)

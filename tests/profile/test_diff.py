@@ -9,6 +9,7 @@ import pytest
 
 from clit_deploy.errors import NotComparableError, ProfileError
 from clit_deploy.profile.diff import compare
+from clit_deploy.profile.file import Failure
 from clit_deploy.profile.stats import summarise
 from clit_deploy.profile.words import label
 
@@ -193,3 +194,15 @@ def test_what_may_explain_a_change_is_told(measured):
 def test_thresholds_that_make_no_sense(measured, threshold):
     with pytest.raises(ProfileError, match="threshold"):
         compare(measured, measured, threshold)
+
+
+def test_a_row_that_cannot_be_measured_any_more_is_a_regression(measured):
+    before = with_runs(measured)
+    assert len(before.rows) > 1
+    lost, kept = before.rows[0], before.rows[1:]
+    after = replace(before, rows=kept, failed=(Failure(lost.asked, "No room."),))
+    found = compare(before, after, 5.0)
+    assert found.regressed
+    assert [c.row for c in found.changes if c.verdict == "worse"] == [label(lost)]
+    assert f"{label(lost)} cannot be measured any more: No room." in found.notes
+    assert not compare(after, before, 5.0).regressed

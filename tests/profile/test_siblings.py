@@ -53,3 +53,26 @@ def test_decibels_are_measured_against_the_plan_beside_it(family, picture):
     (row,) = profile(request).rows
     assert row.quality is not None
     assert row.quality.reference.startswith("a.plan")
+
+
+def test_of_two_plans_beside_it_none_is_the_reference(family, picture):
+    Plan.open(family["fp32"]).save(family["fp32"].with_name("b.plan"))
+    request = Request(plan=family["int8"], image=picture, scales=[2.0], iterations=1, runtime="cpu")
+    (row,) = profile(request).rows
+    assert row.quality is None
+    assert "--reference" in row.reasons["quality"]
+
+
+def test_a_link_is_no_other_plan(family):
+    family["int8"].with_name("latest.plan").symlink_to(family["int8"])
+    assert len(swept(family["fp32"])) == 2
+
+
+def test_a_damaged_plan_beside_it_does_not_cost_the_row(family, picture):
+    content = bytearray(family["fp32"].read_bytes())
+    place = content.index(Plan.open(family["fp32"]).read("encoder.onnx")[:64]) + 60
+    content[place] ^= 1
+    family["fp32"].write_bytes(content)
+    request = Request(plan=family["int8"], image=picture, scales=[2.0], iterations=1, runtime="cpu")
+    (row,) = profile(request).rows
+    assert "a.plan is damaged" in row.reasons["quality"]

@@ -74,7 +74,7 @@ def test_a_full_device_says_what_is_needed_and_what_is_free():
     kept = pool.take(4_000_000)
     with pytest.raises(DeviceMemoryError) as caught:
         pool.take(8_000_000)
-    for words in ("8 MB more are needed", "6 MB are free", "4 MB in use by this process", "build"):
+    for words in ("8 MB more are needed", "6 MB are free", "4 MB in use by this process", "Close"):
         assert words in str(caught.value)
     assert kept.size == pool.held
 

@@ -172,7 +172,7 @@ def test_chunks_are_halved_until_they_fit(plans, caplog):
 def test_a_hopeless_device_says_what_it_lacks(plans, part):
     """Too little for the smallest chunk, and too little for the encoder's tile."""
     plan = Plan.open(plans["clit"])
-    words = r"^Out of device memory: \d.* more are needed, .* free .*--tile and --chunk"
+    words = r"^Out of device memory: \d.* more are needed, .* free .*(What should fit|Not even)"
     with pytest.raises(DeviceMemoryError, match=words) as caught:
         cramped(plan, longest(plan, 1)[0] // part - 1)
     assert "\n" not in str(caught.value)
@@ -300,6 +300,15 @@ def test_an_engine_that_cannot_be_recorded_is_enqueued_every_time(
     assert (api.count("begin"), api.count("launch")) == (1, 0), "it is tried once"
     assert caplog.text.count("encoder.onnx is enqueued anew every time") == 1
     assert api.graphs == 0
+
+
+def test_a_recording_that_cannot_be_launched_is_done_without(api, encoder, caplog):
+    results = [encoder(16) for _ in range(3)]
+    api.fails["cudaGraphLaunch"] = Error.cudaErrorMemoryAllocation
+    results += [encoder(16) for _ in range(3)]
+    assert all(np.array_equal(result, results[0]) for result in results)
+    assert (api.count("begin"), api.graphs) == (1, 0), "and not tried again"
+    assert caplog.text.count("encoder.onnx is enqueued anew every time") == 1
 
 
 def test_an_engine_that_refuses_to_be_recorded_leaves_nothing(machine, api, encoder):
