@@ -73,7 +73,7 @@ def test_without_engines_another_runtime_is_named(plan, monkeypatch):
     appetite = dataclasses.replace(ON_DEVICE, tile=None)
     machine = Machine.make(total=TOTAL)
     machine.module.bytes_per_number = 56
-    built = machine.built(plan, Limits(192, block=64, chunk=24))
+    built = machine.built(plan, Limits(256, block=400, chunk=24))
     runtime = machine.runtime(built)
     monkeypatch.setattr(runtime, "appetite", appetite)
     with (
