@@ -16,8 +16,8 @@ pytestmark = pytest.mark.data
 TOLERANCE = 2e-4
 
 
-SLOW = {"clit3-swinir-x24"}
-"""More stages after an encoder that other cases have as well."""
+SLOW = {"clit1-swinir-x4", "clit3-swinir-x24"}
+"""An encoder that takes a minute to export, and that another case has as well."""
 
 
 def params():
