@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clit_deploy.errors import DamageError, MissingFileError, PlanError
-from clit_deploy.files import is_file, replacing
+from clit_deploy.errors import DamageError, PlanError
+from clit_deploy.files import check_file, replacing
 from clit_deploy.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class Plan:
             PlanError: any other file, a damaged plan, or one of another format version.
         """
         path = Path(path)
-        if not is_file(path):
-            raise MissingFileError(f"There is no plan file {path}.")
+        check_file(path, "plan file")
         seen = _Stamp.of(path)
         try:
             with zipfile.ZipFile(path) as archive:

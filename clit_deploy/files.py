@@ -9,7 +9,7 @@ import secrets
 import sys
 from typing import TYPE_CHECKING
 
-from clit_deploy.errors import OutputError, OutputExistsError
+from clit_deploy.errors import MissingFileError, OutputError, OutputExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +99,38 @@ def is_file(path: Path) -> bool:
     """Whether a path is a regular file that can be looked at; names too long are none."""
     try:
         return path.is_file()
+    except OSError:
+        return False
+
+
+def check_file(path: Path, what: str) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        MissingFileError: there is nothing, or a folder.
+    """
+    if is_folder(path):
+        raise MissingFileError(f"{path} is a folder; name the {what} in it.")
+    if not is_file(path):
+        raise MissingFileError(f"There is no {what} {path}.")
+
+
+def check_folder(path: Path) -> None:
+    """Refuse what is no folder.
+
+    Raises:
+        MissingFileError: there is nothing, or a file.
+    """
+    if is_file(path):
+        raise MissingFileError(f"{path} is a file; name a folder with pictures.")
+    if not is_folder(path):
+        raise MissingFileError(f"There is no folder {path}; name one with pictures.")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder that can be looked at."""
+    try:
+        return path.is_dir()
     except OSError:
         return False
 

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clit_deploy.config import show_bytes
-from clit_deploy.errors import ImageError, MissingFileError, SizeError
-from clit_deploy.files import is_file, replacing
+from clit_deploy.errors import ImageError, SizeError
+from clit_deploy.files import check_file, check_folder, replacing
 from clit_deploy.phases import phase
 from clit_deploy.png import PngWriter
 
@@ -63,7 +63,12 @@ class Picture:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder, by name."""
+    """The pictures of a folder, by name.
+
+    Raises:
+        MissingFileError: it is no folder.
+    """
+    check_folder(folder)
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in LIMITS)
 
 
@@ -74,8 +79,7 @@ def read_image(path: Path) -> Picture:
         MissingFileError: no such file.
         ImageError: not an image, cut off, empty, or so large that it may be an attack.
     """
-    if not is_file(path):
-        raise MissingFileError(f"There is no image file {path}.")
+    check_file(path, "image file")
     if path.stat().st_size == 0:
         raise ImageError(f"{path} is empty; copy it again.")
     try:

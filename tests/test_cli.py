@@ -141,11 +141,8 @@ def test_bad_files(plans, image, tmp_path):
     fails(cli("export", tmp_path / "no.pth"), "no checkpoint file")
     fails(cli("export", image), "not a PyTorch checkpoint")
     fails(cli("info", image), "PNG image")
-    fails(cli("info", tmp_path), "no plan file")
     fails(cli("info", "x" * 300), "no plan file")
-    fails(cli("run", "-e", plans["liif"], tmp_path, "--scale", "2"), "no image file")
     fails(cli("run", "-e", plans["liif"], image, "--scale", "2", "-o", "o" * 300 + ".png"), "ooo")
-    fails(cli("export", "."), "no checkpoint file")
     out = tmp_path / "missing" / "o.png"
     fails(cli("run", "-e", plans["liif"], image, "--scale", "2", "-o", out), "does not exist")
 
@@ -173,6 +170,7 @@ def test_no_two_images_go_to_one_file(plans, image, tmp_path):
 
 
 def test_json_keeps_what_was_finished(plans, image, tmp_path):
+    (tmp_path / "no.png").write_bytes(b"no picture")
     done = cli("run", "-e", plans["liif"], image, tmp_path / "no.png", "--scale", "2", "--json")
     assert done.returncode == 1
     (outcome,) = json.loads(done.stdout)
@@ -235,3 +233,20 @@ def test_ctrl_c_leaves_nothing(plans, tmp_path):
     assert "stopped" in errors
     assert "Traceback" not in errors
     assert not list(folder.iterdir())
+
+
+def test_a_folder_for_a_file_and_a_file_for_a_folder_are_told(plans, tmp_path):
+    picture = tmp_path / "photo.png"
+    Image.fromarray(photo(40, 40)).save(picture)
+    for arguments, words in [
+        (("run", tmp_path, "--scale", "2"), "is a folder; name the image file in it"),
+        (("run", picture, tmp_path / "no.png", "--scale", "2"), "no image file"),
+        (("info", tmp_path), "is a folder; name the plan file in it"),
+        (("export", tmp_path), "is a folder; name the checkpoint file in it"),
+        (("evaluate", "-e", plans["liif"], "--data", picture), "is a file; name a folder"),
+        (("evaluate", "-e", plans["liif"], "--data", tmp_path / "no"), "There is no folder"),
+    ]:
+        done = cli(*arguments)
+        assert done.returncode == 1, done.stderr
+        assert words in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]  # names are checked first

@@ -29,6 +29,7 @@ PHOTOGRAPHS = Path(__file__).parent / "photographs"
 
 LEAST = 4
 """Pictures: three to calibrate with, one to measure on."""
+ENOUGH = 20
 MOST = 40
 HELD_OUT = 5
 """Every fifth picture is not calibrated with but measured on (with few of them, the last)."""
@@ -82,6 +83,8 @@ def gather(folder: Path | None) -> Pictures:
             f"needed, of {SMALLEST} pixels a side or more and not flat. 20 to {MOST} photographs "
             "like those that will be enlarged are best."
         )
+    if len(found) < ENOUGH:
+        log.warning("%d pictures are few to tell what INT8 costs; 20 are better", len(found))
     ordered = [found[path] for path in sorted(found)]
     apart = range(HELD_OUT - 1, len(ordered), HELD_OUT) or [len(ordered) - 1]
     return Pictures(

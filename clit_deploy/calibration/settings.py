@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from clit_deploy.config import Precision
-from clit_deploy.errors import CalibrationError, MissingFileError
+from clit_deploy.errors import CalibrationError
+from clit_deploy.files import check_folder
 
 Kind = TypeVar("Kind", bound=Enum)
 
@@ -51,8 +52,8 @@ class Settings:
     """Of the samples."""
 
     def __post_init__(self) -> None:
-        if self.images is not None and not self.images.is_dir():
-            raise MissingFileError(f"There is no folder {self.images}; name one with pictures.")
+        if self.images is not None:
+            check_folder(self.images)
         if self.precision not in QUANTISED:
             known = " and ".join(kind.value for kind in QUANTISED)
             raise CalibrationError(

@@ -53,6 +53,9 @@ def main() -> None:
         _fail("stopped; nothing unfinished was left behind.", debug, code=128 + stop.signal)
     except MemoryError:
         _fail("out of memory; give --max-memory a size that the machine has.", debug)
+    except OSError as error:
+        where = f"{error.filename} cannot be used: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}.", debug)
     except Exception as error:  # whatever was not foreseen is one sentence too
         _fail(f"unforeseen {type(error).__name__}: {error}. --debug shows where.", debug)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from clit_deploy.calibration.settings import Method
+from clit_deploy.calibration.settings import Method, Settings
 from clit_deploy.cli.options import (
     ForceOption,
     JsonOption,
@@ -48,6 +48,7 @@ def calibrate(
     from clit_deploy.calibration.core import calibrate_plan
     from clit_deploy.report import quantization_lines
 
+    Settings.parse(images, precision.value, max_drop, method.value, seed)  # refused before names
     output = output or plan.with_name(f"{plan.stem}-{precision.value}.plan")
     check_writable(output, force=force)
     path = calibrate_plan(

@@ -21,7 +21,12 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="A published checkpoint (.pth).")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The plan.", show_default="CHECKPOINT.plan"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The plan.",
+            show_default="CHECKPOINT.plan or CHECKPOINT-PRECISION.plan",
+        ),
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Type of the graphs.")] = Precision.FP32,
     half_weights: Annotated[
@@ -49,7 +54,7 @@ def export(
     if runtime is not None:
         load_tensorrt(runtime)  # before the work begins
         refuse_form(precision.value, "The plan")
-    output = output or default_plan(checkpoint)
+    output = output or default_plan(checkpoint, precision)
     check_writable(output, force=force)
     path = export_checkpoint(
         checkpoint,

@@ -18,8 +18,8 @@ from clit_deploy.cli.options import (
     parse_scales,
 )
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import MissingFileError, NotComparableError, OutputError, OutputExistsError
-from clit_deploy.files import check_writable, is_file, replacing
+from clit_deploy.errors import NotComparableError, OutputError, OutputExistsError
+from clit_deploy.files import check_file, check_writable, replacing
 
 if TYPE_CHECKING:
     from clit_deploy.profile.file import Profile
@@ -83,14 +83,16 @@ def profile(
     )
     with ProgressBar("profile") as bar:
         found = measure(request, (lambda _, done: bar(done)) if bar else None)
-    show(found, Console())
-    _write(
+    wrong = _written(
         [
             (json_path, found.to_json()),
             (csv_path, to_csv(found)),
             (html_path, to_html(found)),
         ]
     )
+    show(found, Console())  # last: a pipe that is closed does not cost the files
+    if wrong:
+        raise wrong[0]
     for one in found.failed:
         typer.echo(f"clit-deploy: {label(one)} could not be measured: {one.reason}", err=True)
     if found.failed:
@@ -139,8 +141,7 @@ def profile_diff(
 def _read(path: Path) -> Profile:
     from clit_deploy.profile.file import Profile
 
-    if not is_file(path):
-        raise MissingFileError(f"There is no profile {path}.")
+    check_file(path, "profile")
     return Profile.from_json(path.read_bytes(), path.name)
 
 
@@ -151,8 +152,12 @@ def _check_outputs(paths: list[Path], force: bool) -> None:
         raise OutputExistsError("Two of --json, --csv and --html name the same file; rename one.")
 
 
-def _write(outputs: list[tuple[Path | None, str]]) -> None:
-    """Write what is asked for; a file that cannot be written does not cost the others."""
+def _written(outputs: list[tuple[Path | None, str]]) -> list[OutputError]:
+    """Write what is asked for; a file that cannot be written does not cost the others, nor the
+    table.
+
+    Returns: what went wrong.
+    """
     wrong: list[OutputError] = []
     for path, content in outputs:
         try:
@@ -161,5 +166,4 @@ def _write(outputs: list[tuple[Path | None, str]]) -> None:
                     part.write_text(content, encoding="utf-8")
         except OutputError as error:
             wrong.append(error)
-    if wrong:
-        raise wrong[0]
+    return wrong

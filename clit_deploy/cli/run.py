@@ -21,6 +21,7 @@ from clit_deploy.cli.options import (
     parse_size,
 )
 from clit_deploy.config import RuntimeName
+from clit_deploy.files import check_file
 
 
 def run(
@@ -49,6 +50,8 @@ def run(
 
     wish = Wish(scale, parse_size(size), width, height)
     wish.check()
+    for image in images:
+        check_file(image, "image file")
     outputs = targets(images, output, wish, force=force)
     outcomes: list[dict[str, Any]] = []
     try:

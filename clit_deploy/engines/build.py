@@ -141,10 +141,10 @@ def appetite_for(plan: Plan, limits: Limits) -> Appetite:
     """
     encoder = plan.manifest.encoder
     least = smallest(encoder.halo, plan.manifest.margin, encoder.multiple)
-    tile = limits.tile or min(
-        (side for side in TILES if side >= 2 * least and side % encoder.multiple == 0),
-        default=max(least, TILES[0]),
-    )
+    tile = limits.tile
+    if tile is None:
+        sides = (side for side in TILES if side >= 2 * least and side % encoder.multiple == 0)
+        tile = min(sides, default=max(least, TILES[0]))
     if tile < least or tile % encoder.multiple:
         raise SizeError(
             f"A tile of {tile} does not suit this encoder: at least {least} is needed, a multiple "

@@ -64,7 +64,8 @@ def export_checkpoint(
 
     Args:
         checkpoint: a file with `{'model': {'name', 'args', 'sd'}, ...}`.
-        plan: where to write; by default the checkpoint's name with `.plan`.
+        plan: where to write; by default the checkpoint's name with `.plan`, or with
+            `-PRECISION.plan` where that is not FP32.
         precision: `fp32`; `fp16`; `int8`, the fp32 plan calibrated, for processors; `int8-fp16`,
             for TensorRT. An existing plan of that name is replaced.
         half_weights: store weights as float16, at half the size; arithmetic stays float32.
@@ -82,7 +83,6 @@ def export_checkpoint(
         AccuracyError: `int8` loses more than allowed; nothing is written.
     """
     checkpoint = Path(checkpoint)
-    target = Path(plan) if plan is not None else default_plan(checkpoint)
     tell = progress or (lambda step: log.info("%s", step))
     try:
         kind = Precision(precision)
@@ -94,6 +94,7 @@ def export_checkpoint(
     if half_weights and kind in (Precision.FP16, Precision.INT8_FP16):
         raise UnsupportedModelError("FP16 plans store FP16 weights anyway; leave out half_weights.")
     settings = _settings(kind, calibration, max_drop)
+    target = Path(plan) if plan is not None else default_plan(checkpoint, kind)
     check_writable(target, force=True)
     if target.exists() and checkpoint.exists() and target.samefile(checkpoint):
         raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
@@ -123,9 +124,10 @@ def _settings(
     return None
 
 
-def default_plan(checkpoint: Path) -> Path:
-    """The checkpoint's name with `.plan`."""
-    return checkpoint.parent / f"{checkpoint.stem}.plan"
+def default_plan(checkpoint: Path, precision: Precision) -> Path:
+    """The checkpoint's name with `.plan`, and with the precision where it is not FP32."""
+    kind = "" if precision is Precision.FP32 else f"-{precision.value}"
+    return checkpoint.parent / f"{checkpoint.stem}{kind}.plan"
 
 
 def build_plan(

@@ -41,6 +41,10 @@ log = logging.getLogger(__name__)
 SCALES = (4.0, 12.0)
 MOST_DROP = 0.01
 """dB that FP16 may cost on the picture, at any of the scales."""
+CHANCE = 0.1
+"""The same around INT8: FP16 moves numbers over the borders of INT8's steps, one way or the other,
+which on one small picture gains or loses up to 0.05 dB, and nothing on average (official LIIF, 12
+photographs, x4 and x12: -0.001 dB, with a deviation of 0.010)."""
 RUNS = 2
 """Runs of each graph that ranges are taken from, a pass over the pictures."""
 
@@ -86,8 +90,9 @@ def halve_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
     choice, first = _choose(plan, graphs)
     before = _scores(plan)
     tell("measuring what FP16 costs")
-    choice, twin, cases = _within_budget(plan, graphs, choice, before)
     quantised = plan.manifest.quantization is not None
+    most = CHANCE if quantised else MOST_DROP
+    choice, twin, cases = _within_budget(plan, graphs, choice, before, most)
     precision = Precision.INT8_FP16 if quantised else Precision.FP16
     kept = {name: sorted(nodes) for name, nodes in choice.nodes.items() if nodes}
     half = HalfProof(PHOTOGRAPH.name, cases, first, kept, sorted(choice.whole))
@@ -155,26 +160,26 @@ def _measured(
 
 
 def _within_budget(
-    plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]
+    plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score], most: float
 ) -> tuple[_Choice, Plan, tuple[ScaleDrop, ...]]:
-    """The choice with as few whole graphs FP32 as the budget takes, its twin, and what that costs.
+    """The choice with as few whole graphs FP32 as `most` dB take, its twin, and what that costs.
 
     Raises:
-        ProofError: it loses more than `MOST_DROP` dB with every graph FP32.
+        ProofError: it loses more with every graph FP32.
     """
     twin, cases = _measured(plan, graphs, choice, before)
-    while _drop(cases) > MOST_DROP and len(choice.whole) < len(graphs):
+    while _drop(cases) > most and len(choice.whole) < len(graphs):
         worst = _worst(plan, graphs, choice, before)
         log.warning("%s stays FP32: FP16 costs %.3f dB", worst, _drop(cases))
         choice = dataclasses.replace(choice, whole=choice.whole | {worst})
         twin, cases = _measured(plan, graphs, choice, before)
-    if _drop(cases) > MOST_DROP:
-        raise ProofError(f"FP16 costs {_drop(cases):.3f} dB; {MOST_DROP} dB are allowed.")
+    if _drop(cases) > most:
+        raise ProofError(f"FP16 costs {_drop(cases):.3f} dB; {most} dB are allowed.")
     # Where no picture was finite, any graph may have looked like the worst.
     for member in sorted(choice.whole) if len(choice.whole) > 1 else ():
         trial = dataclasses.replace(choice, whole=choice.whole - {member})
         made = _measured(plan, graphs, trial, before)
-        if _drop(made[1]) <= MOST_DROP:
+        if _drop(made[1]) <= most:
             log.warning("%s is FP16 all the same", member)
             choice, (twin, cases) = trial, made
     return choice, twin, cases

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clit_deploy.errors import CheckpointError, MissingFileError
-from clit_deploy.files import is_file
+from clit_deploy.errors import CheckpointError
+from clit_deploy.files import check_file
 from clit_deploy.models.registry import build_model, resolved
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         UnsupportedModelError: an unknown family, encoder or option.
     """
     path = Path(path)
-    if not is_file(path):
-        raise MissingFileError(f"There is no checkpoint file {path}.")
+    check_file(path, "checkpoint file")
     spec = _model_spec(path)
     model = build_model(spec)
     _load_weights(model, spec["sd"], path.name)

@@ -58,16 +58,20 @@ class EngineBuilder:
         builder = self._trt.start("Builder")
         network = builder.create_network(self._network_flags())
         parser = self._api.OnnxParser(network, self._trt.logger)
-        if not parser.parse(graph):
+        readable = parser.parse(graph)
+        self._trt.resume()
+        if not readable:
             found = [parser.get_error(k).desc() for k in range(parser.num_errors)]
             raise BuildError(f"{self._trt.title} cannot read {name}: {'; '.join(found)}")
         config = builder.create_builder_config()
         self._configure(config, options)
         full = [self._profile(builder, config, network, name, shapes) for shapes in profiles]
         made = builder.build_serialized_network(network, config)
+        self._trt.resume()
         if made is None:
+            more = " Allow more --workspace, or leave it out." if options.workspace else ""
             raise BuildError(
-                f"{self._trt.title} cannot build an engine of {name}: {self._trt.said()}"
+                f"{self._trt.title} cannot build an engine of {name}: {self._trt.said()}{more}"
             )
         cache = None if self._trt.is_rtx else bytes(config.get_timing_cache().serialize())
         return bytes(made), full, cache

@@ -123,6 +123,12 @@ class TensorRT:
                 "enough for it? Otherwise use --runtime cpu."
             ) from error
 
+    def resume(self) -> None:
+        """Raise what a signal raised within TensorRT, which lets no exception through."""
+        stopped, self.logger.stopped = self.logger.stopped, None
+        if stopped is not None:
+            raise stopped
+
     def tensors(self, engine: Any) -> list[Tensor]:
         """Inputs and outputs."""
         found = []
@@ -261,11 +267,15 @@ def _logger(module: Any, messages: list[str]) -> Any:
     class Logger(module.ILogger):  # type: ignore[misc]  # the bindings have no types
         def __init__(self) -> None:
             module.ILogger.__init__(self)
+            self.stopped: BaseException | None = None
 
         def log(self, severity: Any, message: str) -> None:
-            if severity <= module.ILogger.ERROR:
-                messages.append(message)
-            log.log(_LEVELS.get(severity.name, logging.DEBUG), "%s", message)
+            try:
+                if severity <= module.ILogger.ERROR:
+                    messages.append(message)
+                log.log(_LEVELS.get(severity.name, logging.DEBUG), "%s", message)
+            except BaseException as error:  # a signal's; TensorRT would drop it
+                self.stopped = error
 
     return Logger()
 

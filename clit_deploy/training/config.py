@@ -8,9 +8,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clit_deploy.errors import MissingFileError, TrainingError
+from clit_deploy.errors import TrainingError
 from clit_deploy.families import FAMILIES
-from clit_deploy.files import is_file
+from clit_deploy.files import check_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -77,8 +77,7 @@ def read_config(path: Path) -> Config:
         MissingFileError: no such file.
         TrainingError: not TOML, an unknown key, or a value that makes no sense.
     """
-    if not is_file(path):
-        raise MissingFileError(f"There is no configuration file {path}.")
+    check_file(path, "configuration file")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -71,6 +71,8 @@ def train(
     state = load_state(run, config) or State()
     photos = read_photos(data, config.validation)
     trainer = Trainer(config, photos, run, _device(device), state, progress)
+    if state.phase == len(config.phases):
+        log.warning("the run in %s is finished already; nothing is trained", run)
     for index in range(state.phase, len(config.phases)):
         trainer.phase(index)
     path = run / "model.pth"

@@ -191,7 +191,7 @@ def test_a_graph_that_stayed_fp32_for_nothing_is_fp16_again(monkeypatch):
 
     monkeypatch.setattr(fp16, "_measured", measured)
     graphs = dict.fromkeys(["decode", "encoder", "point", "project"])
-    choice, _, cases = fp16._within_budget(None, graphs, fp16._Choice({}, frozenset()), [])
+    choice, _, cases = fp16._within_budget(None, graphs, fp16._Choice({}, frozenset()), [], 0.01)
     assert (choice.whole, cases[0].drop) == (needed, 0)
 
 

@@ -27,6 +27,7 @@ from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
 from clit_deploy.runtimes.machine import Jetson, jetson
 from clit_deploy.runtimes.trt import Flavour, load_tensorrt
 from tests.fakes.machine import Machine
+from tests.fakes.tensorrt import Builder
 
 SHAPES = {"x": ((None, 1), (None, 4), (None, 9))}
 
@@ -248,3 +249,32 @@ def test_the_real_tensorrt_rtx_builds_and_refuses():
         build(real, graph(), options=BuildOptions(("1.2",)))
     with pytest.raises(BuildError, match="cannot read tiny"):
         build(real, b"\xff\xff no graph")
+
+
+def test_a_signal_within_tensorrt_stops_the_build(machine, caplog):
+    """It arrives in the logger, and C++ lets no exception through."""
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(record):
+        raise Stopped
+
+    caplog.set_level("DEBUG", trt_module.log.name)
+    trt_module.log.addFilter(stop)
+    try:
+        machine.trt.logger.log(machine.module.ILogger.ERROR, "at work")
+    finally:
+        trt_module.log.removeFilter(stop)
+    with pytest.raises(Stopped):
+        build(machine, graph())
+    assert build(machine, graph())  # once is enough
+
+
+def test_a_builder_without_room_names_the_limit(machine, monkeypatch):
+    monkeypatch.setattr(Builder, "build_serialized_network", lambda *_: None)
+    with pytest.raises(BuildError, match=r"cannot build .* Allow more --workspace"):
+        build(machine, graph(), options=BuildOptions(workspace=1000))
+    with pytest.raises(BuildError) as caught:
+        build(machine, graph())
+    assert "--workspace" not in str(caught.value)
