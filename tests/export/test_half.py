@@ -246,7 +246,7 @@ def test_the_command_says_what_fp16_costs(tmp_path):
     done = cli("export", checkpoint, "--precision", "fp16")
     assert done.returncode == 0, done.stderr
     assert "grapes.png" in done.stdout
-    assert "precision  fp16" in cli("info", tmp_path / "tiny.plan").stdout
+    assert "precision  fp16" in cli("info", tmp_path / "tiny-fp16.plan").stdout
 
 
 @pytest.mark.data
