@@ -8,10 +8,11 @@ import os
 import shutil
 
 import pytest
+from PIL import Image
 
 from clit_deploy.bundle import Plan
 from clit_deploy.files import locked
-from tests.helpers import ROOT, cli
+from tests.helpers import ROOT, cli, photo
 from tests.test_cli import fails
 from tests.test_imports import assert_light
 
@@ -97,8 +98,10 @@ def test_a_missing_tensorrt_is_one_sentence(path, tmp_path):
         "libnvinfer",
         "pip install",
     )
+    picture = tmp_path / "x.png"
+    Image.fromarray(photo(10, 10)).save(picture)
     fails(
-        cli("run", "-e", path, "x.png", "--scale", "2", "--runtime", "tensorrt", env=environment),
+        cli("run", "-e", path, picture, "--scale", "2", "--runtime", "tensorrt", env=environment),
         "no working module tensorrt",
     )
     assert path.read_bytes() == before
