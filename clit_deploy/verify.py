@@ -217,10 +217,10 @@ def tiling_picture(plan: Plan, path: Path | None = None) -> NDArray[np.float32]:
     return np.pad(middle, [*more, (0, 0)], mode="symmetric")
 
 
-def discs(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+def discs(height: int, width: int) -> NDArray[np.float32]:
     """Overlapping discs of many sizes, with some noise: edges, areas and statistics that differ
     from place to place, as in photographs (the dead leaves model)."""
-    rng = np.random.RandomState(seed)
+    rng = np.random.RandomState(0)
     y, x = np.mgrid[:height, :width]
     image = np.full((height, width, 3), 0.5)
     for radius in sorted(3 / rng.uniform(0.05, 1, 150), reverse=True):

@@ -29,8 +29,8 @@ PHOTOGRAPHS = Path(__file__).parent / "photographs"
 
 LEAST = 4
 """Pictures: three to calibrate with, one to measure on."""
-ENOUGH = 20
-MOST = 40
+ENOUGH, MOST = 20, 40
+"""With fewer, what INT8 costs is little more than a guess; more are not taken."""
 HELD_OUT = 5
 """Every fifth picture is not calibrated with but measured on (with few of them, the last)."""
 
@@ -80,11 +80,12 @@ def gather(folder: Path | None) -> Pictures:
     if len(found) < LEAST:
         raise CalibrationError(
             f"{folder} has {len(found)} usable pictures among {len(paths)}; at least {LEAST} are "
-            f"needed, of {SMALLEST} pixels a side or more and not flat. 20 to {MOST} photographs "
-            "like those that will be enlarged are best."
+            f"needed, of {SMALLEST} pixels a side or more and not flat. {ENOUGH} to {MOST} "
+            "photographs like those that will be enlarged are best."
         )
     if len(found) < ENOUGH:
-        log.warning("%d pictures are few to tell what INT8 costs; 20 are better", len(found))
+        text = "%d pictures are few to tell what INT8 costs; %d are better"
+        log.warning(text, len(found), ENOUGH)
     ordered = [found[path] for path in sorted(found)]
     apart = range(HELD_OUT - 1, len(ordered), HELD_OUT) or [len(ordered) - 1]
     return Pictures(
@@ -132,7 +133,8 @@ def _spread(paths: list[Path]) -> list[Path]:
     """Evenly spaced ones first, then those between."""
     step = max(len(paths) / MOST, 1)
     first = [paths[int(k * step)] for k in range(min(len(paths), MOST))]
-    return [*first, *(path for path in paths if path not in set(first))]
+    taken = set(first)
+    return [*first, *(path for path in paths if path not in taken)]
 
 
 def _usable(paths: list[Path]) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
