@@ -30,14 +30,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.common import report
-from clit_deploy.images import PHOTOGRAPH
-from clit_deploy.phases import Recorder, phase
+from clit_deploy.images.image_files import PHOTOGRAPH
 from clit_deploy.profile.observe import Observed
 from clit_deploy.profile.runs import Job
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.profile.sensors import find
-from clit_deploy.runtimes.ort import open_runtime
-from clit_deploy.upscale_file import Wish, upscale_file
+from clit_deploy.runtimes.ort.ort_runtime import open_runtime
+from clit_deploy.system.phases import Recorder, phase
+from clit_deploy.tasks.upscale_file import Wish, upscale_file
 from clit_deploy.upscaler import DEFAULT, Upscaler
 from tests.profile.tree import unfold
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 WATCHED = """
 import sys
 from pathlib import Path
-from clit_deploy.upscale_file import Wish, upscale_file
+from clit_deploy.tasks.upscale_file import Wish, upscale_file
 from clit_deploy.upscaler import DEFAULT, Upscaler
 picture, target, scale, threads = sys.argv[1:]
 with Upscaler(DEFAULT, runtime="cpu", threads=int(threads)) as up:

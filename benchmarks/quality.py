@@ -17,7 +17,7 @@ import numpy as np
 
 import clit_deploy
 from benchmarks.common import data_dir, report
-from clit_deploy.evaluate import evaluate
+from clit_deploy.quality.evaluate import evaluate
 
 
 def main() -> None:

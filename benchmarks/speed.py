@@ -19,9 +19,9 @@ import torch
 
 import clit_deploy
 from benchmarks.common import alternate, clit_spec, liif_spec, random_plan, report
-from clit_deploy.bundle import Plan
-from clit_deploy.cascade import grids
-from clit_deploy.geometry import Axis, Slots, Span
+from clit_deploy.grid.cascade import grids
+from clit_deploy.grid.geometry import Axis, Slots, Span
+from clit_deploy.plan.plan_file import Plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,20 +9,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from clit_deploy._version import __version__
 from clit_deploy.errors import ClitDeployError
 
 if TYPE_CHECKING:
     from clit_deploy import models as models
-    from clit_deploy.export.core import export_checkpoint as export_checkpoint
+    from clit_deploy.export.checkpoint_export import export_checkpoint as export_checkpoint
     from clit_deploy.upscaler import Upscaler as Upscaler
     from clit_deploy.upscaler import load as load
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Upscaler": "clit_deploy.upscaler",
     "load": "clit_deploy.upscaler",
-    "export_checkpoint": "clit_deploy.export.core",
+    "export_checkpoint": "clit_deploy.export.checkpoint_export",
 }
 
 __all__ = ["ClitDeployError", "Upscaler", "__version__", "export_checkpoint", "load", "models"]

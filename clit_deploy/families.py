@@ -16,11 +16,11 @@ class Family:
     """Where the three parts of a family are."""
 
     model: str
-    """An `ImplicitModel` (`models/base.py`), as `module:Class`."""
+    """An `ImplicitModel` (`models/implicit_model.py`), as `module:Class`."""
     export: str
-    """A `FamilyExport` (`export/family.py`)."""
+    """A `FamilyExport` (`export/family_export.py`)."""
     tables: str
-    """A `Tables` (`tables/base.py`)."""
+    """A `Tables` (`render/tables/family_tables.py`)."""
 
     def part(self, name: str) -> Any:
         """Import one of the parts."""
@@ -30,14 +30,16 @@ class Family:
 def _own(model: str, export: str, tables: str) -> Family:
     package = __package__
     return Family(
-        f"{package}.models.{model}", f"{package}.export.{export}", f"{package}.tables.{tables}"
+        f"{package}.models.{model}",
+        f"{package}.export.{export}",
+        f"{package}.render.tables.{tables}",
     )
 
 
 FAMILIES = {
-    "clit": _own("clit:CLIT", "clit:ClitExport", "clit:ClitTables"),
-    "liif": _own("liif:LIIF", "liif:LiifExport", "liif:LiifTables"),
-    "lit": _own("lit:LIT", "lit:LitExport", "lit:LitTables"),
-    "lte": _own("lte:LTE", "lte:LteExport", "lte:LteTables"),
+    "clit": _own("clit:CLIT", "clit_graphs:ClitExport", "clit_tables:ClitTables"),
+    "liif": _own("liif:LIIF", "liif_graphs:LiifExport", "liif_tables:LiifTables"),
+    "lit": _own("lit:LIT", "lit_graphs:LitExport", "lit_tables:LitTables"),
+    "lte": _own("lte:LTE", "lte_graphs:LteExport", "lte_tables:LteTables"),
 }
 """By the name that checkpoints and plans give them."""

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy import memory
-from clit_deploy.budget import (
+from clit_deploy.config import parse_bytes
+from clit_deploy.engines.select import choose_runtime
+from clit_deploy.errors import ImageError, RuntimeUnavailableError, UnsupportedModelError
+from clit_deploy.grid.cascade import Size, output_size
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.render.budget import (
     BATCHES,
     Forecast,
     choose,
@@ -17,24 +21,20 @@ from clit_deploy.budget import (
     point_memory,
     working_memory,
 )
-from clit_deploy.bundle import Plan
-from clit_deploy.cascade import Size, output_size
-from clit_deploy.config import parse_bytes
-from clit_deploy.coordinates import output_of, pixel_query, queries_of
-from clit_deploy.engines.choice import choose_runtime
-from clit_deploy.errors import ImageError, RuntimeUnavailableError, UnsupportedModelError
-from clit_deploy.query import PointScheduler, bilinear_at
-from clit_deploy.scheduler import Job, Layout, Scheduler
-from clit_deploy.shortage import explained
+from clit_deploy.render.coordinates import output_of, pixel_query, queries_of
+from clit_deploy.render.points import PointScheduler, bilinear_at
+from clit_deploy.render.scheduler import Job, Layout, Scheduler
+from clit_deploy.render.shortage import explained
+from clit_deploy.system import memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from clit_deploy.cascade import Level
-    from clit_deploy.query import Queries
-    from clit_deploy.runtimes.base import Runtime
+    from clit_deploy.grid.cascade import Level
+    from clit_deploy.render.points import Queries
+    from clit_deploy.runtimes.protocols import Runtime
 
 log = logging.getLogger(__name__)
 

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 import clit_deploy
-from clit_deploy.bundle import Plan
 from clit_deploy.errors import RuntimeUnavailableError
-from clit_deploy.export import core
-from clit_deploy.runtimes.cuda import open_cuda
+from clit_deploy.export import checkpoint_export
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.runtimes.cuda.cuda_api import open_cuda
 from tests.helpers import DATA, posenc, tiny_checkpoint, tiny_clit, tiny_liif, tiny_lit, tiny_lte
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from clit_deploy.models.base import Encoder
+    from clit_deploy.models.implicit_model import Encoder
 
 
 def pytest_report_header() -> str:
@@ -75,10 +75,10 @@ def one_trace_an_encoder() -> Iterator[None]:
         copy.CopyFrom(traced[key])
         return copy
 
-    export_encoder = core.encoder_graph
-    core.encoder_graph = encoder_graph
+    export_encoder = checkpoint_export.encoder_graph
+    checkpoint_export.encoder_graph = encoder_graph
     yield
-    core.encoder_graph = export_encoder
+    checkpoint_export.encoder_graph = export_encoder
 
 
 @pytest.fixture(scope="session")

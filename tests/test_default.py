@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 import clit_deploy
-from clit_deploy.bundle import Plan
-from clit_deploy.evaluate import evaluate
 from clit_deploy.models import load_checkpoint
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.quality.evaluate import evaluate
 from clit_deploy.upscaler import DEFAULT
 from tests.helpers import DATA, ROOT, cli
 

@@ -5,13 +5,13 @@ import onnxruntime as ort
 import pytest
 
 import clit_deploy
-from clit_deploy.bundle import Plan
 from clit_deploy.engines.build import Limits
-from clit_deploy.engines.keep import build_into
+from clit_deploy.engines.store import build_into
 from clit_deploy.errors import ClitDeployError
-from clit_deploy.runtimes.build import BuildOptions
-from clit_deploy.runtimes.cuda import open_cuda
-from clit_deploy.runtimes.trt import Flavour, load_tensorrt
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.runtimes.cuda.cuda_api import open_cuda
+from clit_deploy.runtimes.trt.engine_builder import BuildOptions
+from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
 from tests.helpers import photo
 
 pytestmark = pytest.mark.gpu

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import clit_deploy
-from clit_deploy.bundle import Plan
+from clit_deploy.plan.plan_file import Plan
 from tests.helpers import photo, posenc, tiny_checkpoint
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import clit_deploy
-from clit_deploy.evaluate import evaluate
+from clit_deploy.quality.evaluate import evaluate
 from tests.helpers import DATA
 
 pytestmark = pytest.mark.data
@@ -37,7 +37,7 @@ def test_set5_within_a_hundredth_of_a_decibel(official, scale, name, tmp_path):
 
 
 def test_verify_finds_tiles_equal_on_a_photograph(official):
-    from clit_deploy.verify import verify_plan
+    from clit_deploy.quality.verify import verify_plan
 
     image = DATA / "benchmarks" / "Set5" / "butterfly.png"
     result = verify_plan(official.plan, image)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import clit_deploy
-from clit_deploy.evaluate import Score, evaluate
-from clit_deploy.report import score_table
+from clit_deploy.cli.report import score_table
+from clit_deploy.quality.evaluate import Score, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import onnx
 
-from clit_deploy.calibration.qdq import Site, quantise, sites, widened, worthwhile
-from clit_deploy.calibration.ranges import observe
+from clit_deploy.calibration.int8_ranges import observe
 from clit_deploy.config import Precision
+from clit_deploy.passes.qdq import Site, quantise, sites, widened, worthwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from clit_deploy.bundle import Plan
     from clit_deploy.calibration.samples import Reservoir
     from clit_deploy.calibration.settings import Method
+    from clit_deploy.plan.plan_file import Plan
 
 Node: TypeAlias = tuple[str, str]
 """A product: its graph's member and its name."""

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.calibration.pictures import Part
-from clit_deploy.calibration.render import render, shrink
-from clit_deploy.recording import Recording
-from clit_deploy.runtimes.base import Appetite
+from clit_deploy.calibration.calibration_images import Part
+from clit_deploy.calibration.crops import render, shrink
+from clit_deploy.runtimes.protocols import Appetite
+from clit_deploy.runtimes.wrappers import Recording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from clit_deploy.bundle import Plan
-    from clit_deploy.recording import Feeds
-    from clit_deploy.runtimes.base import Runtime
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.runtimes.protocols import Runtime
+    from clit_deploy.runtimes.wrappers import Feeds
 
 SCALES = (2.0, 3.0, 4.0, 6.0, 12.0, 30.0)
 """Pictures take turns with these scales; every fourth gets a random one."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from clit_deploy.calibration.trial import worst
+from clit_deploy.calibration.drop_evaluator import worst
 from clit_deploy.errors import AccuracyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clit_deploy.bundle import Plan
+    from clit_deploy.calibration.drop_evaluator import Trial
     from clit_deploy.calibration.recipe import Node, Recipe
-    from clit_deploy.calibration.trial import Trial
-    from clit_deploy.manifest import ScaleDrop
+    from clit_deploy.plan.manifest import ScaleDrop
+    from clit_deploy.plan.plan_file import Plan
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from clit_deploy.config import Precision
 from clit_deploy.errors import CalibrationError
-from clit_deploy.files import check_folder
+from clit_deploy.system.files import check_folder
 
 Kind = TypeVar("Kind", bound=Enum)
 

@@ -12,17 +12,17 @@ from typing import Annotated
 
 import typer
 
-from clit_deploy import __version__
+from clit_deploy._version import __version__
 from clit_deploy.cli import (
-    build,
-    calibrate,
-    doctor,
-    export,
-    inspect,
-    profile,
-    run,
-    train,
-    views,
+    build_command,
+    calibrate_commands,
+    doctor_command,
+    export_command,
+    inspect_commands,
+    picture_commands,
+    profile_commands,
+    run_command,
+    train_commands,
 )
 from clit_deploy.errors import ClitDeployError, said
 
@@ -103,20 +103,20 @@ def top(
 
 
 COMMANDS = (
-    export.export,
-    calibrate.calibrate,
-    build.build,
-    run.run,
-    inspect.info,
-    inspect.verify,
-    doctor.doctor,
-    calibrate.compare,
-    views.warp,
-    views.attention,
-    train.train,
-    train.evaluate,
-    profile.profile,
-    profile.profile_diff,
+    export_command.export,
+    calibrate_commands.calibrate,
+    build_command.build,
+    run_command.run,
+    inspect_commands.info,
+    inspect_commands.verify,
+    doctor_command.doctor,
+    calibrate_commands.compare,
+    picture_commands.warp,
+    picture_commands.attention,
+    train_commands.train,
+    train_commands.evaluate,
+    profile_commands.profile,
+    profile_commands.profile_diff,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -10,23 +10,23 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy.budget import TILES
-from clit_deploy.bundle import ENGINES, make_plan
 from clit_deploy.config import Precision
-from clit_deploy.engines.boxes import boxes
+from clit_deploy.engines.profiles import boxes
 from clit_deploy.errors import BuildError, DamageError, SizeError
-from clit_deploy.manifest import Engine, EngineSet
-from clit_deploy.runtimes.base import ON_DEVICE, Appetite
-from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
-from clit_deploy.runtimes.machine import jetson
-from clit_deploy.tiling import smallest
+from clit_deploy.grid.tiling import smallest
+from clit_deploy.plan.manifest import Engine, EngineSet
+from clit_deploy.plan.plan_file import ENGINES, make_plan
+from clit_deploy.render.budget import TILES
+from clit_deploy.runtimes.protocols import ON_DEVICE, Appetite
+from clit_deploy.runtimes.trt.engine_builder import BuildOptions, EngineBuilder
+from clit_deploy.system.jetson import jetson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clit_deploy.bundle import Plan
-    from clit_deploy.runtimes.cuda import Gpu
-    from clit_deploy.runtimes.trt import TensorRT
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.runtimes.cuda.cuda_api import Gpu
+    from clit_deploy.runtimes.trt.tensorrt_api import TensorRT
 
 log = logging.getLogger(__name__)
 

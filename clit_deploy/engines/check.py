@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.budget import layouts
-from clit_deploy.cascade import output_size
-from clit_deploy.coordinates import queries_of
 from clit_deploy.errors import EngineError
-from clit_deploy.images import PHOTOGRAPH, read_image
-from clit_deploy.query import PointScheduler
-from clit_deploy.runtimes.engine import EngineRuntime
-from clit_deploy.runtimes.ort import open_runtime
-from clit_deploy.scheduler import Job, Scheduler
+from clit_deploy.grid.cascade import output_size
+from clit_deploy.images.image_files import PHOTOGRAPH, read_image
+from clit_deploy.render.budget import layouts
+from clit_deploy.render.coordinates import queries_of
+from clit_deploy.render.points import PointScheduler
+from clit_deploy.render.scheduler import Job, Scheduler
+from clit_deploy.runtimes.ort.ort_runtime import open_runtime
+from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from clit_deploy.bundle import Plan
-    from clit_deploy.runtimes.base import Runtime
-    from clit_deploy.scheduler import Layout
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.render.scheduler import Layout
+    from clit_deploy.runtimes.protocols import Runtime
 
 log = logging.getLogger(__name__)
 

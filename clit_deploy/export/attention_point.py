@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.export.builder import Builder, Tensor, ints
-from clit_deploy.export.layers import gather, tail
-from clit_deploy.export.posenc import splits
+from clit_deploy.export.graph_builder import Builder, Tensor, ints
+from clit_deploy.export.graph_layers import gather, tail
+from clit_deploy.export.posenc_graphs import splits
 
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from clit_deploy.export.attention import AttentionExport
+    from clit_deploy.export.attention_family import AttentionFamily
 
 
-def point_graph(family: AttentionExport, stage: int) -> onnx.ModelProto:
+def point_graph(family: AttentionFamily, stage: int) -> onnx.ModelProto:
     """`maps`, `pixel [q, 2]` and the tables of the queries -> `rgb [q, 3]`."""
     model, k = family.model, family.k
     b = Builder(f"stage{stage}.point")
@@ -37,7 +37,7 @@ def point_graph(family: AttentionExport, stage: int) -> onnx.ModelProto:
     return b.model()
 
 
-def attention_graph(family: AttentionExport) -> onnx.ModelProto:
+def attention_graph(family: AttentionFamily) -> onnx.ModelProto:
     """`maps`, `pixel [q, 2]` and the tables of the queries -> `attention [q, heads, k * k]`."""
     b = Builder("attention")
     maps, pixel = _inputs(b, family)
@@ -46,13 +46,13 @@ def attention_graph(family: AttentionExport) -> onnx.ModelProto:
     return b.model()
 
 
-def _inputs(b: Builder, family: AttentionExport) -> tuple[Tensor, Tensor]:
+def _inputs(b: Builder, family: AttentionFamily) -> tuple[Tensor, Tensor]:
     maps = b.input("maps", ["map_rows", "map_cols", family.channels])
     return maps, b.input("pixel", ["queries", 2])
 
 
 def _attention(
-    b: Builder, family: AttentionExport, maps: Tensor, pixel: Tensor
+    b: Builder, family: AttentionFamily, maps: Tensor, pixel: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The attention `[q, heads, k * k]`, and the windows of the maps `[q, k * k, channels]`."""
     model = family.model
@@ -72,7 +72,7 @@ def _attention(
         return b("Softmax", b("Add", logits, _bias(b, family)), axis=-1), window
 
 
-def _bias(b: Builder, family: AttentionExport) -> Tensor:
+def _bias(b: Builder, family: AttentionFamily) -> Tensor:
     """The position bias `[q, heads, k * k]` from its tables."""
     heads, k = family.model.head, family.k
     if not splits(family.model.pb_encoder):

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clit_deploy.export.builder import Builder, Tensor
+    from clit_deploy.export.graph_builder import Builder, Tensor
 
 
 def fraction(b: Builder, turns: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The networks in PyTorch, as the papers define them, with the published state-dict keys."""
 
 from clit_deploy.errors import MissingDependencyError
-from clit_deploy.extras import install_command
+from clit_deploy.system.extras import install_command
 
 try:
     from clit_deploy.models.checkpoint import Checkpoint, load_checkpoint

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.base import ImplicitModel, grid_of, pixel_centres, sample
+from clit_deploy.models.implicit_model import ImplicitModel, grid_of, pixel_centres, sample
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clit_deploy.cascade import Size
+    from clit_deploy.grid.cascade import Size
     from clit_deploy.models.posenc import PositionEncoding
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clit_deploy.errors import CheckpointError
-from clit_deploy.files import check_file
 from clit_deploy.models.registry import build_model, resolved
+from clit_deploy.system.files import check_file
 
 if TYPE_CHECKING:
-    from clit_deploy.models.base import ImplicitModel
+    from clit_deploy.models.implicit_model import ImplicitModel
 
 
 @dataclass(frozen=True)

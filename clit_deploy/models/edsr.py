@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.base import Encoder
+from clit_deploy.models.implicit_model import Encoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clit_deploy.models.base import pixel_centres, sample
+from clit_deploy.models.implicit_model import pixel_centres, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from clit_deploy.cascade import Size
+    from clit_deploy.grid.cascade import Size
 
 
 @dataclass(frozen=True)

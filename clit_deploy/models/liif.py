@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from clit_deploy.models.base import Encoder, ImplicitModel, sample
 from clit_deploy.models.ensemble import neighbours
+from clit_deploy.models.implicit_model import Encoder, ImplicitModel, sample
 from clit_deploy.models.mlp import MLP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.cascade import Level
+    from clit_deploy.grid.cascade import Level
 
 
 class LIIF(ImplicitModel):

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.models.attention import AttentionModel, attended, check_heads
-from clit_deploy.models.base import Encoder, grid_of, sample
 from clit_deploy.models.edsr import conv3
+from clit_deploy.models.implicit_model import Encoder, grid_of, sample
 from clit_deploy.models.mlp import MLP
 from clit_deploy.models.posenc import position_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.cascade import Level
+    from clit_deploy.grid.cascade import Level
 
 
 class LIT(AttentionModel):

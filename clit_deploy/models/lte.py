@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.base import Encoder, ImplicitModel, sample
 from clit_deploy.models.edsr import conv3
 from clit_deploy.models.ensemble import neighbours
+from clit_deploy.models.implicit_model import Encoder, ImplicitModel, sample
 from clit_deploy.models.mlp import MLP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.cascade import Level, Size
+    from clit_deploy.grid.cascade import Level, Size
 
 
 class LTE(ImplicitModel):

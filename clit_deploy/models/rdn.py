@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.base import Encoder
 from clit_deploy.models.edsr import conv3, refuse_upsampler
+from clit_deploy.models.implicit_model import Encoder
 
 CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
 """Dense blocks, layers of each, channels that a layer adds."""

@@ -15,7 +15,7 @@ from clit_deploy.models.swinir import SwinIR
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from clit_deploy.models.base import Encoder, ImplicitModel
+    from clit_deploy.models.implicit_model import Encoder, ImplicitModel
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "edsr-baseline": EDSR.baseline,

@@ -6,22 +6,22 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy.bundle import Plan
 from clit_deploy.config import show_bytes
-from clit_deploy.engines.choice import choose_runtime
+from clit_deploy.engines.select import choose_runtime
 from clit_deploy.errors import MemoryBudgetError
-from clit_deploy.scheduler import Layout
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.render.scheduler import Layout
 from clit_deploy.upscaler import Upscaler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from clit_deploy.profile.quality import Referee
+    from clit_deploy.profile.reference import Referee
     from clit_deploy.profile.sensors import Domain, Found
     from clit_deploy.profile.sweep import Case
-    from clit_deploy.runtimes.base import Runtime
-    from clit_deploy.scheduler import Job
+    from clit_deploy.render.scheduler import Job
+    from clit_deploy.runtimes.protocols import Runtime
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.profile.records import Curve
-from clit_deploy.profile.sensors.base import UNITS
+from clit_deploy.profile.sensors.sensor import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,16 +19,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy.budget import SLACK
 from clit_deploy.errors import NotComparableError, ProfileError
-from clit_deploy.profile.kinship import failures, key, notes, obstacles, total_rails
+from clit_deploy.profile.comparability import failures, key, notes, obstacles, total_rails
 from clit_deploy.profile.stats import SURE, standard_error
-from clit_deploy.profile.words import label
+from clit_deploy.profile.text import label
+from clit_deploy.render.budget import SLACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.profile_file import Profile
     from clit_deploy.profile.records import Row
 
 INDISTINGUISHABLE_DB = 60.0

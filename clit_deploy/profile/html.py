@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.profile import plots
 from clit_deploy.profile.svg import COLOURS
-from clit_deploy.profile.words import ENQUEUED, details, label, machine_line, slowest_layers
+from clit_deploy.profile.text import ENQUEUED, details, label, machine_line, slowest_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.profile_file import Profile
     from clit_deploy.profile.records import Row
 
 LAYERS = 25

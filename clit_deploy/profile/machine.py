@@ -11,9 +11,9 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.file import Machine
-from clit_deploy.profile.sensors.base import text_or
+from clit_deploy.profile.profile_file import Machine
 from clit_deploy.profile.sensors.nvml import DRIVER
+from clit_deploy.profile.sensors.sensor import text_or
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,24 +7,24 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy import memory
 from clit_deploy.profile.bench import lay_out, opened
 from clit_deploy.profile.machine import swapped
 from clit_deploy.profile.observe import Observed
 from clit_deploy.profile.records import Loading
 from clit_deploy.profile.runs import Job, Runs
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.runtimes.base import DeviceClock, DeviceMemory, MaybeOnDevice
+from clit_deploy.runtimes.protocols import DeviceClock, DeviceMemory, MaybeOnDevice
+from clit_deploy.system import memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clit_deploy.bundle import Plan
+    from clit_deploy.plan.plan_file import Plan
     from clit_deploy.profile.bench import Bench
     from clit_deploy.profile.records import Quality
     from clit_deploy.profile.sweep import Case
-    from clit_deploy.runtimes.base import DeviceTime
-    from clit_deploy.upscale_file import Outcome
+    from clit_deploy.runtimes.protocols import DeviceTime
+    from clit_deploy.tasks.upscale_file import Outcome
 
 WARM_UP_RUNS = 2
 """After the first run; memory and caches settle in them."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.bundle import Plan
-    from clit_deploy.runtimes.base import Array, Runner, Runtime
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.runtimes.protocols import Array, Runner, Runtime
 
 
 class Call(NamedTuple):

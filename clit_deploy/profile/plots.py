@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.profile.svg import BOTTOM, COLOURS, TOP, Plot, around
-from clit_deploy.profile.words import label
+from clit_deploy.profile.text import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clit_deploy.profile.sampler import Sampler, Series
-    from clit_deploy.profile.sensors.base import Part
+    from clit_deploy.profile.sensors.sensor import Part
 
 LEAST = 3
 """Readings without which there is no mean."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clit_deploy.runtimes.base import DeviceTime, LayerTime  # noqa: TC001  (get_type_hints)
+from clit_deploy.runtimes.protocols import DeviceTime, LayerTime  # noqa: TC001  (get_type_hints)
 
 
 @dataclass(frozen=True)

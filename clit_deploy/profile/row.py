@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 from clit_deploy.profile.conditions import caveats, conditions
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS, curves
 from clit_deploy.profile.power import power
-from clit_deploy.profile.reasons import reasons
 from clit_deploy.profile.records import MemoryUse, Row
 from clit_deploy.profile.stats import LEAST_RUNS, drift, summarise
+from clit_deploy.profile.unavailable import reasons
 
 if TYPE_CHECKING:
     from clit_deploy.profile.bench import Bench
     from clit_deploy.profile.measure import Measured
     from clit_deploy.profile.records import Conditions
     from clit_deploy.profile.sampler import Sampler
-    from clit_deploy.profile.sensors.base import Part
+    from clit_deploy.profile.sensors.sensor import Part
     from clit_deploy.profile.sweep import Case
-    from clit_deploy.runtimes.base import LayerTime
+    from clit_deploy.runtimes.protocols import LayerTime
 
 NO_TIMES = "the runtime offers no times of its device"
 

@@ -8,17 +8,17 @@ from statistics import median
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from clit_deploy.phases import Recorder
 from clit_deploy.profile.records import Busy, Mark, PhaseTime
-from clit_deploy.runtimes.base import DeviceTime
-from clit_deploy.upscale_file import Outcome, Wish, upscale_file
+from clit_deploy.runtimes.protocols import DeviceTime
+from clit_deploy.system.phases import Recorder
+from clit_deploy.tasks.upscale_file import Outcome, Wish, upscale_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from clit_deploy.phases import Phase
     from clit_deploy.profile.observe import Call, Observed
+    from clit_deploy.system.phases import Phase
     from clit_deploy.upscaler import Upscaler
 
 KEPT = 9

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.base import UNREADABLE, Quantity, Sensor, reason
+from clit_deploy.profile.sensors.sensor import UNREADABLE, Quantity, Sensor, reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import ProfileError
-from clit_deploy.profile.siblings import of_precision
+from clit_deploy.profile.plan_variants import of_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
-from clit_deploy.profile.words import details, label, machine_line
+from clit_deploy.profile.text import details, label, machine_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from clit_deploy.profile.diff import Change, Comparison
-    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.profile_file import Profile
     from clit_deploy.profile.records import Row
 
 NARROW = 100

@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from clit_deploy.errors import ImageError, TrainingError
-from clit_deploy.images import pictures_in, read_image, to_bytes
+from clit_deploy.images.image_files import pictures_in, read_image, to_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from clit_deploy.training.config import Phase
+    from clit_deploy.training.training_config import Phase
 
 log = logging.getLogger(__name__)
 

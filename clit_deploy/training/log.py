@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from clit_deploy.files import replacing
+from clit_deploy.system.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -29,8 +29,8 @@ from clit_deploy.training.step import loss_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clit_deploy.models.base import ImplicitModel
-    from clit_deploy.training.config import Config, Phase
+    from clit_deploy.models.implicit_model import ImplicitModel
+    from clit_deploy.training.training_config import Config, Phase
 
 log = logging.getLogger(__name__)
 

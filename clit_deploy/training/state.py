@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clit_deploy.errors import CheckpointError, TrainingError
-from clit_deploy.files import replacing
+from clit_deploy.system.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor, nn
 
-    from clit_deploy.models.base import ImplicitModel
-    from clit_deploy.training.config import Config
+    from clit_deploy.models.implicit_model import ImplicitModel
+    from clit_deploy.training.training_config import Config
 
 STATE = "state.pt"
 NEW_STAGE = 0.25

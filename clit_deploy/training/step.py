@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from clit_deploy.cascade import Level
-from clit_deploy.geometry import Axis
-from clit_deploy.models.base import sample
+from clit_deploy.grid.cascade import Level
+from clit_deploy.grid.geometry import Axis
+from clit_deploy.models.implicit_model import sample
 
 if TYPE_CHECKING:
-    from clit_deploy.models.base import ImplicitModel
+    from clit_deploy.models.implicit_model import ImplicitModel
     from clit_deploy.training.data import Batch
 
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 import clit_deploy
-from clit_deploy.bundle import Plan
 from clit_deploy.engines.build import build_engines
 from clit_deploy.errors import BuildError
-from clit_deploy.export.passes.half import HANDED_ON, element_types
-from clit_deploy.runtimes.build import BuildOptions
-from clit_deploy.runtimes.trt import Flavour, load_tensorrt
+from clit_deploy.passes.fp16_types import HANDED_ON, element_types
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.runtimes.trt.engine_builder import BuildOptions
+from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
 from tests.engines.text import engine_types, operand_types
 from tests.fakes.machine import Machine
 from tests.helpers import cli, photo, tiny_checkpoint, tiny_clit, tiny_liif

@@ -5,13 +5,13 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from clit_deploy.bundle import Plan
-from clit_deploy.calibration.qdq import quantise, sites, widened
 from clit_deploy.engines.build import build_engines
-from clit_deploy.export import core
+from clit_deploy.export import checkpoint_export
 from clit_deploy.models import load_checkpoint
-from clit_deploy.runtimes.build import BuildOptions
-from clit_deploy.runtimes.trt import Flavour, load_tensorrt
+from clit_deploy.passes.qdq import quantise, sites, widened
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.runtimes.trt.engine_builder import BuildOptions
+from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
 from tests.engines.text import operand_types
 from tests.helpers import tiny_checkpoint
 from tests.test_published import published
@@ -79,7 +79,7 @@ def test_engines_hold_integer_products(plans, family, member, reach):
 @pytest.mark.slow
 def test_clit_of_the_published_size_is_int8_in_tensorrt(tmp_path):
     source = load_checkpoint(tiny_checkpoint(tmp_path, published("edsr-baseline", 2)))
-    plan = core.build_plan(source, lambda step: None)
+    plan = checkpoint_export.build_plan(source, lambda step: None)
     wanted = {}
     graphs = {}
     for member in ("encoder.onnx", *(f"stage{s}.{kind}.onnx" for s in (0, 1) for kind in KINDS)):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clit_deploy.bundle import Plan
-from clit_deploy.calibration.pictures import (
+from clit_deploy.calibration.calibration_images import (
     HELD_OUT,
     LEAST,
     MOST,
@@ -15,7 +14,7 @@ from clit_deploy.calibration.pictures import (
     gather,
     part,
 )
-from clit_deploy.calibration.render import shrink
+from clit_deploy.calibration.crops import shrink
 from clit_deploy.calibration.samples import (
     SCALES,
     Reservoir,
@@ -26,7 +25,8 @@ from clit_deploy.calibration.samples import (
 from clit_deploy.calibration.settings import Settings
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import CalibrationError, MissingFileError
-from clit_deploy.runtimes.ort import open_runtime
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from tests.helpers import photo
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from clit_deploy.calibration.search import sensitivities, smallest_float_set
 from clit_deploy.errors import AccuracyError
-from clit_deploy.manifest import ScaleDrop
+from clit_deploy.plan.manifest import ScaleDrop
 
 COSTS = {"a": 0.001, "b": 0.030, "c": 0.002, "d": 0.020, "e": 0.004, "f": 0.003}
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from clit_deploy.runtimes import cache
+from clit_deploy.system import cache
 from tests.fakes.machine import Machine
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from clit_deploy.bundle import Plan
-from clit_deploy.engines import choice
+from clit_deploy.engines import select
 from clit_deploy.engines.build import Limits
-from clit_deploy.engines.choice import choose_runtime
-from clit_deploy.engines.keep import build_into
+from clit_deploy.engines.select import choose_runtime
+from clit_deploy.engines.store import build_into
 from clit_deploy.errors import RuntimeUnavailableError
-from clit_deploy.runtimes.build import BuildOptions
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 
 SMALL = Limits(tile=48, block=64, chunk=2)
 
@@ -25,8 +25,8 @@ def offer(monkeypatch, *machines):
     def device():
         return machines[0].cuda if machines else nothing()
 
-    monkeypatch.setattr(choice, "load_tensorrt", load)
-    monkeypatch.setattr(choice, "open_cuda", device)
+    monkeypatch.setattr(select, "load_tensorrt", load)
+    monkeypatch.setattr(select, "open_cuda", device)
 
 
 def built(path, machine):

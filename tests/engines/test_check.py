@@ -2,9 +2,9 @@
 
 import pytest
 
-from clit_deploy.bundle import Plan
 from clit_deploy.engines.check import check_engines
-from clit_deploy.runtimes.engine import EngineRuntime
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime
 from tests.fakes.machine import Machine
 
 

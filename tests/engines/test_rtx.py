@@ -6,15 +6,15 @@ import onnx
 import pytest
 
 import clit_deploy
-from clit_deploy.bundle import Plan, make_plan
-from clit_deploy.engines.boxes import boxes
+from clit_deploy.calibration.fp16 import KEEP
 from clit_deploy.engines.build import Limits, appetite_for, build_engines
-from clit_deploy.export import core
-from clit_deploy.export.fp16 import KEEP
-from clit_deploy.export.passes.half import to_half
+from clit_deploy.engines.profiles import boxes
+from clit_deploy.export import checkpoint_export
 from clit_deploy.models import load_checkpoint
-from clit_deploy.runtimes.build import BuildOptions, EngineBuilder
-from clit_deploy.runtimes.trt import Flavour, load_tensorrt
+from clit_deploy.passes.fp16_types import to_half
+from clit_deploy.plan.plan_file import Plan, make_plan
+from clit_deploy.runtimes.trt.engine_builder import BuildOptions, EngineBuilder
+from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
 from tests.engines.text import engine_types
 from tests.helpers import DATA, tiny_checkpoint, tiny_lit
 from tests.test_published import published
@@ -105,7 +105,7 @@ def test_published_sizes_build_with_every_encoder(family, encoder, built, rtx, t
     spec = specs()[family]
     spec["args"]["encoder_spec"] = {"name": encoder, "args": {"no_upsampling": True}}
     source = load_checkpoint(tiny_checkpoint(tmp_path, spec))
-    whole = core.build_plan(source, lambda step: None)
+    whole = checkpoint_export.build_plan(source, lambda step: None)
     count = 0
     for plan in (whole, typed(whole)):
         for member, some in boxes(plan, appetite_for(plan, Limits())).items():
@@ -128,7 +128,9 @@ def test_the_published_lit_builds(rtx, tmp_path):
     clit = published("edsr-baseline", 1)["args"]
     changes = {key: clit[key] for key in ("base_dim", "head", "imnet_spec")}
     spec = tiny_lit(**changes)
-    plan = core.build_plan(load_checkpoint(tiny_checkpoint(tmp_path, spec)), lambda step: None)
+    plan = checkpoint_export.build_plan(
+        load_checkpoint(tiny_checkpoint(tmp_path, spec)), lambda step: None
+    )
     for each in (plan, typed(plan)):
         made, _ = build_engines(each, rtx, TARGETS)
         assert len(made.manifest.engines[0].engines) == 5

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import clit_deploy
-from clit_deploy.bundle import Plan
-from clit_deploy.engines.keep import build_into
+from clit_deploy.engines.store import build_into
 from clit_deploy.errors import DeviceMemoryError, EngineError, OutputError, PlanError
-from clit_deploy.runtimes.build import BuildOptions
-from clit_deploy.runtimes.trt import Flavour
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.runtimes.trt.engine_builder import BuildOptions
+from clit_deploy.runtimes.trt.tensorrt_api import Flavour
 from tests.engines.offers import SMALL, built, chosen, offer
 from tests.fakes.cuda import Error
 from tests.fakes.machine import Machine

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from clit_deploy.bundle import Plan
 from clit_deploy.errors import EngineError
-from clit_deploy.verify import verify_plan
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.quality.verify import verify_plan
 from tests.engines.offers import built, offer
 from tests.fakes.machine import Machine
 

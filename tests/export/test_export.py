@@ -3,11 +3,11 @@ import pytest
 import torch
 
 import clit_deploy
-from clit_deploy.bundle import Plan
-from clit_deploy.cascade import factors
 from clit_deploy.errors import OutputError, ProofError, UnsupportedModelError
-from clit_deploy.export import core, proof
-from clit_deploy.verify import compare, stored_samples
+from clit_deploy.export import checkpoint_export, export_parity
+from clit_deploy.grid.cascade import factors
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.quality.verify import compare, stored_samples
 from tests.helpers import ruled_weights, save_checkpoint, tiny_checkpoint, tiny_clit, tiny_liif
 
 
@@ -24,7 +24,7 @@ def test_an_unknown_precision_is_refused(tmp_path):
 def test_a_graph_that_is_wrong_stops_the_export(tmp_path, monkeypatch):
     """The proof is real: one weight changed in one graph, and no plan is written."""
     checkpoint = tiny_checkpoint(tmp_path, tiny_clit())
-    describe = core._bytes
+    describe = checkpoint_export._bytes
 
     def sabotage(model, half_weights):
         if model.graph.name == "stage1.decode":
@@ -35,7 +35,7 @@ def test_a_graph_that_is_wrong_stops_the_export(tmp_path, monkeypatch):
                     init.raw_data = values.tobytes()
         return describe(model, half_weights)
 
-    monkeypatch.setattr(core, "_bytes", sabotage)
+    monkeypatch.setattr(checkpoint_export, "_bytes", sabotage)
     with pytest.raises(ProofError, match="wrong by"):
         clit_deploy.export_checkpoint(checkpoint)
     assert not list(tmp_path.glob("*.plan*"))
@@ -43,10 +43,10 @@ def test_a_graph_that_is_wrong_stops_the_export(tmp_path, monkeypatch):
 
 
 def test_the_proof_exercises_every_stage():
-    scales = [scale for _, scale in proof.CASES]
+    scales = [scale for _, scale in export_parity.CASES]
     assert min(scales) < 4 < sorted(scales)[1] < 16 < max(scales)
     for stages in range(1, 7):
-        longest = max(len(factors(scale, stages)) for _, scale in proof.cases(stages))
+        longest = max(len(factors(scale, stages)) for _, scale in export_parity.cases(stages))
         assert longest == stages
 
 
@@ -76,7 +76,7 @@ def test_the_checkpoint_is_never_overwritten(tmp_path):
 
 
 def test_a_model_without_position_bias_or_cell(plans):
-    manifest = clit_deploy.bundle.Plan.open(plans["clit-r1"]).manifest
+    manifest = clit_deploy.plan.plan_file.Plan.open(plans["clit-r1"]).manifest
     assert manifest.stages[0].before == 1
     assert len(manifest.stages) == 2
 

@@ -7,9 +7,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from clit_deploy.bundle import Plan
-from clit_deploy.export.passes.check import FORBIDDEN
 from clit_deploy.export.waves import sine_coefficients
+from clit_deploy.passes.check_graph import FORBIDDEN
+from clit_deploy.plan.plan_file import Plan
 from tests.helpers import tiny_checkpoint, tiny_clit
 
 DECODE_OPS = {

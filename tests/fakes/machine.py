@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 
 from clit_deploy.engines.build import build_engines
-from clit_deploy.runtimes.build import BuildOptions
-from clit_deploy.runtimes.cuda import Cuda
-from clit_deploy.runtimes.engine import EngineRuntime
-from clit_deploy.runtimes.trt import Flavour, TensorRT
+from clit_deploy.runtimes.cuda.cuda_api import Cuda
+from clit_deploy.runtimes.trt.engine_builder import BuildOptions
+from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime
+from clit_deploy.runtimes.trt.tensorrt_api import Flavour, TensorRT
 from tests.fakes.cuda import FakeCuda
 from tests.fakes.tensorrt import FakeRtx, FakeTensorRT
 

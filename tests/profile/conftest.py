@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from clit_deploy.profile import core
-from clit_deploy.profile.core import Request, profile
+from clit_deploy.profile import profiler
+from clit_deploy.profile.profiler import Request, profile
 from clit_deploy.profile.sweep import Sweep
 from tests.helpers import photo
 from tests.profile.tree import unfold
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from clit_deploy.profile.file import Profile
+    from clit_deploy.profile.profile_file import Profile
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def measured(
 ) -> Iterator[Profile]:
     """A cascade, measured on one and on two threads, with the sensors of a recorded Orin NX."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(core, "IDLE_SECONDS", 0.5)
+        monkeypatch.setattr(profiler, "IDLE_SECONDS", 0.5)
         root = unfold("orin-nx-jetpack6", tmp_path_factory.mktemp("root"), monkeypatch)
         yield profile(
             Request(

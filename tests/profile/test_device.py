@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 
-from clit_deploy.bundle import Plan
-from clit_deploy.engines import choice
+from clit_deploy.engines import select
 from clit_deploy.engines.build import Limits
-from clit_deploy.engines.keep import build_into
+from clit_deploy.engines.store import build_into
 from clit_deploy.errors import EngineError
-from clit_deploy.profile.core import Request, profile
-from clit_deploy.runtimes.build import BuildOptions
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.profile.profiler import Request, profile
+from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from tests.fakes.machine import Machine
 
 
@@ -20,8 +20,8 @@ from tests.fakes.machine import Machine
 def machine(monkeypatch):
     """A fake device that this machine seems to have."""
     found = Machine.make()
-    monkeypatch.setattr(choice, "load_tensorrt", lambda flavour: found.trt)
-    monkeypatch.setattr(choice, "open_cuda", lambda: found.cuda)
+    monkeypatch.setattr(select, "load_tensorrt", lambda flavour: found.trt)
+    monkeypatch.setattr(select, "open_cuda", lambda: found.cuda)
     return found
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from clit_deploy.errors import NotComparableError, ProfileError
 from clit_deploy.profile.diff import compare
-from clit_deploy.profile.file import Failure
+from clit_deploy.profile.profile_file import Failure
 from clit_deploy.profile.stats import summarise
-from clit_deploy.profile.words import label
+from clit_deploy.profile.text import label
 
 
 def with_runs(profile, factor=1.0, noise=0.01, seed=0, **changes):

@@ -8,7 +8,7 @@ import pytest
 
 from clit_deploy.errors import ProfileError
 from clit_deploy.profile.diff import compare
-from clit_deploy.profile.file import Profile
+from clit_deploy.profile.profile_file import Profile
 
 
 def test_what_was_written_comes_back(measured):

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from clit_deploy.profile.flat import to_csv
-from clit_deploy.profile.reasons import reasons
-from clit_deploy.runtimes.ort_layers import RUNS
+from clit_deploy.profile.csv_file import to_csv
+from clit_deploy.profile.unavailable import reasons
+from clit_deploy.runtimes.ort.ort_layers import RUNS
 from tests.helpers import ROOT
 
 

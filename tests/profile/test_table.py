@@ -10,7 +10,7 @@ from rich.console import Console
 
 from clit_deploy.profile.diff import compare
 from clit_deploy.profile.table import show, show_changes
-from clit_deploy.profile.words import label
+from clit_deploy.profile.text import label
 
 
 def printed(width, function, *args):

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.profile.sensors import base
+from clit_deploy.profile.sensors import sensor
 
 if TYPE_CHECKING:
     import pytest
 
-    from clit_deploy.profile.sensors.base import Found, Quantity
+    from clit_deploy.profile.sensors.sensor import Found, Quantity
 
 TREES = Path(__file__).parent / "trees"
 NAMES = sorted(path.stem for path in TREES.glob("*.txt"))
@@ -42,14 +42,14 @@ def unfold(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refuse(refused: dict[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let reading some files fail with an error number."""
-    really = base.text
+    really = sensor.text
 
     def text(path: Path) -> str:
         if path in refused:
             raise OSError(refused[path], os.strerror(refused[path]))
         return really(path)
 
-    monkeypatch.setattr(base, "text", text)
+    monkeypatch.setattr(sensor, "text", text)
 
 
 def read(found: Found, quantity: Quantity) -> dict[str, float]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from clit_deploy.runtimes.device import DeviceArrays
+from clit_deploy.runtimes.cuda.device_arrays import DeviceArrays
 from tests.fakes.machine import Machine
 
 

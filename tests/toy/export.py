@@ -1,8 +1,8 @@
 """Its graphs: the feature's part of the linear map is hoisted to the grid."""
 
-from clit_deploy.export.builder import Builder
-from clit_deploy.export.ensemble import EnsembleExport
-from clit_deploy.export.layers import bias, channels_last, convolution, weight
+from clit_deploy.export.ensemble_graphs import EnsembleExport
+from clit_deploy.export.graph_builder import Builder
+from clit_deploy.export.graph_layers import bias, channels_last, convolution, weight
 
 
 class ToyExport(EnsembleExport):

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from clit_deploy.models.base import ImplicitModel, sample
 from clit_deploy.models.ensemble import neighbours
+from clit_deploy.models.implicit_model import ImplicitModel, sample
 
 
 class Toy(ImplicitModel):

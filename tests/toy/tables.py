@@ -1,6 +1,6 @@
 """Its tables are LIIF's for one neighbour, without a margin."""
 
-from clit_deploy.tables.liif import LiifTables
+from clit_deploy.render.tables.liif_tables import LiifTables
 
 
 class ToyTables(LiifTables):

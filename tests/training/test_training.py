@@ -15,10 +15,10 @@ import clit_deploy
 from clit_deploy.errors import CheckpointError, MissingFileError, TrainingError
 from clit_deploy.models import build_model, load_checkpoint
 from clit_deploy.training import loop
-from clit_deploy.training.config import Config, Phase, read_config
 from clit_deploy.training.data import draw, read_photos
 from clit_deploy.training.loop import train
 from clit_deploy.training.state import grown
+from clit_deploy.training.training_config import Config, Phase, read_config
 from tests.helpers import ROOT, cli, photo, tiny_checkpoint, tiny_clit
 
 TOML = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from clit_deploy.profile.sensors import clocks, hwmon, nvml, rapl, thermal
-from clit_deploy.profile.sensors.base import Found
 from clit_deploy.profile.sensors.clocks import Domain
+from clit_deploy.profile.sensors.sensor import Found
 
 __all__ = ["Domain", "Found", "find"]
 

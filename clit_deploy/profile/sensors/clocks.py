@@ -6,7 +6,7 @@ import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.base import Found, Sensor, reading, text, text_or
+from clit_deploy.profile.sensors.sensor import Found, Sensor, reading, text, text_or
 
 if TYPE_CHECKING:
     from pathlib import Path

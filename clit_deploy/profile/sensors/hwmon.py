@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.base import Found, Sensor, number, reading, text_or
+from clit_deploy.profile.sensors.sensor import Found, Sensor, number, reading, text_or
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from clit_deploy.extras import install_command
-from clit_deploy.profile.sensors.base import Found, Quantity, Sensor, text_or
+from clit_deploy.profile.sensors.sensor import Found, Quantity, Sensor, text_or
+from clit_deploy.system.extras import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

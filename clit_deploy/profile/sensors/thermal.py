@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.base import Found, Sensor, reading, text_or
+from clit_deploy.profile.sensors.sensor import Found, Sensor, reading, text_or
 
 if TYPE_CHECKING:
     from pathlib import Path

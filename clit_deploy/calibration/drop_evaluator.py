@@ -1,0 +1,109 @@
+"""Trials: what a quantised plan loses on held-out pictures."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.calibration.calibration_images import Part
+from clit_deploy.calibration.crops import CachingRuntime, render, shrink
+from clit_deploy.plan.manifest import ScaleDrop
+from clit_deploy.quality.evaluate import Y
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.runtimes.protocols import Runtime
+
+    Luminance = NDArray[np.float64]
+
+SCALES = (2.0, 4.0, 12.0)
+"""Scales that accuracy is promised at."""
+
+ROUNDING = 1 / (12 * 255**2)
+"""Mean square error of writing a picture in 8 bits. It is added to every error: what is much
+smaller is not seen, and where the float plan makes none every error would be infinitely many dB."""
+
+
+@dataclass(frozen=True)
+class _Case:
+    scale: float
+    low: NDArray[np.float32]
+    true: Luminance
+    reference: Luminance
+    """What the float plan makes of it."""
+
+
+class Trial:
+    """A float plan, and crops that it has enlarged, to compare quantised plans with."""
+
+    def __init__(
+        self, plan: Plan, runtime: Runtime, pictures: Sequence[NDArray[np.uint8]], side: int
+    ) -> None:
+        self._runtime = runtime
+        self._cases = [
+            self._case(plan, picture, scale, side) for scale in SCALES for picture in pictures
+        ]
+
+    def _case(self, plan: Plan, picture: NDArray[np.uint8], scale: float, side: int) -> _Case:
+        low, true = shrink(picture, scale, side, Part.USUAL)
+        return _Case(scale, low, _luminance(true), _enlarge(plan, self._runtime, low, scale))
+
+    def measured(self, plan: Plan) -> list[ScaleDrop]:
+        """PSNR against the truth, of the float plan and of another one."""
+        drops = []
+        for scale, some in self._enlarged(plan):
+            ours = statistics.fmean(_quality(output, case.true) for case, output in some)
+            theirs = statistics.fmean(_quality(case.reference, case.true) for case, _ in some)
+            drops.append(ScaleDrop(scale, theirs, ours))
+        return drops
+
+    def estimate(self, plan: Plan) -> float:
+        """dB lost at the worst scale if a plan's deviation from the float one adds to its error.
+
+        Few crops are enough for that, where a difference of two PSNRs is mostly chance.
+        """
+        return max(
+            statistics.fmean(_loss(case, output) for case, output in some)
+            for _, some in self._enlarged(plan)
+        )
+
+    def _enlarged(self, plan: Plan) -> Iterator[tuple[float, list[tuple[_Case, Luminance]]]]:
+        runtime = CachingRuntime(self._runtime, plan)
+        for scale, cases in itertools.groupby(self._cases, key=lambda case: case.scale):
+            yield scale, [(case, _enlarge(plan, runtime, case.low, scale)) for case in cases]
+
+
+def _enlarge(plan: Plan, runtime: Runtime, low: NDArray[np.float32], scale: float) -> Luminance:
+    return _luminance(np.clip(render(plan, runtime, low, scale), 0, 1))
+
+
+def _error(output: Luminance, other: Luminance) -> float:
+    return float(np.mean((output - other) ** 2))
+
+
+def _quality(output: Luminance, true: Luminance) -> float:
+    """PSNR; that of a perfect picture is 59 dB."""
+    return -10 * math.log10(_error(output, true) + ROUNDING)
+
+
+def _loss(case: _Case, output: Luminance) -> float:
+    own = _error(case.reference, case.true) + ROUNDING
+    return 10 * math.log10(1 + _error(output, case.reference) / own)
+
+
+def worst(drops: Sequence[ScaleDrop]) -> ScaleDrop:
+    """The scale that loses most."""
+    return max(drops, key=lambda found: found.drop)
+
+
+def _luminance(rgb: NDArray[np.float32]) -> Luminance:
+    return np.asarray(rgb.astype(np.float64) @ Y)

@@ -1,0 +1,224 @@
+"""FP32 plan -> FP16 plan: typed graphs, what must stay FP32, what it costs on a real picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from clit_deploy.calibration.fp16_ranges import largest, unfit
+from clit_deploy.config import Precision, RuntimeName
+from clit_deploy.errors import ProofError
+from clit_deploy.images.image_files import PHOTOGRAPH
+from clit_deploy.passes.check_graph import check
+from clit_deploy.passes.fp16_emulation import round_half
+from clit_deploy.passes.fp16_types import HANDED_ON, Keep, to_half
+from clit_deploy.plan.manifest import HalfProof, Proof, ScaleDrop
+from clit_deploy.quality.evaluate import low_and_high, score_picture
+from clit_deploy.quality.verify import compare, stored_samples
+from clit_deploy.runtimes.ort.ort_runtime import open_runtime
+from clit_deploy.runtimes.wrappers import Recording
+from clit_deploy.upscaler import Upscaler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.quality.evaluate import Score
+    from clit_deploy.runtimes.wrappers import Feeds
+
+    Graphs = Mapping[str, onnx.ModelProto]
+
+log = logging.getLogger(__name__)
+
+SCALES = (4.0, 12.0)
+MOST_DROP = 0.01
+"""dB that FP16 may cost on the picture, at any of the scales."""
+CHANCE = 0.1
+"""The same around INT8: FP16 moves numbers over the borders of INT8's steps, one way or the other,
+which on one small picture gains or loses up to 0.05 dB, and nothing on average (official LIIF, 12
+photographs, x4 and x12: -0.001 dB, with a deviation of 0.010)."""
+RUNS = 2
+"""Runs of each graph that ranges are taken from, a pass over the pictures."""
+
+KEEP = Keep(scopes=frozenset({"waves"}))
+"""What stays FP32 everywhere; of the scopes sines of angles that reach many turns."""
+
+SPREAD = 2.0
+"""Devices differ in the order of their sums: `verify` allows this much more than was measured."""
+LEAST_TOLERANCE = 5e-3
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What stays FP32: nodes by graph, tensors between graphs, whole graphs."""
+
+    nodes: Mapping[str, frozenset[str]]
+    device: frozenset[str]
+    whole: frozenset[str] = frozenset()
+
+    def typed(self, member: str, model: onnx.ModelProto) -> onnx.ModelProto:
+        keep = dataclasses.replace(KEEP, nodes=self.nodes[member])
+        if member in self.whole:
+            keep = dataclasses.replace(keep, nodes=frozenset(n.name for n in model.graph.node))
+        return check(to_half(model, keep, self._handed_on()))
+
+    def _handed_on(self) -> frozenset[str]:
+        """Of what graphs hand on, what is FP16: nothing that a graph kept FP32 makes."""
+        kept = {"maps"} if any("project" in member for member in self.whole) else set()
+        kept |= {"features"} if "encoder.onnx" in self.whole else set()
+        return self.device - kept
+
+
+def halve_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
+    """The FP16 form of a proved plan: of FP32 graphs, or of what Q/DQ leaves of them.
+
+    Its proof holds the figures of graphs that round every result, as hardware does at worst.
+
+    Raises:
+        ProofError: it loses more than `MOST_DROP` dB with every graph that may be kept FP32 kept.
+    """
+    graphs = {name: _model(plan, name) for name in plan.manifest.digests if name.endswith(".onnx")}
+    tell("looking at the ranges of all tensors")
+    choice, first = _choose(plan, graphs)
+    before = _scores(plan)
+    tell("measuring what FP16 costs")
+    quantised = plan.manifest.quantization is not None
+    most = CHANCE if quantised else MOST_DROP
+    choice, twin, cases = _within_budget(plan, graphs, choice, before, most)
+    precision = Precision.INT8_FP16 if quantised else Precision.FP16
+    kept = {name: sorted(nodes) for name, nodes in choice.nodes.items() if nodes}
+    half = HalfProof(PHOTOGRAPH.name, cases, first, kept, sorted(choice.whole))
+    typed = {name: choice.typed(name, graph) for name, graph in graphs.items()}
+    return plan.replaced(
+        _stored(typed), precision=precision.value, half=half, proof=_proof(plan, twin)
+    )
+
+
+def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
+    """The nodes that read or make a number FP16 cannot hold: no smaller set is enough."""
+    seen = _recorded(plan)
+    nodes, device, first = {}, set(HANDED_ON), None
+    for member, graph in graphs.items():
+        bad = unfit(largest(graph, seen.get(member, [])))
+        device -= set(bad)
+        at = [n for n in graph.graph.node if {*n.input, *n.output} & {*bad} and not KEEP.holds(n)]
+        nodes[member] = frozenset(node.name for node in at)
+        if at:
+            name = next(name for name in bad if name in {*at[0].input, *at[0].output})
+            text = f"{member}: {name} reaches {bad[name]:.3g}"
+            log.warning("%s, which FP16 cannot hold; %d nodes stay FP32", text, len(at))
+            first = first or text
+    return _Choice(nodes, frozenset(device)), first
+
+
+def _recorded(plan: Plan) -> dict[str, list[Feeds]]:
+    """Inputs of every graph: the picture at every scale, and the proof's images for all stages."""
+    images = [(low_and_high(PHOTOGRAPH, scale)[0], scale) for scale in SCALES]
+    images += [(sample.image, sample.scale) for sample in stored_samples(plan)]
+    seen: dict[str, list[Feeds]] = {}
+    for image, scale in images:
+        for member, runs in _first_runs(plan, image, scale).items():
+            seen.setdefault(member, []).extend(runs)
+    return seen
+
+
+def _first_runs(plan: Plan, image: NDArray[Any], scale: float) -> dict[str, list[Feeds]]:
+    """Inputs of the first runs of every graph while one image is enlarged and asked."""
+    places = np.random.RandomState(0).uniform(-1, 1, (64, 2))
+    seen: dict[str, list[Feeds]] = {}
+
+    def keep(member: str, feeds: Feeds) -> None:
+        runs = seen.setdefault(member, [])
+        if len(runs) < RUNS:
+            runs.append(dict(feeds))
+
+    with Upscaler(plan, runtime=Recording(open_runtime(RuntimeName.CPU), keep)) as up:
+        up.upscale(image, scale=scale)
+        up.query(image, places, scale=scale)
+        if plan.manifest.stages[0].attention:
+            up.attention(image, (1, 1), scale=scale)
+    return seen
+
+
+def _measured(
+    plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]
+) -> tuple[Plan, tuple[ScaleDrop, ...]]:
+    """The plan with every result rounded as FP16, and what it costs."""
+    rounded = {name: round_half(choice.typed(name, graph)) for name, graph in graphs.items()}
+    twin = plan.replaced(_stored(rounded))
+    after = _scores(twin)
+    cases = (ScaleDrop(a.scale, b.psnr, a.psnr) for a, b in zip(after, before, strict=True))
+    return twin, tuple(cases)
+
+
+def _within_budget(
+    plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score], most: float
+) -> tuple[_Choice, Plan, tuple[ScaleDrop, ...]]:
+    """The choice with as few whole graphs FP32 as `most` dB take, its twin, and what that costs.
+
+    Raises:
+        ProofError: it loses more with every graph FP32.
+    """
+    twin, cases = _measured(plan, graphs, choice, before)
+    while _drop(cases) > most and len(choice.whole) < len(graphs):
+        worst = _worst(plan, graphs, choice, before)
+        log.warning("%s stays FP32: FP16 costs %.3f dB", worst, _drop(cases))
+        choice = dataclasses.replace(choice, whole=choice.whole | {worst})
+        twin, cases = _measured(plan, graphs, choice, before)
+    if _drop(cases) > most:
+        raise ProofError(f"FP16 costs {_drop(cases):.3f} dB; {most} dB are allowed.")
+    # Where no picture was finite, any graph may have looked like the worst.
+    for member in sorted(choice.whole) if len(choice.whole) > 1 else ():
+        trial = dataclasses.replace(choice, whole=choice.whole - {member})
+        made = _measured(plan, graphs, trial, before)
+        if _drop(made[1]) <= most:
+            log.warning("%s is FP16 all the same", member)
+            choice, (twin, cases) = trial, made
+    return choice, twin, cases
+
+
+def _worst(plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]) -> str:
+    """Of the graphs that are still FP16 the one without which least is lost."""
+    drops = {}
+    for member in sorted(set(graphs) - choice.whole):
+        trial = dataclasses.replace(choice, whole=choice.whole | {member})
+        drops[member] = _drop(_measured(plan, graphs, trial, before)[1])
+    return min(drops, key=lambda member: drops[member])
+
+
+def _scores(plan: Plan) -> list[Score]:
+    with Upscaler(plan, runtime="cpu") as up:
+        return [score_picture(up, PHOTOGRAPH, scale) for scale in SCALES]
+
+
+def _drop(cases: Sequence[ScaleDrop]) -> float:
+    """The largest loss, dB; of a picture with a number that is not finite, infinite."""
+    return max(case.drop if math.isfinite(case.psnr) else math.inf for case in cases)
+
+
+def _proof(plan: Plan, twin: Plan) -> Proof:
+    """The FP32 plan's proof, repeated with rounded results; its tolerance follows from them."""
+    before = plan.manifest.proof
+    assert before is not None  # noqa: S101  (only proved plans are halved)
+    runtime, cases = compare(twin, stored_samples(plan), tolerance=np.inf)
+    worst = max(case.relative_error for case in cases)
+    tolerance = max(SPREAD * worst, LEAST_TOLERANCE)
+    return dataclasses.replace(
+        before, runtime=f"{runtime}, every result rounded to FP16", tolerance=tolerance, cases=cases
+    )
+
+
+def _model(plan: Plan, member: str) -> onnx.ModelProto:
+    return onnx.load_model_from_string(plan.read(member))
+
+
+def _stored(graphs: Graphs) -> dict[str, bytes]:
+    return {name: graph.SerializeToString(deterministic=True) for name, graph in graphs.items()}

@@ -1,0 +1,78 @@
+"""Which tensors of a graph FP16 cannot hold: found on what the graph really computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from clit_deploy.passes.fp16_types import LARGEST, QUANTISING, element_types
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clit_deploy.runtimes.protocols import Array
+
+MARGIN = 4.0
+"""Other pictures may reach this much further than those that were looked at."""
+
+SMALLEST = float(np.finfo(np.float16).tiny)
+"""A tensor that lies below this everywhere has lost bits, or is black."""
+
+
+def largest(model: onnx.ModelProto, runs: Sequence[Mapping[str, Array]]) -> dict[str, float]:
+    """The largest magnitude of every float32 tensor and weight, in the graph's order; NaN where a
+    tensor holds any.
+
+    Steps of int8 tensors are left out: they are small, and what rounding them costs is measured.
+
+    Args:
+        model: float32.
+        runs: inputs, by name; of the graph's inputs none may be missing.
+    """
+    types = element_types(model)
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    outputs = {value.name for value in wide.graph.output}
+    inner = [
+        x for node in wide.graph.node for x in node.output if types.get(x) == TensorProto.FLOAT
+    ]
+    for name in inner:
+        if name not in outputs:
+            wide.graph.output.append(helper.make_empty_tensor_value_info(name))
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        wide.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    wanted = [value.name for value in session.get_inputs()]
+    steps = {node.input[1] for node in model.graph.node if node.op_type in QUANTISING}
+    found = {
+        weight.name: _magnitude(numpy_helper.to_array(weight))
+        for weight in model.graph.initializer
+        if weight.data_type == TensorProto.FLOAT and weight.name not in steps
+    }
+    found |= dict.fromkeys([*wanted, *inner], 0.0)
+    for feeds in runs:
+        values = session.run(inner, {name: feeds[name] for name in wanted})
+        for name, value in [*zip(inner, values, strict=True), *feeds.items()]:
+            if name in found:
+                # Unlike Python's max this keeps a NaN, whichever of the two it is.
+                found[name] = float(np.maximum(found[name], _magnitude(np.asarray(value))))
+    return found
+
+
+def unfit(magnitudes: Mapping[str, float]) -> dict[str, float]:
+    """Those that FP16 cannot hold: too large, not finite, or too small everywhere."""
+    return {
+        name: value
+        for name, value in magnitudes.items()
+        if not value * MARGIN <= LARGEST or 0 < value < SMALLEST
+    }
+
+
+def _magnitude(values: np.ndarray) -> float:
+    return float(np.abs(values).max()) if values.size else 0.0

@@ -1,0 +1,180 @@
+"""Plans and verifications in words, for people."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from clit_deploy.plan.manifest import (
+        EncoderInfo,
+        EngineSet,
+        Manifest,
+        NodeDrop,
+        ProofCase,
+        TiledCase,
+    )
+    from clit_deploy.quality.compare import Comparison
+    from clit_deploy.quality.evaluate import Score
+    from clit_deploy.quality.verify import Verification
+
+MOST_EXPENSIVE = 10
+"""Products that `info` lists; `info --json` has all."""
+
+
+def describe(path: Path, manifest: Manifest) -> str:
+    """What a plan holds, a line for each thing."""
+    args = manifest.hyperparameters
+    encoder = args.get("encoder_spec", {}).get("name", "unknown")
+    stored = ", weights stored as fp16" if manifest.half_weights else ""
+    lines = [
+        f"{path.name}  {path.stat().st_size / 1e6:.1f} MB  format {manifest.format}",
+        f"  model      {manifest.family}, encoder {encoder}, {_stages(manifest)}",
+        f"  precision  {manifest.precision}{stored}, opset {manifest.opset}",
+        f"  encoder    {_encoder(manifest.encoder)}",
+        f"  source     {manifest.source.name}  sha256 {manifest.source.sha256[:16]}",
+        f"  made with  {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}",
+        *quantization_lines(manifest),
+        *proof_lines(manifest),
+        *(engine_line(engines) for engines in manifest.engines),
+    ]
+    return "\n".join(lines)
+
+
+def quantization_lines(manifest: Manifest) -> list[str]:
+    """What was quantised, what that costs, and which products cost most."""
+    found = manifest.quantization
+    if found is None:
+        return []
+    total = sum(found.counts.values())
+    drops = ", ".join(f"x{d.scale:g} {d.float_psnr:.3f} -> {d.psnr:.3f} dB" for d in found.drops)
+    counts = ", ".join(f"{count} in {graph}" for graph, count in found.counts.items())
+    kept = sum(node.kept for node in found.nodes)
+    before = " before FP16" if manifest.half else ""
+    return [
+        f"  int8       {total} of {len(found.nodes)} products ({counts}), {kept} kept float",
+        f"  calibrated {found.method}, {found.pictures}, digest {found.digest[:16]}",
+        f"  accuracy   {drops}{before}; at most {found.max_drop:g} dB may be lost",
+        *(_node(node) for node in found.nodes[:MOST_EXPENSIVE]),
+    ]
+
+
+def _node(node: NodeDrop) -> str:
+    kept = ", kept float" if node.kept else ""
+    return f"    {node.drop:.4f} dB alone  {node.graph}  {node.node}{kept}"
+
+
+def comparison_table(rows: Sequence[Comparison]) -> list[str]:
+    """Plans side by side, as a Markdown table."""
+    return [
+        "| plan | precision | MB | scale | dB | below the first | SSIM | ms/MP | times as fast |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| {r.plan} | {r.precision} | {r.megabytes:.1f} | x{r.scale:g} | {r.psnr:.3f} "
+            f"| {r.drop:.3f} | {r.ssim:.4f} | {r.ms_per_megapixel:.0f} | {r.speedup:.2f} |"
+            for r in rows
+        ),
+    ]
+
+
+def proof_lines(manifest: Manifest) -> list[str]:
+    """The figures of the export's proof."""
+    if manifest.proof is None:
+        return ["  proof      none"]
+    proof = manifest.proof
+    truth = "the float plan" if manifest.quantization else "PyTorch float64"
+    head = f"  proof      against {truth}, {proof.runtime}, tolerance {proof.tolerance:.3g}"
+    return [head, *(_case(case) for case in proof.cases), *_half(manifest)]
+
+
+def _half(manifest: Manifest) -> list[str]:
+    """What FP16 costs on a picture, and what stays FP32."""
+    half = manifest.half
+    if half is None:
+        return []
+    before = "INT8 in FP32" if manifest.quantization else "FP32"
+    lines = [
+        f"    x{case.scale:<5g} {half.picture}  {case.psnr:.3f} dB, "
+        f"{before} {case.float_psnr:.3f} dB"
+        for case in half.cases
+    ]
+    if half.first:
+        count = sum(len(nodes) for nodes in half.nodes.values())
+        lines.append(f"    FP32 are {count} nodes: {half.first}, which FP16 cannot hold")
+    if half.graphs:
+        lines.append(f"    FP32 are, for FP16 would cost too much, {', '.join(half.graphs)}")
+    return lines
+
+
+def engine_line(engines: EngineSet) -> str:
+    """One set of engines."""
+    found = engines.relative_error
+    compared = "not compared yet" if found is None else f"within {found:.1e} of ONNX Runtime"
+    return (
+        f"  engines    {engines.title}: tiles to {engines.tile}, blocks to {engines.block}, "
+        f"chunks of {engines.times}, {compared}"
+    )
+
+
+def verification(result: Verification) -> str:
+    """What `verify` found."""
+    lines = [
+        f"all {result.members} members match their digests",
+        f"the proof holds on {result.runtime}:",
+        *(_case(case) for case in result.cases),
+        f"tiled {_tiled(result.tiled)}",
+    ]
+    if result.engines is not None:
+        lines.append(f"engines and graphs differ by {result.engines:.1e} of the deviation at most")
+    return "\n".join(lines)
+
+
+def score_table(scores: Sequence[Score]) -> list[str]:
+    """Means over the pictures, a row for each scale, as a Markdown table."""
+    lines = [
+        "| scale | plan dB | bicubic dB | plan SSIM | bicubic SSIM |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for scale in dict.fromkeys(score.scale for score in scores):
+        some = [score for score in scores if score.scale == scale]
+        means = (
+            statistics.fmean(getattr(score, field) for score in some)
+            for field in ("psnr", "bicubic_psnr", "ssim", "bicubic_ssim")
+        )
+        lines.append("| x{:g} | {:.2f} | {:.2f} | {:.4f} | {:.4f} |".format(scale, *means))
+    return lines
+
+
+def _encoder(info: EncoderInfo) -> str:
+    text = f"{info.channels} channels, halo {info.halo} pixels"
+    if info.multiple > 1:
+        text += f", sides mirrored to multiples of {info.multiple}"
+    if info.exact or info.tiling is None:
+        return text + ", tiles exact"
+    return text + (
+        f"\n  tiling     not exact: {_tiled(info.tiling)}; a picture that fits one tile does not "
+        "differ; try yours with 'verify --image'"
+    )
+
+
+def _tiled(case: TiledCase) -> str:
+    return (
+        f"differs from whole by {case.max_difference:.1e} at most, {case.psnr:.1f} dB "
+        f"({case.image[1]}x{case.image[0]} at x{case.scale:g}, tiles of {case.tile}, "
+        f"blocks of {case.block})"
+    )
+
+
+def _stages(manifest: Manifest) -> str:
+    count = len(manifest.stages)
+    return f"{count} stage{'s' * (count > 1)}"
+
+
+def _case(case: ProofCase) -> str:
+    return (
+        f"    x{case.scale:<5g} {case.image[1]}x{case.image[0]} -> {case.size[1]}x{case.size[0]}"
+        f"  largest error {case.max_error:.1e} ({case.relative_error:.1e} of the deviation)"
+    )

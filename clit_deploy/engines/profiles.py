@@ -1,0 +1,184 @@
+"""The shapes that a scheduler's graphs see: computed by what cuts the work, for engines to be
+built for.
+
+An engine takes a box of shapes (a *profile* in TensorRT's words): every length between a smallest
+and a largest. Lengths that the graph itself fixes are None here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.grid.cascade import BASE, Level, Size, levels, output_size
+from clit_deploy.grid.geometry import Points, Slots, Span
+from clit_deploy.grid.tiling import round_up
+from clit_deploy.render.budget import BATCHES, LARGEST_CELL
+from clit_deploy.render.maps import window_of
+from clit_deploy.render.points import PATCH
+from clit_deploy.render.stage import class_shape
+from clit_deploy.render.tables import tables_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from clit_deploy.plan.manifest import StageInfo
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.render.tables.family_tables import Feeds, Tables
+    from clit_deploy.runtimes.protocols import Appetite
+
+Shape = tuple["int | None", ...]
+Shapes = dict[str, Shape]
+"""Of a graph's inputs, by name."""
+
+ROUNDING = 8
+"""Output pixels that a block may have more than the largest, for the rounding of odd scales."""
+
+USUAL_SCALE = 4.0
+USUAL_QUERIES = 1024
+
+
+@dataclass(frozen=True)
+class Box:
+    """Shapes of a graph's inputs: the smallest, those to be fastest at, the largest."""
+
+    least: Shapes
+    usual: Shapes
+    most: Shapes
+
+
+def boxes(plan: Plan, appetite: Appetite) -> dict[str, tuple[Box, ...]]:
+    """The boxes of every graph of a plan, by member; `appetite` has a tile, a block and sides."""
+    if not (appetite.tile and appetite.block and appetite.sides):
+        raise AssertionError("engines are built for limits, and there are none")
+    tables = tables_of(plan)
+    encoder = plan.manifest.encoder
+    found: dict[str, tuple[Box, ...]] = {}
+    found[encoder.graph] = (_encoder(encoder.multiple, appetite.tile),)
+    for index, info in enumerate(plan.manifest.stages):
+        some = _axis_tables(plan, tables, info)
+        found[info.project] = (_project(plan, tables, index, appetite.block),)
+        found[info.decode] = tuple(_decode(info, side, appetite, some) for side in appetite.sides)
+        found[info.point] = (_point(plan, tables, info, BATCHES[0]),)
+        if info.attention:
+            found[info.attention] = (_point(plan, tables, info, 1),)
+        if info.pairs:
+            pairs = max(_queries(info, side, appetite) for side in appetite.sides)
+            found[info.pairs] = (_pairs(max(pairs, BATCHES[0])),)
+    return found
+
+
+def _encoder(multiple: int, tile: int) -> Box:
+    least: Shapes = {"image": (None, None, multiple, multiple)}
+    most: Shapes = {"image": (None, None, tile, tile)}
+    return Box(least, most, most)
+
+
+def _decode(info: StageInfo, side: int, appetite: Appetite, tables: Feeds) -> Box:
+    rows, cols = class_shape(info, side, appetite)
+    usual = max(side - 1, 1)
+
+    def shapes(rows: int, cols: int, slots: int) -> Shapes:
+        lengths = {"row": (rows, slots), "col": (cols, slots)}
+        fed: Shapes = {
+            name: (*lengths[name[:3]], *[None] * (table.ndim - 2)) for name, table in tables.items()
+        }
+        fed["maps"] = None, rows, cols + info.before + info.after, None
+        fed["bias"] = None, rows, cols, slots, slots, None
+        return {**fed, "cell": (1, None)}
+
+    return Box(shapes(1, 1, 1), shapes(rows, cols, usual), shapes(rows, cols, side))
+
+
+def _queries(info: StageInfo, side: int, appetite: Appetite) -> int:
+    rows, cols = class_shape(info, side, appetite)
+    return rows * cols * side * side
+
+
+def _project(plan: Plan, tables: Tables, index: int, block: int) -> Box:
+    """Patches of blocks at the image's corner and inside it, at every scale that a stage sees."""
+    info, floor = plan.manifest.stages[index], BASE**index
+    wide = block + ROUNDING
+    # A stage's scale begins just above that of the stage before it.
+    scales = [floor * factor for factor in (1.0 + 1e-3 * (index > 0), 1.5, 2, 3, BASE)]
+    side = round_up(2 * wide, plan.manifest.encoder.multiple)
+    evenly = [(_levels(plan, (side, side), scale)[index], wide) for scale in scales]
+    unevenly = [(_unscaled(plan, side)[index], LARGEST_CELL + ROUNDING)]
+    most = [
+        _patch(info, tables, index, level, Span(start, start + longest))
+        for level, longest in [*evenly, *unevenly]
+        for start in (0, level.axes[0].out // 2)
+    ]
+    usual = _levels(plan, (side, side), floor * USUAL_SCALE)[index]
+    middle = usual.axes[0].out // 2
+    small = [
+        _patch(info, tables, index, some[index], Span(0, 1))
+        for some in (_levels(plan, (1, 1), scales[0]), _unscaled(plan, 1))
+    ]
+    return Box(
+        _extreme(min, [*small, *most]),
+        _patch(info, tables, index, usual, Span(middle, middle + block)),
+        _extreme(max, most),
+    )
+
+
+def _patch(info: StageInfo, tables: Tables, index: int, level: Level, outputs: Span) -> Shapes:
+    sides = [Slots.sort(axis, outputs.clip(axis.out), info.anchor).cells for axis in level.axes]
+    _, inside = window_of(info, level, *sides)
+    work = tables.project(index, level, inside[0], inside[1])
+    shapes: Shapes = {name: table.shape for name, table in work.feeds.items()}
+    return {**shapes, "features": (None, None, len(work.rows), len(work.cols))}
+
+
+def _point(plan: Plan, tables: Tables, info: StageInfo, batch: int) -> Box:
+    points = Points(np.array([0.5]), 1, 1.0, info.anchor)
+    axes = {**tables.axis("row", points), **tables.axis("col", points)}
+    reach = info.before + info.after
+
+    def shapes(queries: int, side: int, sizes: int) -> Shapes:
+        fed: Shapes = {name: (queries, *[None] * (x.ndim - 1)) for name, x in axes.items()}
+        fed |= {"maps": (side, side, None), "bias": (queries, None, None)}
+        return {**fed, "pixel": (queries, None), "cell": (sizes, None)}
+
+    # A patch is one image pixel at least, which is more than `PATCH` where a cascade is deep.
+    side = max(PATCH, int(BASE) ** (len(plan.manifest.stages) - 1)) + ROUNDING + reach
+    usual = shapes(min(USUAL_QUERIES, batch), PATCH + reach, 1)
+    return Box(shapes(1, 1 + reach, 1), usual, shapes(batch, side, batch))
+
+
+def _pairs(most: int) -> Box:
+    return Box({"offset": (1, None)}, {"offset": (256, None)}, {"offset": (most, None)})
+
+
+def _axis_tables(plan: Plan, tables: Tables, info: StageInfo) -> Feeds:
+    """Tables of one cell, for their names and dimensions."""
+    level = _levels(plan, (1, 1), 1.0)[0]
+    row, col = (Slots.sort(axis, Span(0, 1), info.anchor) for axis in level.axes)
+    return {**tables.axis("row", row), **tables.axis("col", col)}
+
+
+def _levels(plan: Plan, image: Size, scale: float) -> list[Level]:
+    multiple = plan.manifest.encoder.multiple
+    padded = round_up(image[0], multiple), round_up(image[1], multiple)
+    output, _ = output_size(image, scale, None)
+    return levels(image, padded, output, scale, len(plan.manifest.stages))
+
+
+def _unscaled(plan: Plan, side: int) -> list[Level]:
+    """All stages along an axis that keeps its length, while the other one grows."""
+    stages, padded = len(plan.manifest.stages), round_up(side, plan.manifest.encoder.multiple)
+    return levels((side, side), (padded, padded), (side, side), BASE**stages, stages)
+
+
+def _extreme(pick: Callable[[int, int], int], cases: Iterable[Shapes]) -> Shapes:
+    found: Shapes = {}
+    for shapes in cases:
+        for name, shape in shapes.items():
+            known = found.get(name, shape)
+            found[name] = tuple(
+                None if a is None or b is None else pick(a, b)
+                for a, b in zip(known, shape, strict=True)
+            )
+    return found

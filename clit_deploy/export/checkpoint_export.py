@@ -1,0 +1,187 @@
+"""Checkpoint -> plan: load, build the graphs, prove them, write."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clit_deploy._version import __version__
+from clit_deploy.calibration.settings import QUANTISED, Settings
+from clit_deploy.config import Precision
+from clit_deploy.errors import (
+    CalibrationError,
+    MissingDependencyError,
+    OutputError,
+    UnsupportedModelError,
+)
+from clit_deploy.families import FAMILIES
+from clit_deploy.plan.manifest import EncoderInfo, Manifest, Source
+from clit_deploy.plan.plan_file import make_plan, pack_arrays
+from clit_deploy.system.extras import install_command
+from clit_deploy.system.files import check_writable
+
+try:
+    import onnx
+    import torch
+
+    from clit_deploy.calibration.fp16 import halve_plan
+    from clit_deploy.calibration.int8 import quantise_plan
+    from clit_deploy.export.encoder_graph import encoder_graph
+    from clit_deploy.export.export_parity import prove
+    from clit_deploy.models import Checkpoint, load_checkpoint
+    from clit_deploy.passes import clean
+    from clit_deploy.passes.check_graph import check
+    from clit_deploy.passes.fp16_weights import halve_weights
+    from clit_deploy.passes.versions import OPSET
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        f"Export needs {error.name}, which is not installed; "
+        f"install it with {install_command('export')}."
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clit_deploy.export.family_export import FamilyExport
+    from clit_deploy.plan.plan_file import Plan
+
+log = logging.getLogger(__name__)
+
+
+def export_checkpoint(
+    checkpoint: str | Path,
+    plan: str | Path | None = None,
+    *,
+    precision: str = "fp32",
+    half_weights: bool = False,
+    calibration: str | Path | None = None,
+    max_drop: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Turn a published checkpoint into a plan, and prove that the plan computes the same.
+
+    Args:
+        checkpoint: a file with `{'model': {'name', 'args', 'sd'}, ...}`.
+        plan: where to write; by default the checkpoint's name with `.plan`, or with
+            `-PRECISION.plan` where that is not FP32.
+        precision: `fp32`; `fp16`; `int8`, the fp32 plan calibrated, for processors; `int8-fp16`,
+            for TensorRT. An existing plan of that name is replaced.
+        half_weights: store weights as float16, at half the size; arithmetic stays float32.
+        calibration: a folder of photographs for INT8; None for those of the package.
+        max_drop: dB that INT8 may lose, by default 0.05; see `calibration.core.calibrate_plan`.
+        progress: is told what is being done.
+
+    Returns: the plan's path.
+
+    Raises:
+        CheckpointError, UnsupportedModelError: the checkpoint cannot be used.
+        ProofError: the graphs disagree with the model, or FP16 costs too much; nothing is written.
+        MissingFileError, CalibrationError: the pictures are no use, or a wish for INT8 makes no
+            sense; of the wishes that is said before the work begins.
+        AccuracyError: `int8` loses more than allowed; nothing is written.
+    """
+    checkpoint = Path(checkpoint)
+    tell = progress or (lambda step: log.info("%s", step))
+    try:
+        kind = Precision(precision)
+    except ValueError:
+        known = ", ".join(member.value for member in Precision)
+        raise UnsupportedModelError(
+            f"Unknown precision {precision!r}; there are {known}."
+        ) from None
+    if half_weights and kind in (Precision.FP16, Precision.INT8_FP16):
+        raise UnsupportedModelError("FP16 plans store FP16 weights anyway; leave out half_weights.")
+    settings = _settings(kind, calibration, max_drop)
+    target = Path(plan) if plan is not None else default_plan(checkpoint, kind)
+    check_writable(target, force=True)
+    if target.exists() and checkpoint.exists() and target.samefile(checkpoint):
+        raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
+    tell(f"reading {checkpoint.name}")
+    loaded = load_checkpoint(checkpoint)
+    made = build_plan(loaded, tell, half_weights=half_weights)
+    tell("proving the graphs against the PyTorch model")
+    made = prove(made, loaded.model)
+    if settings is not None:
+        made = quantise_plan(made, settings, tell)
+    if kind is Precision.FP16:
+        made = halve_plan(made, tell)
+    tell(f"writing {target.name}")
+    return made.save(target)
+
+
+def _settings(
+    kind: Precision, calibration: str | Path | None, max_drop: float | None
+) -> Settings | None:
+    """Of the calibration, where there is one."""
+    if kind in QUANTISED:
+        return Settings.parse(calibration, kind.value, max_drop)
+    if calibration is not None or max_drop is not None:
+        raise CalibrationError(
+            f"Wishes for INT8 were given, but the precision is {kind.value}; add --precision int8."
+        )
+    return None
+
+
+def default_plan(checkpoint: Path, precision: Precision) -> Path:
+    """The checkpoint's name with `.plan`, and with the precision where it is not FP32."""
+    kind = "" if precision is Precision.FP32 else f"-{precision.value}"
+    return checkpoint.parent / f"{checkpoint.stem}{kind}.plan"
+
+
+def build_plan(
+    source: Checkpoint,
+    tell: Callable[[str], None],
+    *,
+    half_weights: bool = False,
+) -> Plan:
+    """All graphs and tables of a model, as an FP32 plan in memory without its proof."""
+    model = source.model
+    family: FamilyExport = FAMILIES[source.spec["name"]].part("export")(model)
+    stages = tuple(family.describe(stage) for stage in range(model.stages))
+    tell("exporting the encoder")
+    graphs = {"encoder.onnx": encoder_graph(model.encoder)}
+    for index, stage in enumerate(stages):
+        tell(f"exporting stage {index + 1} of {len(stages)}")
+        graphs[stage.project] = family.project(index)
+        graphs[stage.decode] = family.decode(index)
+        graphs[stage.point] = family.point(index)
+    graphs |= family.shared()
+    members = {name: _bytes(graph, half_weights) for name, graph in graphs.items()}
+    members["tables.npz"] = pack_arrays(family.arrays())
+    channels = model.encoder.out_dim
+    manifest = Manifest(
+        family=source.spec["name"],
+        hyperparameters=source.spec["args"],
+        encoder=EncoderInfo(
+            graph="encoder.onnx",
+            channels=channels,
+            halo=model.encoder.halo,
+            bytes_per_pixel=4 * model.encoder.live_channels,
+            multiple=model.encoder.multiple,
+            exact=model.encoder.exact,
+        ),
+        stages=stages,
+        decay=model.decay,
+        bilinear_base=model.bilinear_base,
+        tables="tables.npz",
+        precision=Precision.FP32.value,
+        half_weights=half_weights,
+        opset=OPSET,
+        source=Source(source.name, source.sha256),
+        versions={
+            "clit-deploy": __version__,
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+        },
+    )
+    return make_plan(manifest, members)
+
+
+def _bytes(model: onnx.ModelProto, half_weights: bool) -> bytes:
+    model = clean(model)
+    if half_weights:
+        model = check(halve_weights(model))
+    serialised: bytes = model.SerializeToString(deterministic=True)
+    return serialised

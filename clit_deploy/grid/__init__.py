@@ -1,0 +1,1 @@
+"""Integer geometry: grids, cascades and tiles."""

@@ -1,0 +1,104 @@
+"""Which stages of a cascade run for a scale, and on which grids. Pure arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+
+from clit_deploy.errors import SizeError
+from clit_deploy.grid.geometry import Axis
+
+BASE = 4.0
+"""Largest factor of a stage that another one can follow (CLIT, section 3.3 and its code)."""
+
+LARGEST_SCALE = 1_000_000
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def factors(scale: float, stages: int) -> list[float]:
+    """The factor of every stage that runs at `scale`, first stage first.
+
+    Factors of 4 until at most 4 is left (12 -> 4, 3; 30 -> 4, 4, 1.875); a model with fewer
+    stages leaves the rest to its last one.
+    """
+    result: list[float] = []
+    while scale > BASE and len(result) < stages - 1:
+        result.append(BASE)
+        scale /= BASE
+    return [*result, scale]
+
+
+def grids(image: Size, output: Size, scale: float, stages: int) -> list[Size]:
+    """The feature grid of every stage that runs: the image's own first, then 4 and 16 times it.
+
+    No grid is finer than the output, which matters only where the two axes differ.
+    """
+    count = len(factors(scale, stages))
+    return [
+        (
+            min(round(image[0] * BASE**stage), output[0]),
+            min(round(image[1] * BASE**stage), output[1]),
+        )
+        for stage in range(count)
+    ]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One stage's grid, between the image and the output: rows first, then columns."""
+
+    rise: tuple[Axis, Axis]
+    """Grid pixels over image pixels."""
+    axes: tuple[Axis, Axis]
+    """Output pixels over grid pixels."""
+
+    @property
+    def size(self) -> Size:
+        """Grid pixels that exist, those over an encoder's padding included."""
+        return self.axes[0].extent, self.axes[1].extent
+
+
+def levels(image: Size, padded: Size, output: Size, scale: float, stages: int) -> list[Level]:
+    """The grids of the stages that run, for an image that its encoder sees as `padded`."""
+    found = []
+    for grid in grids(image, output, scale, stages):
+        rise = [Axis(i, g, p - i) for i, g, p in zip(image, grid, padded, strict=True)]
+        axes = [
+            Axis(up.out, out, up.covered - up.out) for up, out in zip(rise, output, strict=True)
+        ]
+        found.append(Level((rise[0], rise[1]), (axes[0], axes[1])))
+    return found
+
+
+def output_size(image: Size, scale: float | None, size: Size | None) -> tuple[Size, float]:
+    """The output size and the scale that decides the cascade.
+
+    Args:
+        image: height and width of the input.
+        scale: factor of both sides, at least 1; sides round like Python's `round`.
+        size: height and width asked for, neither smaller than the input's.
+
+    Raises:
+        SizeError: neither or both are given, or one is below 1, not finite or too small.
+    """
+    if (scale is None) == (size is None):
+        raise SizeError("Give either a scale or an output size, not both and not neither.")
+    if scale is not None:
+        if not isinstance(scale, Real) or not 1 <= scale <= LARGEST_SCALE:
+            raise SizeError(
+                f"The scale is {scale!r}; it must be a number of at least 1 (and at most "
+                f"{LARGEST_SCALE:,})."
+            )
+        return (round(image[0] * scale), round(image[1] * scale)), float(scale)
+    try:
+        height, width = map(int, size)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SizeError(f"The size is {size!r}; it must be (height, width) in pixels.") from error
+    if height < image[0] or width < image[1]:
+        raise SizeError(
+            f"The output size {width}x{height} is below the image's {image[1]}x{image[0]} "
+            "(width x height); these models only enlarge, so ask for at least that."
+        )
+    return (height, width), max(height / image[0], width / image[1])

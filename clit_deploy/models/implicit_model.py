@@ -1,0 +1,126 @@
+"""What every implicit model shares: an encoder, per-query decoding, rendering of a whole image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from clit_deploy.grid.cascade import Level, Size, levels
+
+
+def pixel_centres(size: Size, like: Tensor) -> Tensor:
+    """Centres of the pixels of a grid in [-1, 1], row and column, `[h, w, 2]`."""
+    axes = [
+        (torch.arange(side, dtype=like.dtype, device=like.device) * 2 + 1) / side - 1
+        for side in size
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+
+
+class Encoder(nn.Module):
+    """Image in -1..1 -> features of the same height and width."""
+
+    out_dim: int
+    """Channels of the features."""
+    halo: int
+    """Pixels around a tile that its features need: the radius of the receptive field, or, where
+    that is unbounded, as much as keeps the error of tiling small."""
+    exact: ClassVar[bool] = True
+    """Whether the halo covers the receptive field, so that tiled equals whole."""
+    multiple: int = 1
+    """Sides of the images that it takes, and starts of their tiles, are multiples of this."""
+    live_channels: int
+    """Channels of all tensors that are alive at once, at most (estimated, for its memory)."""
+
+
+class ImplicitModel(nn.Module, ABC):
+    """An encoder and a decoder that answers coordinates, in the form of the papers.
+
+    This is the plain definition, one query at a time: slow, and the truth that the exported
+    graphs are held against.
+    """
+
+    encoder: Encoder
+    stages: int = 1
+    bilinear_base: ClassVar[bool] = False
+    decay: ClassVar[float] = 0.0
+
+    @abstractmethod
+    def stage_maps(self, features: Tensor, level: Level, stage: int) -> dict[str, Tensor]:
+        """What the queries of a stage read: maps `[1, C, gh, gw]` from the encoder's features."""
+
+    @abstractmethod
+    def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:
+        """RGB of one stage at `coords [q, 2]` (row, column in [-1, 1]) for pixels of `cell [2]`.
+
+        Returns `[q, 3]` in the network's own domain, -1 to 1; where the model has a bilinear
+        base, the residual to it.
+        """
+
+    def cell(self, size: Size, scale: float) -> tuple[float, float]:  # noqa: ARG002
+        """Height and width of an output pixel in -1..1, as the model was trained to see them."""
+        return 2 / size[0], 2 / size[1]
+
+    @torch.no_grad()
+    def render(
+        self, image: Tensor, size: Size, scale: float | None = None, *, batch: int = 30_000
+    ) -> Tensor:
+        """Upscale a whole image, `batch` queries at a time.
+
+        Where the encoder takes only certain sides, the image is mirrored at its lower and right
+        edges (as the published evaluation does), and the outputs keep their places.
+
+        Args:
+            image: `[h, w, 3]`, 0 to 1, in the model's dtype.
+            size: height and width of the output.
+            scale: decides how many stages run; by default the larger ratio of the sides.
+            batch: queries at a time (the published code uses 30,000).
+
+        Returns: `[H, W, 3]`, not clipped.
+        """
+        height, width, _ = image.shape
+        ratio = scale or max(size[0] / height, size[1] / width)
+        inp = mirrored((image - 0.5) / 0.5, self.encoder.multiple).permute(2, 0, 1)[None]
+        padded = inp.shape[2], inp.shape[3]
+        features = self.encoder(inp)
+        coords = pixel_centres(size, image).reshape(-1, 2)
+        cell = torch.tensor(self.cell(size, ratio), dtype=image.dtype, device=image.device)
+        rgb = torch.zeros(len(coords), 3, dtype=image.dtype, device=image.device)
+        for stage, level in enumerate(levels((height, width), padded, size, ratio, self.stages)):
+            # On a grid that goes on beyond the picture, the picture is the first part of it.
+            shrink = coords.new_tensor([axis.grid / axis.extent for axis in level.axes])
+            places = (coords + 1) * shrink - 1
+            maps = self.stage_maps(features, level, stage)
+            answers = [
+                self.query(maps, part, cell * shrink, stage) for part in torch.split(places, batch)
+            ]
+            rgb = torch.cat(answers) + self.decay * rgb
+        if self.bilinear_base:
+            plain = ((image - 0.5) / 0.5).permute(2, 0, 1)[None]
+            rgb = rgb + sample(plain, coords, "bilinear", "border")
+        return (rgb * 0.5 + 0.5).reshape(*size, 3)
+
+
+def mirrored(image: Tensor, multiple: int) -> Tensor:
+    """`[h, w, c]` mirrored at its lower and right edges until its sides are multiples."""
+    for axis in (0, 1):
+        length = image.shape[axis]
+        index = torch.arange(-(-length // multiple) * multiple, device=image.device) % (2 * length)
+        image = image.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
+    return image
+
+
+def grid_of(maps: dict[str, Tensor]) -> Size:
+    """Height and width of a stage's grid."""
+    height, width = next(iter(maps.values())).shape[-2:]
+    return height, width
+
+
+def sample(maps: Tensor, coords: Tensor, mode: str, padding: str = "zeros") -> Tensor:
+    """Read `maps [1, C, h, w]` at `coords [..., 2]` (row, column): `[..., C]`."""
+    flat = coords.reshape(1, 1, -1, 2).flip(-1)
+    out = nn.functional.grid_sample(maps, flat, mode, padding, align_corners=False)
+    return out[0, :, 0].T.reshape(*coords.shape[:-1], -1)

@@ -1,0 +1,42 @@
+"""Store large weights as float16, to be widened again when a runtime loads the graph.
+
+Half the file, the same arithmetic: runtimes fold the casts before they run. What it costs is the
+rounding of weights to eleven bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from clit_deploy.passes.fp16_types import LARGEST, QUANTISING
+
+SMALLEST = 256
+"""Numbers of a tensor from which on it pays."""
+
+
+def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace every large float32 weight by a float16 one and a cast; one that overflows stays, and
+    so do the steps of Q/DQ, which have to be constants."""
+    graph = model.graph
+    steps = {name for node in graph.node if node.op_type in QUANTISING for name in node.input[1:]}
+    casts = []
+    for weight in list(graph.initializer):
+        values = numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < SMALLEST or weight.name in steps:
+            continue
+        if np.abs(values).max() > LARGEST:
+            continue
+        stored = f"{weight.name}:half"
+        graph.initializer.remove(weight)
+        graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
+        casts.append(
+            onnx.helper.make_node(
+                "Cast", [stored], [weight.name], f"{weight.name}/Widen", to=onnx.TensorProto.FLOAT
+            )
+        )
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model

@@ -1,0 +1,1 @@
+"""The plan file: a manifest and its members. Imports no runtime."""

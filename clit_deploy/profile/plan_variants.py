@@ -1,0 +1,58 @@
+"""Plans of other precisions that were made from the same checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clit_deploy.config import Precision
+from clit_deploy.errors import PlanError, ProfileError
+from clit_deploy.plan.plan_file import Plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MADE_BY = {
+    Precision.FP32: "clit-deploy export CHECKPOINT",
+    Precision.FP16: "clit-deploy export CHECKPOINT --precision fp16",
+    Precision.INT8: "clit-deploy calibrate PLAN",
+    Precision.INT8_FP16: "clit-deploy calibrate PLAN --precision int8-fp16",
+}
+
+
+def of_precision(plan: Path, precision: Precision) -> Path:
+    """The plan of a precision: the one that is named, or one beside it of the same checkpoint.
+
+    Raises:
+        MissingFileError, PlanError: the plan itself cannot be read.
+        ProfileError: there is none, or there are several.
+    """
+    if Plan.open(plan).manifest.precision == precision.value:
+        return plan
+    found = siblings(plan, precision)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ProfileError(
+            f"Beside {plan.name} is no {precision.value} plan of the same checkpoint; make it with "
+            f"{_MADE_BY[precision]}, into the same folder."
+        )
+    names = ", ".join(path.name for path in found)
+    raise ProfileError(
+        f"Beside {plan.name} are several {precision.value} plans of the same checkpoint, {names}; "
+        "sweep plan=A.plan,B.plan instead."
+    )
+
+
+def siblings(plan: Path, precision: Precision) -> list[Path]:
+    """Plans in the same folder that have a precision and come from the same checkpoint, by name; a
+    link to one of them is no other."""
+    source = Plan.open(plan).manifest.source.sha256
+    found = []
+    for path in sorted({path.resolve() for path in plan.parent.glob("*.plan")}):
+        try:
+            manifest = Plan.open(path).manifest
+        except (PlanError, OSError):  # not ours, or another version's
+            continue
+        if (manifest.precision, manifest.source.sha256) == (precision.value, source):
+            found.append(path)
+    return found

@@ -1,0 +1,1 @@
+"""Is a plan right, and how good is it?"""

@@ -1,0 +1,155 @@
+"""Plans side by side on the same pictures: accuracy, speed, size, and where they differ."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.errors import SizeError
+from clit_deploy.images.image_files import check_format, image_writer, to_bytes
+from clit_deploy.quality.evaluate import checked_pictures, low_and_high, scorable, score
+from clit_deploy.upscaler import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.upscaler import Upscaler
+
+GAIN = 10
+"""Differences are shown so many times as large, around middle gray."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One plan at one scale: means over the pictures, the median of the speed."""
+
+    plan: str
+    """Its file's name; the path where two plans have the same name."""
+    precision: str
+    megabytes: float
+    scale: float
+    psnr: float
+    drop: float
+    """dB below the first plan."""
+    ssim: float
+    ms_per_megapixel: float
+    """Of output; the plans take turns, picture by picture."""
+    speedup: float
+    """How many times as fast as the first plan."""
+
+
+def compare_plans(
+    plans: Sequence[Path],
+    folder: Path,
+    scales: Sequence[float],
+    runtime: str = "auto",
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> list[Comparison]:
+    """Score and time plans by the protocol of `evaluate`.
+
+    Args:
+        plans: the first is what the others are compared with.
+        folder: high-resolution pictures.
+        scales: factors, at least 1.
+        runtime: where to run.
+        threads: processors to use.
+        progress: is told the part that is done.
+
+    Raises:
+        MissingFileError: a plan or the folder is missing, or holds no picture.
+        SizeError: fewer than two plans, a scale that makes no sense, or a picture too small for
+            it; all of that is said before anything runs.
+    """
+    if len(plans) < 2:
+        raise SizeError("One plan cannot be compared; name two or more.")
+    paths = checked_pictures(folder, scales)
+    for path, scale in itertools.product(paths, scales):
+        scorable(path, scale)
+    rows = []
+    with _opened(plans, runtime, threads) as ups:
+        for done, scale in enumerate(scales):
+            rows += _at_scale(plans, ups, paths, scale)
+            if progress:
+                progress((done + 1) / len(scales))
+    return rows
+
+
+@contextlib.contextmanager
+def _opened(plans: Sequence[Path], runtime: str, threads: int | None) -> Iterator[list[Upscaler]]:
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(load(p, runtime=runtime, threads=threads)) for p in plans]
+
+
+def _at_scale(
+    plans: Sequence[Path], ups: Sequence[Upscaler], paths: Sequence[Path], scale: float
+) -> list[Comparison]:
+    scores: list[list[tuple[float, float]]] = [[] for _ in ups]
+    speeds: list[list[float]] = [[] for _ in ups]
+    for path in paths:
+        low, high = low_and_high(path, scale)
+        size = high.shape[0], high.shape[1]
+        for up, found, speed in zip(ups, scores, speeds, strict=True):
+            output = up.upscale(low, size=size)
+            start = time.perf_counter()
+            up.upscale(low, size=size)  # once more: graphs are loaded by the first
+            speed.append((time.perf_counter() - start) * 1e9 / (size[0] * size[1]))
+            found.append(score(output, high, scale))
+    first = [value for value, _ in scores[0]]
+    same = len({plan.name for plan in plans}) < len(plans)
+    return [
+        Comparison(
+            plan=str(plan) if same else plan.name,
+            precision=up.plan.manifest.precision,
+            megabytes=plan.stat().st_size / 1e6,
+            scale=scale,
+            psnr=statistics.fmean(value for value, _ in found),
+            drop=statistics.fmean(a - b for a, (b, _) in zip(first, found, strict=True)),
+            ssim=statistics.fmean(value for _, value in found),
+            ms_per_megapixel=statistics.median(speed),
+            speedup=statistics.median(a / b for a, b in zip(speeds[0], speed, strict=True)),
+        )
+        for plan, up, found, speed in zip(plans, ups, scores, speeds, strict=True)
+    ]
+
+
+def difference_figure(
+    plans: Sequence[Path],
+    folder: Path,
+    scale: float,
+    target: Path,
+    runtime: str = "auto",
+    threads: int | None = None,
+) -> str:
+    """Write the first picture of a folder as the first plan enlarges it, and beside it what every
+    other plan makes differently: `GAIN` times, on middle gray.
+
+    Returns: the picture's name.
+    """
+    path = checked_pictures(folder, [scale])[0]
+    low, high = low_and_high(path, scale)
+    size = high.shape[0], high.shape[1]
+    with _opened(plans, runtime, threads) as ups:
+        outputs = [up.upscale(low, size=size) for up in ups]
+    panels = [outputs[0], *(shown(output, outputs[0]) for output in outputs[1:])]
+    whole = np.concatenate(panels, axis=1)
+    shape = whole.shape[0], whole.shape[1]
+    check_format(target, shape, alpha=False)
+    with image_writer(target, shape, 3) as write:
+        write(to_bytes(whole))
+    return path.name
+
+
+def shown(output: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A difference as a picture: middle gray where there is none."""
+    difference: NDArray[np.float32] = np.clip(np.float32(0.5) + GAIN * (output - reference), 0, 1)
+    return difference

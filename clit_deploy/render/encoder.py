@@ -1,0 +1,105 @@
+"""Encoding an image: fixed-shape tiles, stitched into features of full width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.grid.tiling import Tile, round_up, tiles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from clit_deploy.grid.cascade import Size
+    from clit_deploy.grid.geometry import Span
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.runtimes.protocols import Array, Arrays, Runner, Runtime
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features `[1, channels, rows, w]` of the rows `rows` of a (padded) image of size `image`."""
+
+    array: Array
+    rows: Span
+    image: Size
+    arrays: Arrays
+
+    def patch(self, rows: Span, cols: Span) -> Array:
+        """Features at `rows` and `cols`, `[1, channels, r, c]`; zero outside the image."""
+        r, c = rows.clip(self.image[0]), cols.clip(self.image[1])
+        if r.start < self.rows.start or r.stop > self.rows.stop:
+            raise AssertionError(f"rows {r} were asked for, but {self.rows} are encoded")
+        top = self.rows.start
+        inner = self.array[:, :, r.start - top : r.stop - top, c.start : c.stop]
+        make = self.arrays.empty if (r, c) == (rows, cols) else self.arrays.zeros
+        patch = make((1, self.array.shape[1], len(rows), len(cols)), self.array.dtype)
+        y, x = r.start - rows.start, c.start - cols.start
+        self.arrays.copy(patch[:, :, y : y + len(r), x : x + len(c)], inner)
+        return patch
+
+
+class Encoder:
+    """The encoder graph of a plan, specialised to the tile shapes that turn up."""
+
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
+        self.info = plan.manifest.encoder
+        self._plan = plan
+        self._runtime = runtime
+        self._runners: dict[Size, Runner] = {}
+
+    def padded_size(self, image: Size) -> Size:
+        """The size that an image of this size is encoded at."""
+        return round_up(image[0], self.info.multiple), round_up(image[1], self.info.multiple)
+
+    def pad(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mirror `[h, w, 3]` at its lower and right edges, as far as the encoder needs it."""
+        sides = self.padded_size((image.shape[0], image.shape[1]))
+        more = [(0, side - length) for side, length in zip(sides, image.shape[:2], strict=True)]
+        return np.pad(image, [*more, (0, 0)], mode="symmetric") if more != [(0, 0)] * 2 else image
+
+    def tiles(self, length: int, tile: int, margin: int) -> list[Tile]:
+        """Tiles along one axis of a padded image; see `tiling.tiles`."""
+        return tiles(length, tile, self.info.halo, margin, self.info.multiple)
+
+    def encode(self, image: NDArray[np.float32], rows: Tile, tile: int) -> Features:
+        """Features of the valid rows of one row of tiles, over the whole width.
+
+        Args:
+            image: `[h, w, 3]`, 0 to 1, padded.
+            rows: the tiles' place along the height.
+            tile: the tile's width, at most.
+        """
+        height, width, _ = image.shape
+        parts = self.tiles(width, tile, margin=0)
+        runner = self._runner((len(rows.seen), len(parts[0].seen)))
+        top = rows.valid.start - rows.seen.start
+        arrays = self._runtime.arrays
+        band: Array | None = None
+        for part in parts:
+            seen = image[rows.seen.start : rows.seen.stop, part.seen.start : part.seen.stop]
+            patch = np.ascontiguousarray(seen.transpose(2, 0, 1)[None])
+            features = runner.run({"image": patch})
+            if band is None:
+                band = arrays.empty((1, features.shape[1], len(rows.valid), width), features.dtype)
+            left = part.core.start - part.seen.start
+            arrays.copy(
+                band[:, :, :, part.core.start : part.core.stop],
+                features[:, :, top : top + len(rows.valid), left : left + len(part.core)],
+            )
+        assert band is not None  # noqa: S101  (every image has a tile)
+        return Features(band, rows.valid, (height, width), arrays)
+
+    def close(self) -> None:
+        """Let the graphs go."""
+        self._runners.clear()
+
+    def _runner(self, shape: Size) -> Runner:
+        if shape not in self._runners:
+            self._runners.clear()  # one shape at a time: a session holds its own weights
+            dims = {"height": shape[0], "width": shape[1]}
+            runner = self._runtime.runner(self._plan, self.info.graph, wide=True, dims=dims)
+            self._runners[shape] = runner
+        return self._runners[shape]

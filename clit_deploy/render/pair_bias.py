@@ -1,0 +1,46 @@
+"""A table over pairs of row and column offsets: position biases that do not split into the two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from clit_deploy.grid.geometry import Places, Slots
+    from clit_deploy.render.tables.family_tables import Feeds
+    from clit_deploy.runtimes.protocols import Arrays, Runner
+
+
+class PairTable:
+    """The graph `offset [p, 2]` -> `bias [p, heads, window]` on a runtime.
+
+    On a regular grid few offsets are different (four by four at x4), so the graph runs once for
+    each pair of different ones and not for each query, where it would cost as much as decoding.
+    """
+
+    def __init__(self, runner: Runner, arrays: Arrays) -> None:
+        self._runner, self._arrays = runner, arrays
+
+    def of_slots(self, rows: Slots, cols: Slots) -> Feeds:
+        """For the queries of a chunk: `[heads, rows, cols, ny, nx, window]`."""
+        row, row_at = np.unique(_own(rows), return_inverse=True)
+        col, col_at = np.unique(_own(cols), return_inverse=True)
+        pairs = np.stack(np.meshgrid(row, col, indexing="ij"), axis=-1)
+        table = self._run(pairs.reshape(-1, 2))
+        table = table.transpose(1, 0, 2).reshape(table.shape[1], len(row), len(col), -1)
+        row_at = row_at.reshape(rows.index.shape)[:, None, :, None]
+        return {"bias": table[:, row_at, col_at.reshape(cols.index.shape)[None, :, None, :]]}
+
+    def of_points(self, rows: Places, cols: Places) -> Feeds:
+        """For single queries: `[q, heads, window]`."""
+        return {"bias": self._run(np.stack([_own(rows), _own(cols)], axis=-1))}
+
+    def _run(self, offsets: NDArray[np.float64]) -> NDArray[np.float32]:
+        return self._arrays.host(self._runner.run({"offset": offsets.astype(np.float32)}))
+
+
+def _own(places: Places) -> NDArray[np.float64]:
+    return places.offset(places.pixels()[..., None])[..., 0]

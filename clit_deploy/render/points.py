@@ -1,0 +1,217 @@
+"""Single coordinates: queries sorted into patches of the image, answered by the point graphs.
+
+The scheduler's grouped form is many times faster on a grid; this one asks nothing of the
+coordinates. Maps are made for the patch that some queries lie in, never for the whole image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.grid.geometry import Points, Span
+from clit_deploy.render.pair_bias import PairTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.grid.cascade import Level
+    from clit_deploy.grid.geometry import Anchor, Axis
+    from clit_deploy.grid.tiling import Tile
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.render.encoder import Features
+    from clit_deploy.render.maps import MapMaker
+    from clit_deploy.render.scheduler import Job, Layout, Scheduler
+    from clit_deploy.render.tables.family_tables import Feeds, Tables
+    from clit_deploy.runtimes.protocols import Runner, Runtime
+
+PATCH = 64
+"""Side of a patch in pixels of the finest grid: its maps take some ten megabytes."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Coordinates as exact places: `at [q, 2]` counts image pixels from the upper left corner."""
+
+    at: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    """Height and width of the answered pixels in image pixels, `[1 or q, 2]`."""
+
+    def take(self, part: NDArray[np.int64]) -> Queries:
+        """Some of the queries."""
+        return Queries(self.at[part], self.cell if len(self.cell) == 1 else self.cell[part])
+
+    def on(self, axis: int, rise: Axis, anchor: Anchor) -> Points:
+        """Their places on one axis of a stage's grid."""
+        up = rise.out / rise.grid
+        step = 2 * up * self.cell[:, axis]
+        one = float(step[0]) if len(step) == 1 else step
+        return Points(self.at[:, axis] * up, rise.covered, one, anchor)
+
+
+class PointStage:
+    """The graphs of one stage that answer single queries, each loaded when it is first needed."""
+
+    def __init__(self, maps: MapMaker, plan: Plan, runtime: Runtime, tables: Tables) -> None:
+        self.info = maps.info
+        self._maps, self._tables = maps, tables
+        self._plan, self._runtime = plan, runtime
+        self._runners: dict[str, Runner] = {}
+
+    def run(
+        self,
+        graph: str,
+        features: Features,
+        level: Level,
+        queries: Queries,
+        scale: float,
+        batch: int,
+    ) -> NDArray[np.float32]:
+        """A point graph's answers to queries that lie near one another, `batch` at a time."""
+        rows, cols = (queries.on(axis, level.rise[axis], self.info.anchor) for axis in range(2))
+        spans = [_span(points.pixels()) for points in (rows, cols)]
+        maps = self._maps.make(features, level, *spans)
+        # The maps begin `before` pixels ahead of the first cell.
+        origin = np.array([span.start - self.info.before for span in spans])
+        answers = []
+        for start in range(0, len(queries.at), batch):
+            part = slice(start, start + batch)
+            feeds = self._feeds(rows.take(part), cols.take(part), origin, scale)
+            answer = self._runner(graph).run({"maps": maps, **feeds})
+            answers.append(self._runtime.arrays.host(answer))
+        return np.concatenate(answers)
+
+    def _feeds(self, rows: Points, cols: Points, origin: NDArray[np.int64], scale: float) -> Feeds:
+        pixel = np.stack([rows.pixels(), cols.pixels()], axis=-1) - origin
+        feeds = {
+            "pixel": pixel.astype(np.float32),
+            "cell": self._tables.cell(rows, cols, scale),
+            **self._tables.axis("row", rows),
+            **self._tables.axis("col", cols),
+        }
+        if self.info.pairs:
+            pairs = PairTable(self._runner(self.info.pairs), self._runtime.arrays)
+            feeds |= pairs.of_points(rows, cols)
+        return feeds
+
+    def _runner(self, graph: str) -> Runner:
+        if graph not in self._runners:
+            self._runners[graph] = self._runtime.runner(self._plan, graph, wide=True)
+        return self._runners[graph]
+
+
+class PointScheduler:
+    """All stages of a plan for single queries, fed from encoder tiles."""
+
+    def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
+        self.manifest = plan.manifest
+        self.encoder = scheduler.encoder
+        self._plan, self._scheduler = plan, scheduler
+        self._stages: dict[int, PointStage] = {}
+        self._last: tuple[NDArray[np.float32], Tile, Features] | None = None
+
+    def residuals(
+        self,
+        job: Job,
+        queries: Queries,
+        layout: Layout,
+        progress: Callable[[float], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Answers without the bilinear base, `[q, 3]`.
+
+        Args:
+            job: the image, and the output that decides the cascade.
+            queries: inside the image.
+            layout: side of an encoder tile, and queries at a time.
+            progress: is told the part that is done.
+        """
+        stages = self._scheduler.levels(job)
+        result = np.empty((len(queries.at), 3), np.float32)
+        done = 0
+        for features, some in self._patches(job.image, queries, len(stages), layout.tile):
+            part = queries.take(some)
+            total = np.zeros((len(some), 3), np.float32)
+            for index, level in enumerate(stages):
+                stage = self._stage(index)
+                answer = stage.run(stage.info.point, features, level, part, job.scale, layout.block)
+                total = answer + np.float32(self.manifest.decay) * total
+            result[some] = total
+            done += len(some)
+            if progress:
+                progress(done / len(result))
+        return result
+
+    def attention(self, job: Job, query: Queries, layout: Layout) -> list[NDArray[np.float32]]:
+        """The attention of one query, `[heads, 2r + 1, 2r + 1]` for every stage that runs."""
+        stages = self._scheduler.levels(job)
+        features, _ = next(self._patches(job.image, query, len(stages), layout.tile))
+        found = []
+        for index, level in enumerate(stages):
+            stage = self._stage(index)
+            graph = stage.info.attention
+            assert graph is not None  # noqa: S101  (the caller asks only then)
+            flat = stage.run(graph, features, level, query, job.scale, 1)[0]
+            side = math.isqrt(flat.shape[1])
+            found.append(flat.reshape(-1, side, side).transpose(0, 2, 1))  # graphs: column first
+        return found
+
+    def _stage(self, index: int) -> PointStage:
+        if index not in self._stages:
+            scheduler = self._scheduler
+            self._stages[index] = PointStage(
+                scheduler.maps(index), self._plan, scheduler.runtime, scheduler.tables
+            )
+        return self._stages[index]
+
+    def _encode(self, image: NDArray[np.float32], rows: Tile, tile: int) -> Features:
+        """One row of tiles; the last one is kept, for the next queries are likely to be near."""
+        if self._last is None or self._last[0] is not image or self._last[1] != rows:
+            self._last = None  # or it would stay while the next one is encoded
+            self._last = image, rows, self.encoder.encode(self.encoder.pad(image), rows, tile)
+        return self._last[2]
+
+    def _patches(
+        self, image: NDArray[np.float32], queries: Queries, stages: int, tile: int
+    ) -> Iterator[tuple[Features, NDArray[np.int64]]]:
+        """Features, and the queries that they answer: patch by patch of the image."""
+        height, width, _ = image.shape
+        inside = np.minimum(queries.at.astype(np.int64), (height - 1, width - 1))
+        padded = self.encoder.padded_size((height, width))
+        side = max(PATCH // 4 ** (stages - 1), 1)
+        for rows in self.encoder.tiles(padded[0], tile, self.manifest.margin):
+            within = (inside[:, 0] >= rows.core.start) & (inside[:, 0] < rows.core.stop)
+            band = np.flatnonzero(within)
+            if not len(band):
+                continue
+            features = self._encode(image, rows, tile)
+            patch = inside[band] // side
+            key = patch[:, 0] * (width // side + 1) + patch[:, 1]
+            order = np.argsort(key, kind="stable")
+            cuts = np.flatnonzero(np.diff(key[order])) + 1
+            for some in np.split(band[order], cuts):
+                yield features, some
+
+
+def bilinear_at(image: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Bilinear samples of `image [h, w, c]` at `at [q, 2]` (pixels from its corner), `[q, c]`.
+
+    Beyond the centres of the outermost pixels their colour is repeated.
+    """
+    low = np.floor(at - 0.5)
+    row_weight, col_weight = ((at - 0.5) - low).T.astype(np.float32)[..., None]
+    ends = np.array(image.shape[:2]) - 1
+    top, left = np.clip(low.astype(np.int64), 0, ends).T
+    bottom, right = np.clip(low.astype(np.int64) + 1, 0, ends).T
+    above = image[top, left] + (image[top, right] - image[top, left]) * col_weight
+    below = image[bottom, left] + (image[bottom, right] - image[bottom, left]) * col_weight
+    result: NDArray[np.float32] = above + (below - above) * row_weight
+    return result
+
+
+def _span(pixels: NDArray[np.int64]) -> Span:
+    return Span(int(pixels.min()), int(pixels.max()) + 1)

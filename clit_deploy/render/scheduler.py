@@ -1,0 +1,158 @@
+"""The scheduler: image -> encoder tiles -> blocks of the output -> stages -> strips of rows.
+
+It knows no family: shapes come from the manifest, tables from `Tables`, arithmetic from a
+`Runtime`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.grid.cascade import Level, Size, factors, levels
+from clit_deploy.grid.geometry import Axis, Span
+from clit_deploy.render.encoder import Encoder
+from clit_deploy.render.maps import MapMaker
+from clit_deploy.render.stage import Block, Stage
+from clit_deploy.render.tables import tables_of
+from clit_deploy.system.phases import phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.plan.plan_file import Plan
+    from clit_deploy.render.encoder import Features
+    from clit_deploy.runtimes.protocols import Runtime
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the work is cut: the side of an encoder tile and of a block of the output, in pixels."""
+
+    tile: int
+    block: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image on its way to one output size."""
+
+    image: NDArray[np.float32]
+    output: Size
+    scale: float
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the input."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+class Scheduler:
+    """A plan's graphs on a runtime, ready to render."""
+
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
+        self.manifest = plan.manifest
+        self.runtime = runtime
+        self.encoder = Encoder(plan, runtime)
+        self._plan = plan
+        self.tables = tables_of(plan)
+        self._makers: dict[int, MapMaker] = {}
+        self._stages: dict[int, Stage] = {}
+        self._pool = ThreadPoolExecutor(runtime.appetite.workers, thread_name_prefix="clit-decode")
+
+    def close(self) -> None:
+        """Stop the workers and let the graphs go."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._stages.clear()
+        self._makers.clear()
+        self.encoder.close()
+
+    def open_stages(self, job: Job) -> None:
+        """Load the graphs that the job needs, so that its memory can be predicted."""
+        for index in range(self.depth(job)):
+            self._stage(index)
+
+    def depth(self, job: Job) -> int:
+        """How many stages the job runs."""
+        return len(factors(job.scale, len(self.manifest.stages)))
+
+    def maps(self, index: int) -> MapMaker:
+        """The maker of a stage's maps, loaded when it is first asked for."""
+        if index not in self._makers:
+            self._makers[index] = MapMaker(index, self._plan, self.runtime, self.tables)
+        return self._makers[index]
+
+    def levels(self, job: Job) -> list[Level]:
+        """The grids of the stages that run."""
+        padded = self.encoder.padded_size(job.size)
+        return levels(job.size, padded, job.output, job.scale, len(self.manifest.stages))
+
+    def strips(
+        self, job: Job, layout: Layout, progress: Callable[[float], None] | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Render the output from top to bottom.
+
+        Yields: `[rows, W, 3]` float32, not clipped, strip after strip.
+        """
+        axis = Axis(job.size[0], job.output[0])
+        image = self.encoder.pad(job.image)
+        stages = self.levels(job)
+        done = 0
+        for tile in self.encoder.tiles(len(image), layout.tile, self.manifest.margin):
+            outputs = axis.outputs(tile.core)
+            if not outputs:  # nothing but padding
+                continue
+            with phase("encoder"):
+                features = self.encoder.encode(image, tile, layout.tile)
+            for rows in outputs.split(layout.block):
+                strip = np.empty((len(rows), job.output[1], 3), np.float32)
+                for cols in Span(0, job.output[1]).split(layout.block):
+                    block = Block(rows, cols)
+                    strip[:, cols.start : cols.stop] = self._block(job, stages, features, block)
+                    done += len(rows) * len(cols)
+                    if progress:
+                        progress(done / (job.output[0] * job.output[1]))
+                yield strip
+            del features  # or it would stay while the next band is encoded
+
+    def _block(
+        self, job: Job, stages: list[Level], features: Features, block: Block
+    ) -> NDArray[np.float32]:
+        rgb: NDArray[np.float32] | None = None
+        for index, level in enumerate(stages):
+            answer = self._stage(index).render(features, level, job.scale, block, self._pool)
+            if rgb is not None:
+                rgb *= np.float32(self.manifest.decay)
+                answer += rgb
+            rgb = answer
+        assert rgb is not None  # noqa: S101  (every cascade has a first stage)
+        if self.manifest.bilinear_base:
+            with phase("base"):
+                rgb += bilinear(job.image, job.output, block)
+        return rgb
+
+    def _stage(self, index: int) -> Stage:
+        if index not in self._stages:
+            self._stages[index] = Stage(self.maps(index), self._plan, self.runtime, self.tables)
+        return self._stages[index]
+
+
+def bilinear(image: NDArray[np.float32], output: Size, block: Block) -> NDArray[np.float32]:
+    """Bilinear resampling of `image [h, w, c]` with repeated border, at a block of the output."""
+    low, frac = _taps(Axis(image.shape[0], output[0]), block.rows)
+    rows = image[low[0]] + (image[low[1]] - image[low[0]]) * frac[:, None, None]
+    low, frac = _taps(Axis(image.shape[1], output[1]), block.cols)
+    left = rows[:, low[0]]
+    result: NDArray[np.float32] = left + (rows[:, low[1]] - left) * frac[None, :, None]
+    return result
+
+
+def _taps(axis: Axis, outputs: Span) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    lower, weight = axis.bilinear(outputs)
+    both = np.clip(np.stack([lower, lower + 1]), 0, axis.grid - 1)
+    return both, weight.astype(np.float32)

@@ -1,0 +1,50 @@
+"""What a family gives to the scheduler: tables, and nothing but tables."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from clit_deploy.grid.cascade import Level
+    from clit_deploy.grid.geometry import Places, Span
+
+Feeds = dict[str, "NDArray[np.float32]"]
+Side = Literal["row", "col"]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What *project* needs to make maps: a patch of features and tables.
+
+    `rows` and `cols` may reach outside the image, where features count as zero.
+    """
+
+    rows: Span
+    cols: Span
+    feeds: Feeds
+
+
+class Tables(ABC):
+    """The tables of a family. All arrays are float32, computed in float64."""
+
+    @abstractmethod
+    def project(self, stage: int, level: Level, rows: Span, cols: Span) -> Projection:
+        """Tables for the maps of a stage at `rows` and `cols` of its grid (inside it)."""
+
+    @abstractmethod
+    def axis(self, side: Side, places: Places) -> Feeds:
+        """Tables of one axis, by the graph's input name; first come the dimensions of `places`."""
+
+    def cell(self, rows: Places, cols: Places, scale: float) -> NDArray[np.float32]:  # noqa: ARG002
+        """The size of an answered pixel in half grid pixels: the papers' relative cell.
+
+        Returns: `[1, 2]`, or `[q, 2]` where it differs from query to query.
+        """
+        steps = np.broadcast_arrays(rows.step, cols.step)
+        return np.stack(steps, axis=-1).reshape(-1, 2).astype(np.float32)

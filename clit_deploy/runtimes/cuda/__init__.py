@@ -1,0 +1,1 @@
+"""CUDA: memory, copies, streams and events."""

@@ -1,0 +1,1 @@
+"""What commands do: whole files in, whole files out."""

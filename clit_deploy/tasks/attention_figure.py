@@ -1,0 +1,178 @@
+"""The attention of one output pixel as a figure: each head's window over the picture, by stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from clit_deploy.grid.geometry import Span
+from clit_deploy.images.image_files import check_format, read_image, to_bytes
+from clit_deploy.system.files import check_writable, replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.grid.cascade import Level, Size
+    from clit_deploy.upscaler import Upscaler
+
+PANEL = 168
+"""Side of a panel in pixels."""
+GAP = 10
+TEXT = 13
+CONTEXT = 0.5
+"""Picture shown around a window, as a part of the window's side."""
+
+_STOPS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]])
+"""Colours from no attention to the most: dark, violet, red, orange, light."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A square of the picture, in its pixels, that a panel shows."""
+
+    top: float
+    left: float
+    side: float
+
+    def x(self, col: float) -> float:
+        """Where a column of the picture is in the panel."""
+        return (col - self.left) / self.side * PANEL
+
+    def y(self, row: float) -> float:
+        """Where a row of the picture is in the panel."""
+        return (row - self.top) / self.side * PANEL
+
+
+def attention_file(
+    up: Upscaler,
+    source: Path,
+    target: Path,
+    at: tuple[int, int],
+    *,
+    scale: float | None = None,
+    size: Size | None = None,
+    force: bool = False,
+) -> list[NDArray[np.float32]]:
+    """Draw where the output pixel `at` (row, column) looks; return its attention.
+
+    Raises:
+        ClitDeployError: whatever is wrong, before the work starts if it can be known.
+    """
+    check_writable(target, force=force)
+    rgb = read_image(source).rgb
+    check_format(target, (PANEL, PANEL), alpha=False)
+    maps = up.attention(rgb, at, scale=scale, size=size)
+    drawn = figure(rgb, at, up.levels(up.job(rgb, scale=scale, size=size)), maps)
+    with replacing(target) as part:
+        drawn.save(part, Image.registered_extensions()[target.suffix.lower()])
+    return maps
+
+
+def figure(
+    image: NDArray[np.float32],
+    at: tuple[int, int],
+    levels: list[Level],
+    maps: list[NDArray[np.float32]],
+) -> Image.Image:
+    """One row of panels a stage: the picture with the window, then every head's attention.
+
+    Args:
+        image: `[h, w, 3]`, 0 to 1.
+        at: row and column of the output pixel.
+        levels: the grids of the stages that run.
+        maps: the attention `[heads, k, k]` of each.
+    """
+    heads = len(maps[0])
+    row_height = PANEL + 2 * GAP + 3 * TEXT
+    width, height = GAP + (heads + 1) * (PANEL + GAP), GAP + len(maps) * row_height
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(TEXT)
+    for stage, (level, shares) in enumerate(zip(levels, maps, strict=True)):
+        top = GAP + stage * row_height
+        draw.text((GAP, top), _title(stage, len(maps), level, shares, at), "black", font)
+        for panel in range(heads + 1):
+            left = GAP + panel * (PANEL + GAP)
+            share = shares[panel - 1] if panel else None
+            sheet.paste(_panel(image, at, level, shares.shape[1], share), (left, top + TEXT + GAP))
+            label = f"head {panel}   0 to {share.max():.2f}" if share is not None else "the window"
+            draw.text((left, top + TEXT + GAP + PANEL + 3), label, "black", font)
+    return sheet
+
+
+def _title(
+    stage: int, stages: int, level: Level, shares: NDArray[np.float32], at: tuple[int, int]
+) -> str:
+    rows, cols = level.axes
+    side = shares.shape[1]
+    wide = side * level.rise[1].grid / level.rise[1].out
+    return (
+        f"stage {stage + 1} of {stages}: grid {cols.grid}x{rows.grid}, window {side}x{side} "
+        f"({wide:.3g} picture pixels wide), looked at from output pixel {at[1]},{at[0]} "
+        f"of {cols.out}x{rows.out}"
+    )
+
+
+def _panel(
+    image: NDArray[np.float32],
+    at: tuple[int, int],
+    level: Level,
+    side: int,
+    share: NDArray[np.float32] | None,
+) -> Image.Image:
+    """The picture around a window; with `share`, the window's attention laid over it."""
+    pitch = [rise.grid / rise.out for rise in level.rise]  # a grid pixel in picture pixels
+    both = zip(at, level.axes, pitch, strict=True)
+    first = [
+        (int(axis.cells(Span(a, a + 1), "pixel")[0]) - side // 2) * step for a, axis, step in both
+    ]
+    longest = side * max(pitch)
+    corner = [
+        start + side * step / 2 - longest * (0.5 + CONTEXT)
+        for start, step in zip(first, pitch, strict=True)
+    ]
+    view = View(corner[0], corner[1], longest * (1 + 2 * CONTEXT))
+    panel = _crop(image, view)
+    draw = ImageDraw.Draw(panel, "RGBA")
+    for row in range(side):
+        for col in range(side):
+            box = (
+                view.x(first[1] + col * pitch[1]),
+                view.y(first[0] + row * pitch[0]),
+                view.x(first[1] + (col + 1) * pitch[1]),
+                view.y(first[0] + (row + 1) * pitch[0]),
+            )
+            if share is None:
+                draw.rectangle(box, outline=(255, 255, 255, 150))
+            else:
+                draw.rectangle(box, fill=(*_colour(share[row, col] / share.max()), 200))
+    centre = [
+        (2 * a + 1) * rise.grid / (2 * axis.out)
+        for a, rise, axis in zip(at, level.rise, level.axes, strict=True)
+    ]
+    x, y = view.x(centre[1]), view.y(centre[0])
+    draw.ellipse((x - 4, y - 4, x + 4, y + 4), outline="white", width=2)
+    draw.ellipse((x - 5, y - 5, x + 5, y + 5), outline="black")
+    return panel
+
+
+def _crop(image: NDArray[np.float32], view: View) -> Image.Image:
+    """The picture inside a view, its pixels as squares; gray outside the picture."""
+    places = (np.arange(PANEL) + 0.5) / PANEL * view.side
+    rows = np.floor(view.top + places).astype(int)
+    cols = np.floor(view.left + places).astype(int)
+    inside = np.outer((rows >= 0) & (rows < image.shape[0]), (cols >= 0) & (cols < image.shape[1]))
+    pixels = image[np.clip(rows, 0, len(image) - 1)][:, np.clip(cols, 0, image.shape[1] - 1)]
+    pixels = np.where(inside[..., None], pixels, np.float32(0.6))
+    return Image.fromarray(to_bytes(pixels))
+
+
+def _colour(value: float) -> tuple[int, int, int]:
+    place = np.linspace(0, 1, len(_STOPS))
+    red, green, blue = (int(np.interp(value, place, _STOPS[:, c])) for c in range(3))
+    return red, green, blue

@@ -1,0 +1,178 @@
+"""What is there to run plans with on this machine, and what repairs what is not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import onnxruntime as ort
+
+from clit_deploy.config import show_bytes
+from clit_deploy.errors import ClitDeployError
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.quality.verify import compare, stored_samples
+from clit_deploy.runtimes.cuda.cuda_api import open_cuda
+from clit_deploy.runtimes.ort.ort_runtime import CUDA, open_runtime, usable_cpus
+from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
+from clit_deploy.system import memory
+from clit_deploy.system.cache import folder
+from clit_deploy.system.jetson import jetson
+from clit_deploy.upscaler import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    found: str
+    state: str
+    """`good`, `absent` (nothing needs it) or `fault`."""
+    repair: str | None = None
+
+
+def examine() -> list[Finding]:
+    """Look at everything. Nothing is changed; it takes some seconds."""
+    checks: list[Callable[[], Finding]] = [
+        _python,
+        _onnxruntime,
+        _jetson,
+        _device,
+        lambda: _tensorrt(Flavour.TENSORRT),
+        lambda: _tensorrt(Flavour.RTX),
+        _memory,
+        _cache,
+        _numbers,
+    ]
+    return [_safely(check) for check in checks]
+
+
+def _safely(check: Callable[[], Finding]) -> Finding:
+    """What breaks a check is a fault, too."""
+    try:
+        return check()
+    except Exception as error:
+        log.debug("a check failed", exc_info=True)
+        found = f"{type(error).__name__}: {error}"
+        return Finding("A check", found, "fault", "install again what the message names")
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    where = f"{version}, {platform.system()} {platform.machine()}"
+    if sys.prefix != sys.base_prefix:
+        where += ", in a virtual environment"
+    return Finding("Python", where, "good")
+
+
+def _onnxruntime() -> Finding:
+    offered = ort.get_available_providers()
+    found = f"{ort.__version__}, {', '.join(offered)}"
+    both = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
+    if len(both) == 2:
+        return Finding(
+            "ONNX Runtime",
+            f"{found}; onnxruntime and onnxruntime-gpu are both installed",
+            "fault",
+            "pip uninstall onnxruntime onnxruntime-gpu, then install only one of them",
+        )
+    if CUDA in offered:
+        try:
+            open_runtime("cuda").close()
+        except ClitDeployError as error:
+            return Finding("ONNX Runtime", found, "fault", str(error))
+    return Finding("ONNX Runtime", found, "good")
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _jetson() -> Finding:
+    board = jetson()
+    if board is None:
+        return Finding("Jetson", "no, another machine", "absent")
+    release = f"L4T {board.l4t or 'unknown'}, JetPack {board.jetpack or 'unknown'}"
+    if board.jetpack == "5":
+        return Finding(
+            "Jetson",
+            f"{board.model}, {release}",
+            "fault",
+            "JetPack 5 has TensorRT 8.5, which cannot run typed engines: use --runtime cpu, or "
+            "install JetPack 6.1 or newer",
+        )
+    return Finding("Jetson", f"{board.model}, {release}", "good")
+
+
+def _device() -> Finding:
+    try:
+        cuda = open_cuda()
+        gpu, (free, total) = cuda.gpu, cuda.memory()
+    except ClitDeployError as error:
+        return Finding("GPU", "none that can be used", "absent", str(error))
+    kind = "shared with the processor" if gpu.integrated else "its own"
+    return Finding(
+        "GPU",
+        f"{gpu.name}, compute capability {gpu.capability}, driver for CUDA {gpu.driver}, "
+        f"{show_bytes(free)} of {show_bytes(total)} free ({kind})",
+        "good",
+    )
+
+
+def _tensorrt(flavour: Flavour) -> Finding:
+    name = "TensorRT-RTX" if flavour is Flavour.RTX else "TensorRT"
+    try:
+        trt = load_tensorrt(flavour)
+    except ClitDeployError as error:
+        fault = flavour is Flavour.TENSORRT and jetson() is not None
+        return Finding(name, "not there", "fault" if fault else "absent", str(error))
+    return Finding(name, trt.version, "good")
+
+
+def _memory() -> Finding:
+    free = memory.available()
+    known = "unknown" if free is None else f"{show_bytes(free)} free"
+    return Finding("Memory", f"{known}, {usable_cpus()} processors", "good")
+
+
+def _cache() -> Finding:
+    path = folder()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".writable").touch()
+        (path / ".writable").unlink()
+    except OSError as error:
+        return Finding(
+            "Cache", f"{path}: {error.strerror}", "fault", "set CLIT_DEPLOY_CACHE to another folder"
+        )
+    return Finding("Cache", str(path), "good")
+
+
+def _numbers() -> Finding:
+    """The default model's proof, repeated: does this machine compute what it should?"""
+    start = time.monotonic()
+    plan = Plan.open(DEFAULT)
+    try:
+        sample = stored_samples(plan)[:1]
+        tolerance = plan.manifest.proof.tolerance if plan.manifest.proof else 0.0
+        name, (case,) = compare(plan, sample, tolerance)
+    except ClitDeployError as error:
+        return Finding("Numbers", "wrong", "fault", f"{error} Install onnxruntime again.")
+    took = time.monotonic() - start
+    found = f"{name}: right within {case.relative_error:.1e}, in {took:.1f} s"
+    return Finding("Numbers", found, "good")

@@ -1,0 +1,209 @@
+"""Affine and perspective resampling of an image file, colour by colour from the network."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clit_deploy.errors import CoordinateError, SizeError
+from clit_deploy.grid.cascade import LARGEST_SCALE
+from clit_deploy.grid.geometry import NOISE, Span
+from clit_deploy.images.image_files import (
+    NO_ALPHA,
+    Picture,
+    check_format,
+    image_writer,
+    is_streamed,
+    read_image,
+    to_bytes,
+)
+from clit_deploy.render.coordinates import output_of
+from clit_deploy.render.points import Queries, bilinear_at
+from clit_deploy.render.scheduler import Job
+from clit_deploy.system.files import check_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from clit_deploy.grid.cascade import Size
+    from clit_deploy.upscaler import Upscaler
+
+log = logging.getLogger(__name__)
+
+STRIP = 200_000
+"""Output pixels that are queried at a time; their coordinates take some 50 MB."""
+
+
+@dataclass(frozen=True)
+class Homography:
+    """Where points of the picture go in the output: a 3x3 matrix on (x, y, 1).
+
+    Points are in pixels from the upper left corner of the upper left pixel.
+    """
+
+    matrix: NDArray[np.float64]
+
+    @classmethod
+    def parse(cls, text: str) -> Homography:
+        """Read `a,b,c,d,e,f` or `a,b,c,d,e,f,g,h,i`, row by row.
+
+        Raises:
+            CoordinateError: another count, no numbers, or a matrix that cannot be undone.
+        """
+        try:
+            numbers = np.array([float(part) for part in text.split(",")])
+        except ValueError as error:
+            raise CoordinateError(f"The matrix {text!r} holds what is no number.") from error
+        if len(numbers) not in (6, 9) or not np.isfinite(numbers).all():
+            raise CoordinateError(
+                f"The matrix {text!r} has {len(numbers)} numbers; six finite ones (affine) or "
+                "nine (perspective) are needed, row by row."
+            )
+        matrix = np.vstack([numbers.reshape(-1, 3), [[0, 0, 1]]])[:3]
+        even = matrix
+        for axis in (0, 1):  # singular or not is no matter of units
+            largest = np.abs(even).max(axis=axis, keepdims=True)
+            even = even / np.where(largest > 0, largest, 1)
+        if abs(np.linalg.det(even)) < 1e-12:
+            raise CoordinateError(
+                f"The matrix {text!r} is singular: it presses the picture flat, so there is no "
+                "way back from the output."
+            )
+        if matrix[2, 2] < 0:  # the same way in other numbers: in front of the picture, w is above 0
+            matrix = -matrix
+        return cls(matrix)
+
+    def queries(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Queries:
+        """Where output pixels (their centres) are on the picture, and how large they are there.
+
+        Where the output lies beyond the horizon, the place is NaN.
+        """
+        back = np.linalg.inv(self.matrix)
+        x, y, w = back @ np.stack([cols, rows, np.ones_like(rows)])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            w = np.where(w > 0, w, np.nan)
+            x, y = x / w, y / w
+            # Gradients of the place over the output; their lengths are a pixel's extent.
+            gradient_x = (back[0, :2, None] - x * back[2, :2, None]) / w
+            gradient_y = (back[1, :2, None] - y * back[2, :2, None]) / w
+            cell = np.stack([np.hypot(*gradient_y), np.hypot(*gradient_x)], axis=-1)
+        return Queries(np.stack([y, x], axis=-1), cell)
+
+
+@dataclass(frozen=True)
+class Warped:
+    """What was done."""
+
+    input: str
+    output: str
+    size: Size
+    scale: float
+    seconds: float
+
+
+def warp_file(
+    up: Upscaler,
+    source: Path,
+    target: Path,
+    way: Homography,
+    size: Size,
+    *,
+    force: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Warped:
+    """Read, resample and write one image.
+
+    Raises:
+        ClitDeployError: whatever is wrong, before the work starts if it can be known.
+    """
+    start = time.perf_counter()
+    check_writable(target, force=force)
+    if min(size) < 1:
+        raise SizeError(f"The output size is {size[1]}x{size[0]}; both must be at least 1.")
+    picture = read_image(source)
+    image = picture.rgb.shape[0], picture.rgb.shape[1]
+    probe = _probe(way, size, image)
+    full = _inside(way.queries(*_corners(size)), image).all()
+    alpha = picture.alpha is not None or not full
+    check_format(target, size, alpha=alpha)
+    channels = 4 if alpha and target.suffix.lower() not in NO_ALPHA else 3
+    job = Job(picture.rgb, *output_of(probe, image))
+    held = 0 if is_streamed(target) else 2 * channels * size[0] * size[1]
+    up.point_forecast(job, held)  # refuses before the file is begun
+    with image_writer(target, size, channels) as append:
+        for rows in Span(0, size[0]).split(max(STRIP // size[1], 1)):
+            append(to_bytes(_strip(up, job, picture, way, rows, size[1])[..., :channels]))
+            if progress:
+                progress(rows.stop / size[0])
+    seconds = time.perf_counter() - start
+    return Warped(str(source), str(target), size, job.scale, seconds)
+
+
+def _strip(
+    up: Upscaler, job: Job, picture: Picture, way: Homography, rows: Span, width: int
+) -> NDArray[np.float32]:
+    """Some rows of the output with alpha, `[rows, width, 4]`; zero outside the picture."""
+    result = np.zeros((len(rows) * width, 4), np.float32)
+    row, col = np.mgrid[rows.start : rows.stop, :width].reshape(2, -1) + 0.5
+    queries = way.queries(row, col)
+    some = np.flatnonzero(_inside(queries, job.size))
+    if len(some):
+        inside = queries.take(some)
+        # Pixels larger than the picture's own are outside of what the models have learned.
+        at = np.clip(inside.at, 0, job.size)
+        inside = Queries(at, np.clip(inside.cell, 1 / LARGEST_SCALE, 1))
+        result[some, :3] = up.answer(job, inside)
+        result[some, 3:] = 1 if picture.alpha is None else bilinear_at(picture.alpha, inside.at)
+    return result.reshape(len(rows), width, 4)
+
+
+def _probe(way: Homography, size: Size, image: Size) -> Queries:
+    """Queries spread over what the output shows of the picture: they decide the cascade.
+
+    Raises:
+        CoordinateError: it shows none.
+    """
+    y, x = _spread(image)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        col, row, w = way.matrix @ np.stack([x, y, np.ones_like(x)])
+        row, col = row / w, col / w
+    shown = (w > 0) & (row >= 0) & (row <= size[0]) & (col >= 0) & (col <= size[1])
+    # A small part of the output, or of the picture, may be all that they share.
+    rows, cols = _spread(size)
+    rows, cols = np.concatenate([rows, row[shown]]), np.concatenate([cols, col[shown]])
+    queries = way.queries(rows, cols)
+    some = np.flatnonzero(_inside(queries, image))
+    if not len(some):
+        raise CoordinateError(
+            f"The matrix leaves nothing of the picture in the output of {size[1]}x{size[0]} "
+            "pixels; its last column moves it."
+        )
+    found = queries.take(some)
+    if (found.cell > 1.001).any():
+        log.warning(
+            "parts of the output show the picture smaller than it is; these models only enlarge, "
+            "so fine detail may alias there"
+        )
+    return found
+
+
+def _spread(size: Size) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    axes = [np.linspace(0.5, side - 0.5, min(side, 64)) for side in size]
+    rows, cols = np.meshgrid(*axes, indexing="ij")
+    return rows.ravel(), cols.ravel()
+
+
+def _inside(queries: Queries, image: Size) -> NDArray[np.bool_]:
+    within = (queries.at >= -NOISE) & (queries.at <= np.array(image) + NOISE)
+    return within[:, 0] & within[:, 1]
+
+
+def _corners(size: Size) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array([0.0, 0, size[0], size[0]]), np.array([0.0, size[1], 0, size[1]])

@@ -1,0 +1,110 @@
+"""The rooms of the package, and which of them each one may import.
+
+The table is the whole architecture of imports. A new arrow fails here: either the code moves, or
+the table gets a line that somebody has to defend.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import clit_deploy
+
+ROOT = Path(clit_deploy.__file__).parent
+
+LOW = {"errors", "config", "grid", "system", "plan", "images", "runtimes"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "_version": set(),
+    "errors": set(),
+    "config": {"errors"},
+    # Names the parts of each family as strings: models, export and render.tables.
+    "families": set(),
+    "grid": {"errors"},
+    "system": {"errors"},
+    "plan": {"errors", "grid", "system"},
+    "images": {"errors", "config", "grid", "system"},
+    "runtimes": {"errors", "config", "system", "plan"},
+    "render": LOW | {"families"},
+    "engines": LOW | {"render"},
+    "upscaler": LOW | {"render", "engines"},
+    "quality": LOW | {"render", "engines", "upscaler"},
+    "tasks": LOW | {"render", "engines", "upscaler", "quality"},
+    "passes": {"errors"},
+    "calibration": LOW | {"render", "upscaler", "quality", "passes"},
+    "models": {"errors", "families", "grid", "system"},
+    "export": {"errors", "config", "grid", "system", "plan", "families", "_version"}
+    | {"models", "passes", "quality", "calibration"},
+    "training": {"errors", "families", "grid", "system", "images", "models"},
+    "profile": LOW | {"render", "engines", "upscaler", "quality", "tasks"},
+    "cli": LOW
+    | {"engines", "upscaler", "quality", "tasks", "profile", "calibration", "export", "training"}
+    | {"_version"},
+    # The surface of the package: `upscaler`, `models` and `export` are imported when used.
+    "__init__": {"errors", "_version", "upscaler", "models", "export"},
+    "__main__": {"cli"},
+}
+
+MODULES = {
+    ".".join(["clit_deploy", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(
+        ".__init__"
+    ): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+
+
+def imports(name: str) -> set[str]:
+    """The modules of the package that a module imports: anywhere in it, for types alone too."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} has a relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else node.module or "")
+    return {target for target in found if target in MODULES and target != name}
+
+
+def room(name: str) -> str:
+    """The room of a module; files at the root are rooms of their own."""
+    return [*name.split("."), "__init__"][1]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_import_leaves_the_table(name):
+    for target in imports(name):
+        here, there = room(name), room(target)
+        assert here == there or there in MAY_IMPORT[here], f"{name} imports {target}"
+
+
+def test_the_table_names_every_room():
+    assert set(MAY_IMPORT) == {room(name) for name in MODULES}
+
+
+def test_the_table_has_no_circle():
+    order(MAY_IMPORT)
+
+
+def test_no_modules_import_each_other_not_even_for_types():
+    order({name: imports(name) for name in MODULES})
+
+
+def order(graph: dict[str, set[str]]) -> None:
+    """Take away whatever imports nothing that is left, until nothing is left."""
+    left = {name: set(targets) for name, targets in graph.items()}
+    while left:
+        free = {name for name, targets in left.items() if not targets & set(left)}
+        assert free, f"a circle of imports among {sorted(left)}"
+        left = {name: targets for name, targets in left.items() if name not in free}
+
+
+def test_the_root_is_small_and_file_names_mean_one_thing():
+    assert len(list(ROOT.glob("*.py"))) <= 10
+    names = Counter(path.name for path in ROOT.rglob("*.py") if path.name != "__init__.py")
+    assert {name for name, count in names.items() if count > 1} == set()
