@@ -29,7 +29,7 @@ from benchmarks.common import report
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.render.stage import cells_at_once
 from clit_deploy.runtimes.ort.ort_runtime import session_options
-from clit_deploy.runtimes.protocols import Appetite
+from clit_deploy.runtimes.protocols import WorkLimits
 
 RUNS = 30
 
@@ -65,7 +65,7 @@ def profile(path: Path, scale: float) -> list[dict[str, Any]]:
     """Milliseconds a run of each kind of operator of the first stage's decode graph."""
     plan = Plan.open(path)
     info, n = plan.manifest.stages[0], round(scale)
-    cells = cells_at_once(info, n * n, Appetite())
+    cells = cells_at_once(info, n * n, WorkLimits())
     options, disabled = session_options(plan.manifest.precision, threads=1)
     with tempfile.TemporaryDirectory() as folder:
         options.enable_profiling = True

@@ -31,13 +31,13 @@ import pytest
 
 from benchmarks.common import report
 from clit_deploy.images.image_files import PHOTOGRAPH
-from clit_deploy.profile.observe import Observed
-from clit_deploy.profile.runs import Job
+from clit_deploy.profile.observe import TracedRuntime
+from clit_deploy.profile.runs import FileJob
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.profile.sensors import find
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.system.phases import Recorder, phase
-from clit_deploy.tasks.upscale_file import Wish, upscale_file
+from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
 from clit_deploy.upscaler import DEFAULT, Upscaler
 from tests.profile.tree import unfold
 
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 WATCHED = """
 import sys
 from pathlib import Path
-from clit_deploy.tasks.upscale_file import Wish, upscale_file
+from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
 from clit_deploy.upscaler import DEFAULT, Upscaler
 picture, target, scale, threads = sys.argv[1:]
 with Upscaler(DEFAULT, runtime="cpu", threads=int(threads)) as up:
     while True:
-        upscale_file(up, Path(picture), Path(target), Wish(float(scale)), force=True)
+        upscale_file(up, Path(picture), Path(target), OutputSize(float(scale)), force=True)
         print(flush=True)
 """
 WARM_UP = 3
@@ -134,16 +134,16 @@ def cost(picture: Path, scale: float, args: argparse.Namespace, root: Path) -> d
     plain, profiled = Clocks(), Clocks()
     with (
         Upscaler(DEFAULT, runtime="cpu", threads=args.threads) as bare,
-        Upscaler(DEFAULT, runtime=Observed(open_runtime("cpu", args.threads))) as up,
+        Upscaler(DEFAULT, runtime=TracedRuntime(open_runtime("cpu", args.threads))) as up,
     ):
-        assert isinstance(up.runtime, Observed)  # noqa: S101
-        job = Job(up, up.runtime, picture, target, scale)
+        assert isinstance(up.runtime, TracedRuntime)  # noqa: S101
+        job = FileJob(up, up.runtime, picture, target, scale)
         end = time.perf_counter() + 2 * args.rounds * args.seconds
         job.run()
-        upscale_file(bare, picture, target, Wish(scale), force=True)
+        upscale_file(bare, picture, target, OutputSize(scale), force=True)
         while time.perf_counter() < end:
             with plain:
-                upscale_file(bare, picture, target, Wish(scale), force=True)
+                upscale_file(bare, picture, target, OutputSize(scale), force=True)
             with profiled, Sampler(found.sensors):
                 run, _ = job.run()
     counted = counted_ms(run.phases, run.calls)
@@ -184,7 +184,7 @@ def counted_ms(phases: Sequence[Any], calls: Sequence[Any]) -> float:
     """Milliseconds that recording takes in one run, beside the sampler's own thread."""
 
     class Nothing:
-        name, appetite, arrays = "", None, None
+        name, work_limits, arrays = "", None, None
 
         def runner(self, *_: Any, **__: Any) -> Any:
             return self
@@ -196,8 +196,8 @@ def counted_ms(phases: Sequence[Any], calls: Sequence[Any]) -> float:
         with phase("encoder"):
             pass
 
-    observed = Observed(Nothing())  # type: ignore[arg-type]
-    runner = observed.runner(None, "encoder.onnx", wide=True)  # type: ignore[arg-type]
+    observed = TracedRuntime(Nothing())  # type: ignore[arg-type]
+    runner = observed.runner(None, "encoder.onnx", parallel=True)  # type: ignore[arg-type]
     with Recorder():
         of_phase = timeit.timeit(one_phase, number=20_000) / 20
     of_call = timeit.timeit(lambda: runner.run({}), number=20_000) / 20

@@ -20,7 +20,7 @@ import torch
 import clit_deploy
 from benchmarks.common import alternate, clit_spec, liif_spec, random_plan, report
 from clit_deploy.grid.cascade import grids
-from clit_deploy.grid.geometry import Axis, Slots, Span
+from clit_deploy.grid.geometry import Axis, GroupedOutputs, Span
 from clit_deploy.plan.plan_file import Plan
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def multiply_adds(plan: Plan, side: int, scale: float) -> float:
         grids((side, side), (out, out), scale, len(plan.manifest.stages))
     ):
         info = plan.manifest.stages[index]
-        slots = Slots.sort(Axis(grid, out), Span(0, out), info.anchor)
+        slots = GroupedOutputs.sort(Axis(grid, out), Span(0, out), info.anchor)
         cells = len(slots.cells) ** 2
         queries = cells * slots.n**2
         if plan.manifest.family == "liif":

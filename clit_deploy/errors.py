@@ -33,7 +33,7 @@ class DamageError(PlanError):
     """A member of a plan is not what was written."""
 
 
-class ProofError(ClitDeployError, ArithmeticError):
+class ParityError(ClitDeployError, ArithmeticError):
     """The deployed graphs disagree with the model that they were made from."""
 
 
@@ -70,7 +70,7 @@ class NotComparableError(ProfileError):
 
 
 class CalibrationError(ClitDeployError, ValueError):
-    """Pictures that one cannot calibrate with, or a plan that cannot be quantised."""
+    """Images that one cannot calibrate with, or a plan that cannot be quantised."""
 
 
 class AccuracyError(ClitDeployError, ArithmeticError):

@@ -24,7 +24,7 @@ from clit_deploy.render.budget import (
 from clit_deploy.render.coordinates import output_of, pixel_query, queries_of
 from clit_deploy.render.points import PointScheduler, bilinear_at
 from clit_deploy.render.scheduler import Job, Layout, Scheduler
-from clit_deploy.render.shortage import explained
+from clit_deploy.render.shortage import with_memory_advice
 from clit_deploy.system import memory
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Level
+    from clit_deploy.grid.cascade import StageGrid
     from clit_deploy.render.points import Queries
     from clit_deploy.runtimes.protocols import Runtime
 
@@ -233,9 +233,9 @@ class Upscaler:
             return Forecast(layout, held + memory.resident() + need)
         return choose_points(self._scheduler, job, self.max_memory, held)
 
-    def levels(self, job: Job) -> list[Level]:
+    def stage_grids(self, job: Job) -> list[StageGrid]:
         """The grids of the stages that a job runs."""
-        return self._scheduler.levels(job)
+        return self._scheduler.stage_grids(job)
 
     def _points(self) -> PointScheduler:
         if self._point_scheduler is None:
@@ -267,7 +267,7 @@ class Upscaler:
         self, job: Job, forecast: Forecast, progress: Callable[[float], None] | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """The output from top to bottom, `[rows, W, 3]` at a time, not clipped."""
-        with explained(self._scheduler, job, forecast):
+        with with_memory_advice(self._scheduler, job, forecast):
             yield from self._scheduler.strips(job, forecast.layout, progress)
 
 

@@ -5,7 +5,7 @@ import onnxruntime as ort
 import pytest
 
 import clit_deploy
-from clit_deploy.engines.build import Limits
+from clit_deploy.engines.build import EngineLimits
 from clit_deploy.engines.store import build_into
 from clit_deploy.errors import ClitDeployError
 from clit_deploy.plan.plan_file import Plan
@@ -54,7 +54,7 @@ def test_engines(plans, flavour, precision, tmp_path):
         path = clit_deploy.export_checkpoint(
             plans[name].with_suffix(".pth"), tmp_path / f"{name}.plan", precision=precision
         )
-        built = build_into(Plan.open(path), trt, BuildOptions(targets), Limits(), cuda)
+        built = build_into(Plan.open(path), trt, BuildOptions(targets), EngineLimits(), cuda)
         assert built.manifest.engines[-1].relative_error is not None
         limit = 2e-3 if precision == "fp32" else 5e-2
         assert largest_difference(built, flavour.value) <= limit

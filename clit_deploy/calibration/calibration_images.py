@@ -1,4 +1,4 @@
-"""Pictures to calibrate with: a folder's, or those of the package where nothing else is at hand."""
+"""Images to calibrate with: a folder's, or those of the package if no folder is named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.errors import CalibrationError
-from clit_deploy.images.image_files import pictures_in, read_image, to_bytes
+from clit_deploy.images.image_files import images_in, read_image, to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ PHOTOGRAPHS = Path(__file__).parent / "photographs"
 """The default set; who took them is in its SOURCES.md."""
 
 LEAST = 4
-"""Pictures: three to calibrate with, one to measure on."""
+"""Images: three to calibrate with, one to measure on."""
 ENOUGH, MOST = 20, 40
 """With fewer, what INT8 costs is little more than a guess; more are not taken."""
 HELD_OUT = 5
@@ -43,7 +43,7 @@ FLAT = 2.5 / 255
 
 
 @dataclass(frozen=True)
-class Pictures:
+class CalibrationImages:
     """Parts of high-resolution pictures, uint8 `[h, w, 3]`, at most `SIDE` long."""
 
     description: str
@@ -62,7 +62,7 @@ class Pictures:
         return digest.hexdigest()
 
 
-def gather(folder: Path | None) -> Pictures:
+def gather(folder: Path | None) -> CalibrationImages:
     """The usable pictures of a folder, at most `MOST`, evenly spaced by name; None for the
     package's own photographs.
 
@@ -75,7 +75,7 @@ def gather(folder: Path | None) -> Pictures:
             "do better"
         )
         folder = PHOTOGRAPHS
-    paths = pictures_in(folder)
+    paths = images_in(folder)
     found = dict(itertools.islice(_usable(_spread(paths)), MOST))
     if len(found) < LEAST:
         raise CalibrationError(
@@ -88,7 +88,7 @@ def gather(folder: Path | None) -> Pictures:
         log.warning(text, len(found), ENOUGH)
     ordered = [found[path] for path in sorted(found)]
     apart = range(HELD_OUT - 1, len(ordered), HELD_OUT) or [len(ordered) - 1]
-    return Pictures(
+    return CalibrationImages(
         f"{len(ordered)} pictures of {folder.resolve().name}",
         tuple(picture for k, picture in enumerate(ordered) if k not in apart),
         tuple(ordered[k] for k in apart),

@@ -52,7 +52,7 @@ class CachingRuntime:
     """A runtime that opens each graph of one plan once, for plans that share most graphs."""
 
     def __init__(self, inner: Runtime, plan: Plan) -> None:
-        self.name, self.appetite = inner.name, inner.appetite
+        self.name, self.work_limits = inner.name, inner.work_limits
         self.arrays: Arrays = inner.arrays
         self._inner = inner
         self._shared = set(plan.manifest.digests.values())
@@ -64,7 +64,7 @@ class CachingRuntime:
         if digest not in self._shared:
             return self._inner.runner(plan, member, **options)
         dims = sorted((options.get("dims") or {}).items())
-        key = (digest, plan.manifest.precision, options["wide"], *dims)
+        key = (digest, plan.manifest.precision, options["parallel"], *dims)
         if key not in self._runners:
             self._runners[key] = self._inner.runner(plan, member, **options)
         return self._runners[key]

@@ -42,7 +42,7 @@ class _Case:
     """What the float plan makes of it."""
 
 
-class Trial:
+class DropEvaluator:
     """A float plan, and crops that it has enlarged, to compare quantised plans with."""
 
     def __init__(

@@ -13,16 +13,16 @@ import onnx
 
 from clit_deploy.calibration.fp16_ranges import largest, unfit
 from clit_deploy.config import Precision, RuntimeName
-from clit_deploy.errors import ProofError
+from clit_deploy.errors import ParityError
 from clit_deploy.images.image_files import PHOTOGRAPH
 from clit_deploy.passes.check_graph import check
-from clit_deploy.passes.fp16_emulation import round_half
-from clit_deploy.passes.fp16_types import HANDED_ON, Keep, to_half
-from clit_deploy.plan.manifest import HalfProof, Proof, ScaleDrop
+from clit_deploy.passes.fp16_emulation import emulate_fp16
+from clit_deploy.passes.fp16_types import INTER_GRAPH, Fp32Rules, to_fp16
+from clit_deploy.plan.manifest import Fp16Report, ParityReport, ScaleDrop
 from clit_deploy.quality.evaluate import low_and_high, score_picture
 from clit_deploy.quality.verify import compare, stored_samples
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
-from clit_deploy.runtimes.wrappers import Recording
+from clit_deploy.runtimes.wrappers import InputRecorder
 from clit_deploy.upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 SCALES = (4.0, 12.0)
 MOST_DROP = 0.01
 """dB that FP16 may cost on the picture, at any of the scales."""
-CHANCE = 0.1
+MIXED_MAX_DROP = 0.1
 """The same around INT8: FP16 moves numbers over the borders of INT8's steps, one way or the other,
 which on one small picture gains or loses up to 0.05 dB, and nothing on average (official LIIF, 12
 photographs, x4 and x12: -0.001 dB, with a deviation of 0.010)."""
 RUNS = 2
 """Runs of each graph that ranges are taken from, a pass over the pictures."""
 
-KEEP = Keep(scopes=frozenset({"waves"}))
+FP32_RULES = Fp32Rules(scopes=frozenset({"waves"}))
 """What stays FP32 everywhere; of the scopes sines of angles that reach many turns."""
 
 SPREAD = 2.0
@@ -65,10 +65,10 @@ class _Choice:
     whole: frozenset[str] = frozenset()
 
     def typed(self, member: str, model: onnx.ModelProto) -> onnx.ModelProto:
-        keep = dataclasses.replace(KEEP, nodes=self.nodes[member])
+        keep = dataclasses.replace(FP32_RULES, nodes=self.nodes[member])
         if member in self.whole:
             keep = dataclasses.replace(keep, nodes=frozenset(n.name for n in model.graph.node))
-        return check(to_half(model, keep, self._handed_on()))
+        return check(to_fp16(model, keep, self._handed_on()))
 
     def _handed_on(self) -> frozenset[str]:
         """Of what graphs hand on, what is FP16: nothing that a graph kept FP32 makes."""
@@ -77,13 +77,13 @@ class _Choice:
         return self.device - kept
 
 
-def halve_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
+def fp16_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
     """The FP16 form of a proved plan: of FP32 graphs, or of what Q/DQ leaves of them.
 
     Its proof holds the figures of graphs that round every result, as hardware does at worst.
 
     Raises:
-        ProofError: it loses more than `MOST_DROP` dB with every graph that may be kept FP32 kept.
+        ParityError: it loses more than `MOST_DROP` dB with every graph that may be kept FP32 kept.
     """
     graphs = {name: _model(plan, name) for name in plan.manifest.digests if name.endswith(".onnx")}
     tell("looking at the ranges of all tensors")
@@ -91,25 +91,29 @@ def halve_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
     before = _scores(plan)
     tell("measuring what FP16 costs")
     quantised = plan.manifest.quantization is not None
-    most = CHANCE if quantised else MOST_DROP
-    choice, twin, cases = _within_budget(plan, graphs, choice, before, most)
+    most = MIXED_MAX_DROP if quantised else MOST_DROP
+    choice, emulated, cases = _within_budget(plan, graphs, choice, before, most)
     precision = Precision.INT8_FP16 if quantised else Precision.FP16
     kept = {name: sorted(nodes) for name, nodes in choice.nodes.items() if nodes}
-    half = HalfProof(PHOTOGRAPH.name, cases, first, kept, sorted(choice.whole))
+    half = Fp16Report(PHOTOGRAPH.name, cases, first, kept, sorted(choice.whole))
     typed = {name: choice.typed(name, graph) for name, graph in graphs.items()}
     return plan.replaced(
-        _stored(typed), precision=precision.value, half=half, proof=_proof(plan, twin)
+        _stored(typed), precision=precision.value, half=half, proof=_proof(plan, emulated)
     )
 
 
 def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
     """The nodes that read or make a number FP16 cannot hold: no smaller set is enough."""
     seen = _recorded(plan)
-    nodes, device, first = {}, set(HANDED_ON), None
+    nodes, device, first = {}, set(INTER_GRAPH), None
     for member, graph in graphs.items():
         bad = unfit(largest(graph, seen.get(member, [])))
         device -= set(bad)
-        at = [n for n in graph.graph.node if {*n.input, *n.output} & {*bad} and not KEEP.holds(n)]
+        at = [
+            n
+            for n in graph.graph.node
+            if {*n.input, *n.output} & {*bad} and not FP32_RULES.holds(n)
+        ]
         nodes[member] = frozenset(node.name for node in at)
         if at:
             name = next(name for name in bad if name in {*at[0].input, *at[0].output})
@@ -140,7 +144,7 @@ def _first_runs(plan: Plan, image: NDArray[Any], scale: float) -> dict[str, list
         if len(runs) < RUNS:
             runs.append(dict(feeds))
 
-    with Upscaler(plan, runtime=Recording(open_runtime(RuntimeName.CPU), keep)) as up:
+    with Upscaler(plan, runtime=InputRecorder(open_runtime(RuntimeName.CPU), keep)) as up:
         up.upscale(image, scale=scale)
         up.query(image, places, scale=scale)
         if plan.manifest.stages[0].attention:
@@ -152,37 +156,37 @@ def _measured(
     plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]
 ) -> tuple[Plan, tuple[ScaleDrop, ...]]:
     """The plan with every result rounded as FP16, and what it costs."""
-    rounded = {name: round_half(choice.typed(name, graph)) for name, graph in graphs.items()}
-    twin = plan.replaced(_stored(rounded))
-    after = _scores(twin)
+    rounded = {name: emulate_fp16(choice.typed(name, graph)) for name, graph in graphs.items()}
+    emulated = plan.replaced(_stored(rounded))
+    after = _scores(emulated)
     cases = (ScaleDrop(a.scale, b.psnr, a.psnr) for a, b in zip(after, before, strict=True))
-    return twin, tuple(cases)
+    return emulated, tuple(cases)
 
 
 def _within_budget(
     plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score], most: float
 ) -> tuple[_Choice, Plan, tuple[ScaleDrop, ...]]:
-    """The choice with as few whole graphs FP32 as `most` dB take, its twin, and what that costs.
+    """The choice with as few whole graphs FP32 as `most` dB allow, its emulation, and the cost.
 
     Raises:
-        ProofError: it loses more with every graph FP32.
+        ParityError: it loses more with every graph FP32.
     """
-    twin, cases = _measured(plan, graphs, choice, before)
+    emulated, cases = _measured(plan, graphs, choice, before)
     while _drop(cases) > most and len(choice.whole) < len(graphs):
         worst = _worst(plan, graphs, choice, before)
         log.warning("%s stays FP32: FP16 costs %.3f dB", worst, _drop(cases))
         choice = dataclasses.replace(choice, whole=choice.whole | {worst})
-        twin, cases = _measured(plan, graphs, choice, before)
+        emulated, cases = _measured(plan, graphs, choice, before)
     if _drop(cases) > most:
-        raise ProofError(f"FP16 costs {_drop(cases):.3f} dB; {most} dB are allowed.")
+        raise ParityError(f"FP16 costs {_drop(cases):.3f} dB; {most} dB are allowed.")
     # Where no picture was finite, any graph may have looked like the worst.
     for member in sorted(choice.whole) if len(choice.whole) > 1 else ():
         trial = dataclasses.replace(choice, whole=choice.whole - {member})
         made = _measured(plan, graphs, trial, before)
         if _drop(made[1]) <= most:
             log.warning("%s is FP16 all the same", member)
-            choice, (twin, cases) = trial, made
-    return choice, twin, cases
+            choice, (emulated, cases) = trial, made
+    return choice, emulated, cases
 
 
 def _worst(plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]) -> str:
@@ -204,11 +208,11 @@ def _drop(cases: Sequence[ScaleDrop]) -> float:
     return max(case.drop if math.isfinite(case.psnr) else math.inf for case in cases)
 
 
-def _proof(plan: Plan, twin: Plan) -> Proof:
+def _proof(plan: Plan, emulated: Plan) -> ParityReport:
     """The FP32 plan's proof, repeated with rounded results; its tolerance follows from them."""
     before = plan.manifest.proof
     assert before is not None  # noqa: S101  (only proved plans are halved)
-    runtime, cases = compare(twin, stored_samples(plan), tolerance=np.inf)
+    runtime, cases = compare(emulated, stored_samples(plan), tolerance=np.inf)
     worst = max(case.relative_error for case in cases)
     tolerance = max(SPREAD * worst, LEAST_TOLERANCE)
     return dataclasses.replace(

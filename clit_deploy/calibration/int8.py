@@ -22,15 +22,15 @@ try:
 
     from clit_deploy.calibration.calibration_images import gather
     from clit_deploy.calibration.crops import CachingRuntime
-    from clit_deploy.calibration.drop_evaluator import Trial
-    from clit_deploy.calibration.fp16 import halve_plan
+    from clit_deploy.calibration.drop_evaluator import DropEvaluator
+    from clit_deploy.calibration.fp16 import fp16_plan
     from clit_deploy.calibration.int8_parity import proved
     from clit_deploy.calibration.recipe import find_recipe
     from clit_deploy.calibration.samples import record
     from clit_deploy.calibration.search import sensitivities, smallest_float_set
-    from clit_deploy.passes.fp16_weights import halve_weights
+    from clit_deploy.passes.fp16_weights import store_fp16_weights
     from clit_deploy.passes.qdq import int8_products
-    from clit_deploy.passes.u8s8 import cpu_form
+    from clit_deploy.passes.u8s8 import to_u8s8
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"Calibration needs {error.name}, which is not installed; "
@@ -40,8 +40,8 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from clit_deploy.calibration.calibration_images import Pictures
-    from clit_deploy.calibration.recipe import Finish
+    from clit_deploy.calibration.calibration_images import CalibrationImages
+    from clit_deploy.calibration.recipe import Finalize
     from clit_deploy.calibration.samples import Reservoir
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def _as_it_is(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.Model
     return model
 
 
-FORMS: dict[Precision, Finish] = {Precision.INT8: cpu_form, Precision.INT8_FP16: _as_it_is}
+FORMS: dict[Precision, Finalize] = {Precision.INT8: to_u8s8, Precision.INT8_FP16: _as_it_is}
 """The last pass over each graph that holds INT8 products. What `quantise` makes is the form that
 TensorRT wants already."""
 
@@ -92,7 +92,7 @@ def calibrate_plan(
         CalibrationError: the plan is INT8 already, the pictures are no use, or a wish makes no
             sense.
         AccuracyError: the budget cannot be met; nothing is written.
-        ProofError: FP16 around INT8 costs too much; nothing is written.
+        ParityError: FP16 around INT8 costs too much; nothing is written.
     """
     settings = Settings.parse(images, precision, max_drop, method, seed)
     target = Path(target)
@@ -116,7 +116,7 @@ def quantise_plan(
     found, made = _searched(bare, settings, tell)
     tell("proving the INT8 plan")
     made = proved(_narrowed(made).replaced({}, quantization=found), bare)
-    return halve_plan(made, tell) if settings.precision is Precision.INT8_FP16 else made
+    return fp16_plan(made, tell) if settings.precision is Precision.INT8_FP16 else made
 
 
 def _searched(
@@ -133,10 +133,10 @@ def _searched(
         tell(f"finding ranges ({settings.method.value})")
         recipe = find_recipe(plan, reservoirs, settings.method, FORMS[settings.precision])
         tell(f"measuring what each of {len(recipe.nodes)} products costs")
-        small = Trial(plan, shared, pictures.held_out, SEARCH_SIDE)
+        small = DropEvaluator(plan, shared, pictures.held_out, SEARCH_SIDE)
         costs = sensitivities(plan, recipe, small)
         tell(f"measuring the whole on {len(pictures.held_out)} held-out pictures")
-        large = Trial(plan, shared, pictures.held_out, MEASURE_SIDE)
+        large = DropEvaluator(plan, shared, pictures.held_out, MEASURE_SIDE)
         made, kept, drops = smallest_float_set(plan, recipe, large, costs, settings.budget)
     finally:
         shared.close()
@@ -165,13 +165,15 @@ def _narrowed(plan: Plan) -> Plan:
     if not plan.manifest.half_weights:
         return plan
     graphs = [name for name in plan.manifest.digests if name.endswith(".onnx")]
-    halved = {name: halve_weights(onnx.load_model_from_string(plan.read(name))) for name in graphs}
+    halved = {
+        name: store_fp16_weights(onnx.load_model_from_string(plan.read(name))) for name in graphs
+    }
     return plan.replaced(
         {name: model.SerializeToString(deterministic=True) for name, model in halved.items()}
     )
 
 
-def _digest(pictures: Pictures, reservoirs: dict[str, Reservoir]) -> str:
+def _digest(pictures: CalibrationImages, reservoirs: dict[str, Reservoir]) -> str:
     parts = [pictures.digest, *(reservoirs[name].digest() for name in sorted(reservoirs))]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from clit_deploy.calibration.calibration_images import PHOTOGRAPHS, Part
 from clit_deploy.calibration.crops import shrink
 from clit_deploy.errors import PlanError
-from clit_deploy.images.image_files import pictures_in, read_image, to_bytes
-from clit_deploy.plan.manifest import Proof
+from clit_deploy.images.image_files import images_in, read_image, to_bytes
+from clit_deploy.plan.manifest import ParityReport
 from clit_deploy.quality.verify import (
     TILED_SCALE,
-    ProofSample,
+    ParitySample,
     compare,
     pack_samples,
     tiled_against_whole,
@@ -52,16 +52,16 @@ def proved(plan: Plan, source: Plan) -> Plan:
     return plan.replaced(
         {name: pack_samples(samples)},
         encoder=dataclasses.replace(plan.manifest.encoder, tiling=tiling),
-        proof=Proof(runtime, tolerance, cases, name),
+        proof=ParityReport(runtime, tolerance, cases, name),
     )
 
 
-def _samples(source: Plan, scales: Sequence[float]) -> list[ProofSample]:
+def _samples(source: Plan, scales: Sequence[float]) -> list[ParitySample]:
     samples = []
     with Upscaler(source, runtime="cpu") as up:
-        for path, scale in zip(itertools.cycle(pictures_in(PHOTOGRAPHS)), scales, strict=False):
+        for path, scale in zip(itertools.cycle(images_in(PHOTOGRAPHS)), scales, strict=False):
             low, _ = shrink(to_bytes(read_image(path).rgb), scale, OUTPUT, Part.USUAL)
             picture = to_bytes(low)
             output = up.upscale(picture, scale=scale, clip=False)
-            samples.append(ProofSample(scale, picture, output))
+            samples.append(ParitySample(scale, picture, output))
     return samples

@@ -27,7 +27,7 @@ SMALLEST = LEVELS * 2.0**-24
 """Range from which on a step is a number of FP16, the smallest."""
 
 
-class Magnitudes:
+class AbsHistogram:
     """A histogram of magnitudes; its limit doubles whenever a larger number comes."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ def observe(
     model: onnx.ModelProto,
     tensors: Iterable[str],
     batches: Iterable[Mapping[str, NDArray[np.generic]]],
-) -> dict[str, Magnitudes]:
+) -> dict[str, AbsHistogram]:
     """Run a graph on batches and look at some of its tensors.
 
     Raises:
@@ -114,7 +114,7 @@ def observe(
     """
     wanted = sorted(set(tensors))
     inputs = {value.name for value in model.graph.input}
-    seen = {name: Magnitudes() for name in wanted}
+    seen = {name: AbsHistogram() for name in wanted}
     inner = [name for name in wanted if name not in inputs]
     session = _session(model, inner)
     for batch in batches:

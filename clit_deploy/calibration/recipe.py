@@ -9,7 +9,7 @@ import onnx
 
 from clit_deploy.calibration.int8_ranges import observe
 from clit_deploy.config import Precision
-from clit_deploy.passes.qdq import Site, quantise, sites, widened, worthwhile
+from clit_deploy.passes.qdq import QuantOp, float32_weights, quantise, sites, worthwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -25,7 +25,7 @@ THINNEST = 16
 """Numbers of the thinnest product that gains: integer kernels take 32 or 64 at a time. The heads of
 a slim CLIT have 8, and made its decoder a fifth slower."""
 
-Finish: TypeAlias = "Callable[[onnx.ModelProto, Mapping[str, float]], onnx.ModelProto]"
+Finalize: TypeAlias = "Callable[[onnx.ModelProto, Mapping[str, float]], onnx.ModelProto]"
 """The last pass over a quantised graph: what suits the runtime it is meant for."""
 
 
@@ -34,7 +34,7 @@ class GraphRecipe:
     """One graph: float32, where it can be INT8, and the magnitudes that its tensors keep."""
 
     model: onnx.ModelProto
-    sites: tuple[Site, ...]
+    sites: tuple[QuantOp, ...]
     ranges: dict[str, float]
 
 
@@ -43,7 +43,7 @@ class Recipe:
     """All graphs of a plan that can be INT8, in part."""
 
     graphs: dict[str, GraphRecipe]
-    finish: Finish
+    finish: Finalize
 
     @property
     def nodes(self) -> list[Node]:
@@ -65,14 +65,14 @@ def find_recipe(
     plan: Plan,
     reservoirs: Mapping[str, Reservoir],
     method: Method,
-    finish: Finish,
+    finish: Finalize,
     thinnest: int = THINNEST,
 ) -> Recipe:
     """Ranges of every graph that was recorded and has products to quantise."""
     graphs = {}
     tables = {stage.pairs for stage in plan.manifest.stages}
     for name, reservoir in sorted(reservoirs.items()):
-        model = widened(onnx.load_model_from_string(plan.read(name)))
+        model = float32_weights(onnx.load_model_from_string(plan.read(name)))
         found = [] if name in tables else worthwhile(sites(model), thinnest)
         if not found:
             continue

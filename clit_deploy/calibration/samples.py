@@ -11,8 +11,8 @@ import numpy as np
 
 from clit_deploy.calibration.calibration_images import Part
 from clit_deploy.calibration.crops import render, shrink
-from clit_deploy.runtimes.protocols import Appetite
-from clit_deploy.runtimes.wrappers import Recording
+from clit_deploy.runtimes.protocols import WorkLimits
+from clit_deploy.runtimes.wrappers import InputRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.wrappers import Feeds
 
 SCALES = (2.0, 3.0, 4.0, 6.0, 12.0, 30.0)
-"""Pictures take turns with these scales; every fourth gets a random one."""
+"""Images take turns with these scales; every fourth gets a random one."""
 RANDOM_SCALES = (1.5, 16.0)
 SIDE = 256
 """Of the part of a picture that is shrunk and enlarged again."""
@@ -114,7 +114,7 @@ def record(
         reservoirs.setdefault(member, Reservoir(seed)).offer(batch)
 
     # On one thread chunks and their order are the same on every machine.
-    recording = Recording(runtime, keep, Appetite())
+    recording = InputRecorder(runtime, keep, WorkLimits())
     turns = scales_for(max(len(pictures), LEAST), seed)
     for picture, scale in zip(itertools.cycle(pictures), turns, strict=False):
         low, _ = shrink(picture, scale, SIDE, Part.BUSIEST)

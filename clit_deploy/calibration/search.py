@@ -11,7 +11,7 @@ from clit_deploy.errors import AccuracyError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clit_deploy.calibration.drop_evaluator import Trial
+    from clit_deploy.calibration.drop_evaluator import DropEvaluator
     from clit_deploy.calibration.recipe import Node, Recipe
     from clit_deploy.plan.manifest import ScaleDrop
     from clit_deploy.plan.plan_file import Plan
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def sensitivities(plan: Plan, recipe: Recipe, trial: Trial) -> dict[Node, float]:
+def sensitivities(plan: Plan, recipe: Recipe, trial: DropEvaluator) -> dict[Node, float]:
     """dB that each product costs when it alone is INT8, the most expensive first."""
     found = {node: trial.estimate(recipe.apply(plan, [node])) for node in recipe.nodes}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def smallest_float_set(
-    plan: Plan, recipe: Recipe, trial: Trial, costs: dict[Node, float], max_drop: float
+    plan: Plan, recipe: Recipe, trial: DropEvaluator, costs: dict[Node, float], max_drop: float
 ) -> tuple[Plan, list[Node], list[ScaleDrop]]:
     """The quantised plan with as few of the most expensive products in float as the budget takes.
 

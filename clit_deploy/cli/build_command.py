@@ -14,7 +14,7 @@ from clit_deploy.runtimes.trt.tensorrt_api import Flavour
 from clit_deploy.system.files import check_writable
 
 if TYPE_CHECKING:
-    from clit_deploy.engines.build import Limits
+    from clit_deploy.engines.build import EngineLimits
     from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 
 FlavourOption = Annotated[Flavour, typer.Option("--runtime", help="What the engines are for.")]
@@ -49,12 +49,12 @@ def build(
     force: ForceOption = False,
 ) -> None:
     """Build TensorRT engines for this device (or others) and put them into the plan."""
-    from clit_deploy.engines.build import Limits
+    from clit_deploy.engines.build import EngineLimits
     from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 
     capabilities = tuple(parse_capability(text) for text in compute_capability or ())
     options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
-    limits = Limits(tile) if chunk is None else Limits(tile, chunk=chunk)
+    limits = EngineLimits(tile) if chunk is None else EngineLimits(tile, chunk=chunk)
     if output is not None:
         check_writable(output, force=force)
     build_and_tell(plan, runtime, options, limits, output, timing_cache)
@@ -64,7 +64,7 @@ def build_and_tell(
     plan: Path,
     flavour: Flavour,
     options: BuildOptions,
-    limits: Limits,
+    limits: EngineLimits,
     output: Path | None = None,
     timing_cache: Path | None = None,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from clit_deploy.cli.build_command import CapabilityOption, WorkspaceOption, build_and_tell
 from clit_deploy.cli.options import MaxDropOption, parse_capability
 from clit_deploy.config import Precision, parse_bytes
-from clit_deploy.engines.build import Limits, refuse_form
+from clit_deploy.engines.build import EngineLimits, refuse_form
 from clit_deploy.errors import BuildError
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
@@ -73,4 +73,4 @@ def export(
     for line in (*quantization_lines(manifest), *proof_lines(manifest)):
         typer.echo(line)
     if runtime is not None:
-        build_and_tell(path, runtime, options, Limits())
+        build_and_tell(path, runtime, options, EngineLimits())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         EngineSet,
         Manifest,
         NodeDrop,
-        ProofCase,
+        ParityCase,
         TiledCase,
     )
     from clit_deploy.quality.compare import Comparison
@@ -173,7 +173,7 @@ def _stages(manifest: Manifest) -> str:
     return f"{count} stage{'s' * (count > 1)}"
 
 
-def _case(case: ProofCase) -> str:
+def _case(case: ParityCase) -> str:
     return (
         f"    x{case.scale:<5g} {case.image[1]}x{case.image[0]} -> {case.size[1]}x{case.size[0]}"
         f"  largest error {case.max_error:.1e} ({case.relative_error:.1e} of the deviation)"

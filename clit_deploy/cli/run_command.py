@@ -45,10 +45,10 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Upscale images with a plan."""
-    from clit_deploy.tasks.upscale_file import Wish, targets, upscale_file
+    from clit_deploy.tasks.upscale_file import OutputSize, targets, upscale_file
     from clit_deploy.upscaler import load
 
-    wish = Wish(scale, parse_size(size), width, height)
+    wish = OutputSize(scale, parse_size(size), width, height)
     wish.check()
     for image in images:
         check_file(image, "image file")

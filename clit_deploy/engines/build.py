@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clit_deploy.config import Precision
-from clit_deploy.engines.profiles import boxes
+from clit_deploy.engines.profiles import shape_ranges
 from clit_deploy.errors import BuildError, DamageError, SizeError
 from clit_deploy.grid.tiling import smallest
 from clit_deploy.plan.manifest import Engine, EngineSet
 from clit_deploy.plan.plan_file import ENGINES, make_plan
 from clit_deploy.render.budget import TILES
-from clit_deploy.runtimes.protocols import ON_DEVICE, Appetite
+from clit_deploy.runtimes.protocols import ON_DEVICE, WorkLimits
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions, EngineBuilder
 from clit_deploy.system.jetson import jetson
 
@@ -35,13 +35,13 @@ RTX_DEFAULTS = ("8.0", "8.6", "8.9", "12.0")
 
 
 @dataclass(frozen=True)
-class Limits:
+class EngineLimits:
     """The largest pieces of work that engines are built for."""
 
     tile: int | None = None
     """Side of an encoder tile; by default one that most pictures of a camera need few of."""
     block: int = 256
-    chunk: int = ON_DEVICE.times
+    chunk: int = ON_DEVICE.chunk_factor
     """Chunks are so many times as large as those of a processor."""
 
 
@@ -50,7 +50,7 @@ def build_engines(
     trt: TensorRT,
     options: BuildOptions,
     *,
-    limits: Limits | None = None,
+    limits: EngineLimits | None = None,
     gpu: Gpu | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Plan, bytes | None]:
@@ -71,13 +71,13 @@ def build_engines(
         SizeError: a tile or chunk that makes no sense.
     """
     tell = progress or (lambda step: log.info("%s", step))
-    appetite = appetite_for(plan, limits or Limits())
+    work_limits = work_limits_of(plan, limits or EngineLimits())
     named = sorted(set(options.capabilities), key=lambda text: (len(text), text))
     options = dataclasses.replace(options, capabilities=tuple(named))  # one set has one name
     _check(plan, trt, gpu)
-    made = _described(trt, options, appetite, gpu)
+    made = _described(trt, options, work_limits, gpu)
     builder, engines, members = EngineBuilder(trt), [], {}
-    for member, some in boxes(plan, appetite).items():
+    for member, some in shape_ranges(plan, work_limits).items():
         tell(f"building {member} with {trt.title}")
         graph = plan.read(member)
         shapes = [
@@ -111,7 +111,7 @@ def refuse_form(precision: str, name: str) -> None:
 
 
 def _described(
-    trt: TensorRT, options: BuildOptions, appetite: Appetite, gpu: Gpu | None
+    trt: TensorRT, options: BuildOptions, work_limits: WorkLimits, gpu: Gpu | None
 ) -> EngineSet:
     """What engines are going to depend on; they themselves are still missing."""
     board = jetson()
@@ -124,16 +124,16 @@ def _described(
         processors=here.processors if here else None,
         driver=gpu.driver if gpu else None,
         l4t=board.l4t if board else None,
-        tile=appetite.tile or 0,
-        block=appetite.block or 0,
-        times=appetite.times,
-        sides=appetite.sides,
+        tile=work_limits.max_tile or 0,
+        block=work_limits.max_block or 0,
+        times=work_limits.chunk_factor,
+        sides=work_limits.cell_classes,
         workspace=options.workspace,
         engines=(),
     )
 
 
-def appetite_for(plan: Plan, limits: Limits) -> Appetite:
+def work_limits_of(plan: Plan, limits: EngineLimits) -> WorkLimits:
     """The limits as the scheduler takes them.
 
     Raises:
@@ -150,12 +150,12 @@ def appetite_for(plan: Plan, limits: Limits) -> Appetite:
             f"A tile of {tile} does not suit this encoder: at least {least} is needed, a multiple "
             f"of {encoder.multiple}."
         )
-    if limits.chunk < 1 or limits.block < max(ON_DEVICE.sides):
+    if limits.chunk < 1 or limits.block < max(ON_DEVICE.cell_classes):
         raise SizeError(
             f"Chunks of {limits.chunk} and blocks of {limits.block} make no sense; at least 1 and "
-            f"{max(ON_DEVICE.sides)} are needed."
+            f"{max(ON_DEVICE.cell_classes)} are needed."
         )
-    return Appetite(1, limits.chunk, ON_DEVICE.sides, tile, limits.block)
+    return WorkLimits(1, limits.chunk, ON_DEVICE.cell_classes, tile, limits.block)
 
 
 def folder_of(engines: EngineSet) -> str:

@@ -56,7 +56,7 @@ def check_engines(plan: Plan, runtime: Runtime) -> float:
         runtime.kernels.eager = True
     allowed = allowed_error(plan)
     worst = 0.0
-    side = min(runtime.appetite.tile or LARGEST_TILE, LARGEST_TILE)
+    side = min(runtime.work_limits.max_tile or LARGEST_TILE, LARGEST_TILE)
     ours, theirs = (_answers(plan, r, side) for r in (runtime, open_runtime("cpu")))
     for (what, got), (_, expected) in zip(ours, theirs, strict=True):
         error = float(np.abs(got - expected).max()) / (float(expected.std()) or 1.0)

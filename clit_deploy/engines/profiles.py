@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.grid.cascade import BASE, Level, Size, levels, output_size
-from clit_deploy.grid.geometry import Points, Slots, Span
+from clit_deploy.grid.cascade import BASE, Size, StageGrid, output_size, stage_grids
+from clit_deploy.grid.geometry import GroupedOutputs, PointQueries, Span
 from clit_deploy.grid.tiling import round_up
 from clit_deploy.render.budget import BATCHES, LARGEST_CELL
 from clit_deploy.render.maps import window_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from clit_deploy.plan.manifest import StageInfo
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.render.tables.family_tables import Feeds, Tables
-    from clit_deploy.runtimes.protocols import Appetite
+    from clit_deploy.runtimes.protocols import WorkLimits
 
 Shape = tuple["int | None", ...]
 Shapes = dict[str, Shape]
@@ -41,7 +41,7 @@ USUAL_QUERIES = 1024
 
 
 @dataclass(frozen=True)
-class Box:
+class ShapeRange:
     """Shapes of a graph's inputs: the smallest, those to be fastest at, the largest."""
 
     least: Shapes
@@ -49,35 +49,37 @@ class Box:
     most: Shapes
 
 
-def boxes(plan: Plan, appetite: Appetite) -> dict[str, tuple[Box, ...]]:
-    """The boxes of every graph of a plan, by member; `appetite` has a tile, a block and sides."""
-    if not (appetite.tile and appetite.block and appetite.sides):
+def shape_ranges(plan: Plan, work_limits: WorkLimits) -> dict[str, tuple[ShapeRange, ...]]:
+    """The ranges of every graph, by member; `work_limits` has a tile, a block and classes."""
+    if not (work_limits.max_tile and work_limits.max_block and work_limits.cell_classes):
         raise AssertionError("engines are built for limits, and there are none")
     tables = tables_of(plan)
     encoder = plan.manifest.encoder
-    found: dict[str, tuple[Box, ...]] = {}
-    found[encoder.graph] = (_encoder(encoder.multiple, appetite.tile),)
+    found: dict[str, tuple[ShapeRange, ...]] = {}
+    found[encoder.graph] = (_encoder(encoder.multiple, work_limits.max_tile),)
     for index, info in enumerate(plan.manifest.stages):
         some = _axis_tables(plan, tables, info)
-        found[info.project] = (_project(plan, tables, index, appetite.block),)
-        found[info.decode] = tuple(_decode(info, side, appetite, some) for side in appetite.sides)
+        found[info.project] = (_project(plan, tables, index, work_limits.max_block),)
+        found[info.decode] = tuple(
+            _decode(info, side, work_limits, some) for side in work_limits.cell_classes
+        )
         found[info.point] = (_point(plan, tables, info, BATCHES[0]),)
         if info.attention:
             found[info.attention] = (_point(plan, tables, info, 1),)
         if info.pairs:
-            pairs = max(_queries(info, side, appetite) for side in appetite.sides)
+            pairs = max(_queries(info, side, work_limits) for side in work_limits.cell_classes)
             found[info.pairs] = (_pairs(max(pairs, BATCHES[0])),)
     return found
 
 
-def _encoder(multiple: int, tile: int) -> Box:
+def _encoder(multiple: int, tile: int) -> ShapeRange:
     least: Shapes = {"image": (None, None, multiple, multiple)}
     most: Shapes = {"image": (None, None, tile, tile)}
-    return Box(least, most, most)
+    return ShapeRange(least, most, most)
 
 
-def _decode(info: StageInfo, side: int, appetite: Appetite, tables: Feeds) -> Box:
-    rows, cols = class_shape(info, side, appetite)
+def _decode(info: StageInfo, side: int, work_limits: WorkLimits, tables: Feeds) -> ShapeRange:
+    rows, cols = class_shape(info, side, work_limits)
     usual = max(side - 1, 1)
 
     def shapes(rows: int, cols: int, slots: int) -> Shapes:
@@ -89,15 +91,15 @@ def _decode(info: StageInfo, side: int, appetite: Appetite, tables: Feeds) -> Bo
         fed["bias"] = None, rows, cols, slots, slots, None
         return {**fed, "cell": (1, None)}
 
-    return Box(shapes(1, 1, 1), shapes(rows, cols, usual), shapes(rows, cols, side))
+    return ShapeRange(shapes(1, 1, 1), shapes(rows, cols, usual), shapes(rows, cols, side))
 
 
-def _queries(info: StageInfo, side: int, appetite: Appetite) -> int:
-    rows, cols = class_shape(info, side, appetite)
+def _queries(info: StageInfo, side: int, work_limits: WorkLimits) -> int:
+    rows, cols = class_shape(info, side, work_limits)
     return rows * cols * side * side
 
 
-def _project(plan: Plan, tables: Tables, index: int, block: int) -> Box:
+def _project(plan: Plan, tables: Tables, index: int, block: int) -> ShapeRange:
     """Patches of blocks at the image's corner and inside it, at every scale that a stage sees."""
     info, floor = plan.manifest.stages[index], BASE**index
     wide = block + ROUNDING
@@ -107,33 +109,38 @@ def _project(plan: Plan, tables: Tables, index: int, block: int) -> Box:
     evenly = [(_levels(plan, (side, side), scale)[index], wide) for scale in scales]
     unevenly = [(_unscaled(plan, side)[index], LARGEST_CELL + ROUNDING)]
     most = [
-        _patch(info, tables, index, level, Span(start, start + longest))
-        for level, longest in [*evenly, *unevenly]
-        for start in (0, level.axes[0].out // 2)
+        _patch(info, tables, index, stage_grid, Span(start, start + longest))
+        for stage_grid, longest in [*evenly, *unevenly]
+        for start in (0, stage_grid.over_grid[0].out // 2)
     ]
     usual = _levels(plan, (side, side), floor * USUAL_SCALE)[index]
-    middle = usual.axes[0].out // 2
+    middle = usual.over_grid[0].out // 2
     small = [
         _patch(info, tables, index, some[index], Span(0, 1))
         for some in (_levels(plan, (1, 1), scales[0]), _unscaled(plan, 1))
     ]
-    return Box(
+    return ShapeRange(
         _extreme(min, [*small, *most]),
         _patch(info, tables, index, usual, Span(middle, middle + block)),
         _extreme(max, most),
     )
 
 
-def _patch(info: StageInfo, tables: Tables, index: int, level: Level, outputs: Span) -> Shapes:
-    sides = [Slots.sort(axis, outputs.clip(axis.out), info.anchor).cells for axis in level.axes]
-    _, inside = window_of(info, level, *sides)
-    work = tables.project(index, level, inside[0], inside[1])
+def _patch(
+    info: StageInfo, tables: Tables, index: int, stage_grid: StageGrid, outputs: Span
+) -> Shapes:
+    sides = [
+        GroupedOutputs.sort(axis, outputs.clip(axis.out), info.anchor).cells
+        for axis in stage_grid.over_grid
+    ]
+    _, inside = window_of(info, stage_grid, *sides)
+    work = tables.project(index, stage_grid, inside[0], inside[1])
     shapes: Shapes = {name: table.shape for name, table in work.feeds.items()}
     return {**shapes, "features": (None, None, len(work.rows), len(work.cols))}
 
 
-def _point(plan: Plan, tables: Tables, info: StageInfo, batch: int) -> Box:
-    points = Points(np.array([0.5]), 1, 1.0, info.anchor)
+def _point(plan: Plan, tables: Tables, info: StageInfo, batch: int) -> ShapeRange:
+    points = PointQueries(np.array([0.5]), 1, 1.0, info.anchor)
     axes = {**tables.axis("row", points), **tables.axis("col", points)}
     reach = info.before + info.after
 
@@ -145,31 +152,31 @@ def _point(plan: Plan, tables: Tables, info: StageInfo, batch: int) -> Box:
     # A patch is one image pixel at least, which is more than `PATCH` where a cascade is deep.
     side = max(PATCH, int(BASE) ** (len(plan.manifest.stages) - 1)) + ROUNDING + reach
     usual = shapes(min(USUAL_QUERIES, batch), PATCH + reach, 1)
-    return Box(shapes(1, 1 + reach, 1), usual, shapes(batch, side, batch))
+    return ShapeRange(shapes(1, 1 + reach, 1), usual, shapes(batch, side, batch))
 
 
-def _pairs(most: int) -> Box:
-    return Box({"offset": (1, None)}, {"offset": (256, None)}, {"offset": (most, None)})
+def _pairs(most: int) -> ShapeRange:
+    return ShapeRange({"offset": (1, None)}, {"offset": (256, None)}, {"offset": (most, None)})
 
 
 def _axis_tables(plan: Plan, tables: Tables, info: StageInfo) -> Feeds:
     """Tables of one cell, for their names and dimensions."""
-    level = _levels(plan, (1, 1), 1.0)[0]
-    row, col = (Slots.sort(axis, Span(0, 1), info.anchor) for axis in level.axes)
+    stage_grid = _levels(plan, (1, 1), 1.0)[0]
+    row, col = (GroupedOutputs.sort(axis, Span(0, 1), info.anchor) for axis in stage_grid.over_grid)
     return {**tables.axis("row", row), **tables.axis("col", col)}
 
 
-def _levels(plan: Plan, image: Size, scale: float) -> list[Level]:
+def _levels(plan: Plan, image: Size, scale: float) -> list[StageGrid]:
     multiple = plan.manifest.encoder.multiple
     padded = round_up(image[0], multiple), round_up(image[1], multiple)
     output, _ = output_size(image, scale, None)
-    return levels(image, padded, output, scale, len(plan.manifest.stages))
+    return stage_grids(image, padded, output, scale, len(plan.manifest.stages))
 
 
-def _unscaled(plan: Plan, side: int) -> list[Level]:
+def _unscaled(plan: Plan, side: int) -> list[StageGrid]:
     """All stages along an axis that keeps its length, while the other one grows."""
     stages, padded = len(plan.manifest.stages), round_up(side, plan.manifest.encoder.multiple)
-    return levels((side, side), (padded, padded), (side, side), BASE**stages, stages)
+    return stage_grids((side, side), (padded, padded), (side, side), BASE**stages, stages)
 
 
 def _extreme(pick: Callable[[int, int], int], cases: Iterable[Shapes]) -> Shapes:

@@ -7,8 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from clit_deploy.config import Precision, RuntimeName
-from clit_deploy.engines.build import Limits, differences
-from clit_deploy.engines.store import Work, build_for_now, trusted
+from clit_deploy.engines.build import EngineLimits, differences
+from clit_deploy.engines.store import BuildJob, build_for_this_run, open_verified
 from clit_deploy.errors import (
     BuildError,
     ClitDeployError,
@@ -139,7 +139,7 @@ def _fitting(plan: Plan, trt: TensorRT, cuda: Cuda) -> Runtime:
             wrong = differences(plan, engines, trt.version, cuda.gpu)
             try:
                 if not wrong:
-                    return trusted(plan, trt, engines, cuda)
+                    return open_verified(plan, trt, engines, cuda)
             except UnfitEngineError as error:
                 wrong = [str(error)]
             reasons.append(f"engines of {engines.title}, but {' and '.join(wrong)}")
@@ -149,7 +149,7 @@ def _fitting(plan: Plan, trt: TensorRT, cuda: Cuda) -> Runtime:
 def _rebuilt(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
     """The plan with engines for here, as large as those that it has."""
     same = [x for x in plan.manifest.engines if x.flavour == trt.flavour.value]
-    limits = Limits(same[-1].tile, same[-1].block, same[-1].times) if same else Limits()
+    limits = EngineLimits(same[-1].tile, same[-1].block, same[-1].times) if same else EngineLimits()
     targets = (cuda.gpu.capability,) if trt.is_rtx else ()
     options = BuildOptions(targets, same[-1].workspace if same else None)
-    return build_for_now(plan, Work(trt, options, limits, cuda))
+    return build_for_this_run(plan, BuildJob(trt, options, limits, cuda))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from clit_deploy.engines.build import Limits
+    from clit_deploy.engines.build import EngineLimits
     from clit_deploy.plan.manifest import EngineSet
     from clit_deploy.runtimes.cuda.cuda_api import Cuda
     from clit_deploy.runtimes.protocols import Runtime
@@ -36,7 +36,7 @@ def build_into(
     plan: Plan,
     trt: TensorRT,
     options: BuildOptions,
-    limits: Limits,
+    limits: EngineLimits,
     cuda: Cuda | None,
     *,
     target: Path | None = None,
@@ -65,12 +65,12 @@ def build_into(
             "TensorRT-RTX times nothing while it builds, so it has no timing cache; leave out "
             "--timing-cache."
         )
-    work = Work(trt, options, limits, cuda, timing_cache, progress)
+    job = BuildJob(trt, options, limits, cuda, timing_cache, progress)
     with _place(plan, target) as (source, path):
-        return Plan.open(work.done(Plan.open(source)).save(path))
+        return Plan.open(job.run(Plan.open(source)).save(path))
 
 
-def build_for_now(plan: Plan, work: Work) -> Plan:
+def build_for_this_run(plan: Plan, job: BuildJob) -> Plan:
     """The plan with engines for this run; its file gets them too, where it can be written.
 
     Raises:
@@ -79,25 +79,25 @@ def build_for_now(plan: Plan, work: Work) -> Plan:
     made: Plan | None = None
     try:
         with _place(plan) as (source, path):
-            made = work.done(Plan.open(source))
+            made = job.run(Plan.open(source))
             return Plan.open(made.save(path))
     except OutputError as error:
         log.warning("the new engines are not kept: %s", error.strerror)
-    return made or work.done(plan)
+    return made or job.run(plan)
 
 
 @dataclass(frozen=True)
-class Work:
+class BuildJob:
     """A build: what makes engines, of what kind, for which device; see `build_into`."""
 
     trt: TensorRT
     options: BuildOptions
-    limits: Limits
+    limits: EngineLimits
     cuda: Cuda | None
     timing_cache: Path | None = None
     progress: Callable[[str], None] | None = None
 
-    def done(self, plan: Plan) -> Plan:
+    def run(self, plan: Plan) -> Plan:
         """The plan in memory with new engines, compared if a device for them is here."""
         trt, gpu, options = self.trt, self.cuda.gpu if self.cuda else None, self.options
         device = gpu.name if gpu else "none"
@@ -109,7 +109,7 @@ class Work:
         )
         if timing is not None:
             store.write(timing)
-        return compared(made, trt, self.cuda) if self.cuda else made
+        return verify_engines(made, trt, self.cuda) if self.cuda else made
 
 
 @contextlib.contextmanager
@@ -127,7 +127,7 @@ def _place(plan: Plan, target: Path | None = None) -> Iterator[tuple[Path, Path]
         yield plan.path, path
 
 
-def compared(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
+def verify_engines(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
     """The plan with its newest engines compared with ONNX Runtime, if they are for this device.
 
     Raises:
@@ -142,7 +142,7 @@ def compared(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
     return plan.replaced({}, engines=known)
 
 
-def trusted(plan: Plan, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> Runtime:
+def open_verified(plan: Plan, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> Runtime:
     """The runtime of engines that fit; those built without this device are compared here once.
 
     Raises:

@@ -26,14 +26,14 @@ try:
     import onnx
     import torch
 
-    from clit_deploy.calibration.fp16 import halve_plan
+    from clit_deploy.calibration.fp16 import fp16_plan
     from clit_deploy.calibration.int8 import quantise_plan
     from clit_deploy.export.encoder_graph import encoder_graph
     from clit_deploy.export.export_parity import prove
     from clit_deploy.models import Checkpoint, load_checkpoint
     from clit_deploy.passes import clean
     from clit_deploy.passes.check_graph import check
-    from clit_deploy.passes.fp16_weights import halve_weights
+    from clit_deploy.passes.fp16_weights import store_fp16_weights
     from clit_deploy.passes.versions import OPSET
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
@@ -77,7 +77,7 @@ def export_checkpoint(
 
     Raises:
         CheckpointError, UnsupportedModelError: the checkpoint cannot be used.
-        ProofError: the graphs disagree with the model, or FP16 costs too much; nothing is written.
+        ParityError: the graphs disagree with the model, or FP16 costs too much; nothing is written.
         MissingFileError, CalibrationError: the pictures are no use, or a wish for INT8 makes no
             sense; of the wishes that is said before the work begins.
         AccuracyError: `int8` loses more than allowed; nothing is written.
@@ -106,7 +106,7 @@ def export_checkpoint(
     if settings is not None:
         made = quantise_plan(made, settings, tell)
     if kind is Precision.FP16:
-        made = halve_plan(made, tell)
+        made = fp16_plan(made, tell)
     tell(f"writing {target.name}")
     return made.save(target)
 
@@ -182,6 +182,6 @@ def build_plan(
 def _bytes(model: onnx.ModelProto, half_weights: bool) -> bytes:
     model = clean(model)
     if half_weights:
-        model = check(halve_weights(model))
+        model = check(store_fp16_weights(model))
     serialised: bytes = model.SerializeToString(deterministic=True)
     return serialised

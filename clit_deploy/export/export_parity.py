@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from clit_deploy.grid.cascade import output_size
-from clit_deploy.plan.manifest import Proof
+from clit_deploy.plan.manifest import ParityReport
 from clit_deploy.quality.verify import (
     TILED_SCALE,
-    ProofSample,
+    ParitySample,
     compare,
     pack_samples,
     tiled_against_whole,
@@ -46,7 +46,7 @@ def prove(plan: Plan, model: ImplicitModel) -> Plan:
     For an encoder whose tiles are not exact it also carries what tiles cost on a test picture.
 
     Raises:
-        ProofError: an error above the tolerance.
+        ParityError: an error above the tolerance.
     """
     exact = copy.deepcopy(model).double()
     samples = []
@@ -55,10 +55,10 @@ def prove(plan: Plan, model: ImplicitModel) -> Plan:
         size, _ = output_size(shape, scale, None)
         image = torch.from_numpy(pixels / 255.0)
         expected = exact.render(image, size, scale, batch=2000).numpy().astype(np.float32)
-        samples.append(ProofSample(scale, pixels, expected))
+        samples.append(ParitySample(scale, pixels, expected))
     tolerance = HALF_TOLERANCE if plan.manifest.half_weights else TOLERANCE
     runtime, found = compare(plan, samples, tolerance)
-    proof = Proof(runtime, tolerance, found, SAMPLES)
+    proof = ParityReport(runtime, tolerance, found, SAMPLES)
     encoder = plan.manifest.encoder
     if not model.encoder.exact:
         tiled = tiled_against_whole(plan, tiling_picture(plan), TILED_SCALE)

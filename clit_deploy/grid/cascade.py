@@ -46,29 +46,31 @@ def grids(image: Size, output: Size, scale: float, stages: int) -> list[Size]:
 
 
 @dataclass(frozen=True)
-class Level:
+class StageGrid:
     """One stage's grid, between the image and the output: rows first, then columns."""
 
-    rise: tuple[Axis, Axis]
+    over_image: tuple[Axis, Axis]
     """Grid pixels over image pixels."""
-    axes: tuple[Axis, Axis]
+    over_grid: tuple[Axis, Axis]
     """Output pixels over grid pixels."""
 
     @property
     def size(self) -> Size:
         """Grid pixels that exist, those over an encoder's padding included."""
-        return self.axes[0].extent, self.axes[1].extent
+        return self.over_grid[0].padded_grid, self.over_grid[1].padded_grid
 
 
-def levels(image: Size, padded: Size, output: Size, scale: float, stages: int) -> list[Level]:
+def stage_grids(
+    image: Size, padded: Size, output: Size, scale: float, stages: int
+) -> list[StageGrid]:
     """The grids of the stages that run, for an image that its encoder sees as `padded`."""
     found = []
     for grid in grids(image, output, scale, stages):
         rise = [Axis(i, g, p - i) for i, g, p in zip(image, grid, padded, strict=True)]
         axes = [
-            Axis(up.out, out, up.covered - up.out) for up, out in zip(rise, output, strict=True)
+            Axis(up.out, out, up.padded_out - up.out) for up, out in zip(rise, output, strict=True)
         ]
-        found.append(Level((rise[0], rise[1]), (axes[0], axes[1])))
+        found.append(StageGrid((rise[0], rise[1]), (axes[0], axes[1])))
     return found
 
 

@@ -50,22 +50,22 @@ class Span:
 class Axis:
     """`out` output pixels laid evenly over `grid` feature pixels.
 
-    An encoder that pads its image gives `beyond` more feature pixels past the last output.
+    An encoder that pads its image gives `padding` more feature pixels past the last output.
     """
 
     grid: int
     out: int
-    beyond: int = 0
+    padding: int = 0
 
     @property
-    def extent(self) -> int:
+    def padded_grid(self) -> int:
         """Feature pixels that exist."""
-        return self.grid + self.beyond
+        return self.grid + self.padding
 
     @property
-    def covered(self) -> int:
+    def padded_out(self) -> int:
         """Output pixels that there would be over all feature pixels that exist."""
-        return round(self.extent * self.out / self.grid)
+        return round(self.padded_grid * self.out / self.grid)
 
     @property
     def step(self) -> float:
@@ -114,11 +114,11 @@ class Axis:
         return (2 * index + 1) * self.grid, 2 * self.out
 
 
-class Places(Protocol):
+class AxisQueries(Protocol):
     """Queries along one axis, each in a cell of the grid: all that tables need to know."""
 
     @property
-    def extent(self) -> int:
+    def padded_grid(self) -> int:
         """Grid pixels that exist."""
         ...
 
@@ -137,7 +137,7 @@ class Places(Protocol):
 
 
 @dataclass(frozen=True)
-class Points:
+class PointQueries:
     """Single queries along one axis, anywhere: `at [q]` counts grid pixels from the grid's edge.
 
     Positions within `NOISE` of a border between pixels lie on it: where they were computed as
@@ -145,7 +145,7 @@ class Points:
     """
 
     at: NDArray[np.float64]
-    extent: int
+    padded_grid: int
     step: float | NDArray[np.float64]
     anchor: Anchor
 
@@ -154,17 +154,17 @@ class Points:
         if self.anchor == "corner":
             return np.floor(_snapped(self.at - 0.5)).astype(np.int64)
         nearest = np.rint(_snapped(self.at) - 0.5).astype(np.int64)  # a tie goes to the even one
-        return np.clip(nearest, 0, self.extent - 1)
+        return np.clip(nearest, 0, self.padded_grid - 1)
 
     def offset(self, pixel: NDArray[np.int64]) -> NDArray[np.float64]:
         """Distance from `pixel [q, m]`, in half grid pixels."""
         distance: NDArray[np.float64] = 2 * (self.at[:, None] - pixel) - 1
         return distance
 
-    def take(self, part: NDArray[np.int64] | slice) -> Points:
+    def take(self, part: NDArray[np.int64] | slice) -> PointQueries:
         """Some of the queries."""
         step = self.step if isinstance(self.step, float) else self.step[part]
-        return Points(self.at[part], self.extent, step, self.anchor)
+        return PointQueries(self.at[part], self.padded_grid, step, self.anchor)
 
 
 NOISE = 1e-9
@@ -176,20 +176,20 @@ def _snapped(at: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Slots:
-    """Output pixels of one axis sorted into the cells they share, `n` slots a cell.
+class GroupedOutputs:
+    """Output pixels of one axis grouped by the cell they share, `n` slots a cell.
 
     `index[cell, k]` is the output pixel in slot `k`; cells with fewer outputs repeat their last.
-    `keep` lists, for the outputs in order, their place in the flattened `[cells * n]` slots.
+    `gather` lists, for the outputs in order, their place in the flattened `[cells * n]` slots.
     """
 
     axis: Axis
     cells: Span
     index: NDArray[np.int64]
-    keep: NDArray[np.int64]
+    gather: NDArray[np.int64]
 
     @classmethod
-    def sort(cls, axis: Axis, outputs: Span, anchor: Anchor) -> Slots:
+    def sort(cls, axis: Axis, outputs: Span, anchor: Anchor) -> GroupedOutputs:
         """Sort the output pixels `outputs` of `axis` into cells."""
         cell = axis.cells(outputs, anchor)
         first = int(cell[0])
@@ -206,19 +206,19 @@ class Slots:
         """Slots a cell."""
         return int(self.index.shape[1])
 
-    def take(self, part: Span) -> Slots:
+    def take(self, part: Span) -> GroupedOutputs:
         """The cells `part` (counted from the first one) with only the slots that they need."""
-        inside = (self.keep >= part.start * self.n) & (self.keep < part.stop * self.n)
-        keep = self.keep[inside] - part.start * self.n
-        used = int((keep % self.n).max(initial=0)) + 1
+        inside = (self.gather >= part.start * self.n) & (self.gather < part.stop * self.n)
+        gather = self.gather[inside] - part.start * self.n
+        used = int((gather % self.n).max(initial=0)) + 1
         cells = Span(self.cells.start + part.start, self.cells.start + part.stop)
         index = self.index[part.start : part.stop, :used]
-        return Slots(self.axis, cells, index, keep // self.n * used + keep % self.n)
+        return GroupedOutputs(self.axis, cells, index, gather // self.n * used + gather % self.n)
 
     @property
-    def extent(self) -> int:
+    def padded_grid(self) -> int:
         """Grid pixels that exist."""
-        return self.axis.extent
+        return self.axis.padded_grid
 
     @property
     def step(self) -> float:

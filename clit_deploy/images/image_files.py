@@ -52,7 +52,7 @@ PHOTOGRAPH = Path(__file__).parents[1] / "default" / "grapes.png"
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """An image as the models take it: `rgb [h, w, 3]`, and `alpha [h, w, 1]` if it has any.
 
     Both are float32, 0 to 1.
@@ -62,7 +62,7 @@ class Picture:
     alpha: NDArray[np.float32] | None
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """The pictures of a folder, by name.
 
     Raises:
@@ -72,7 +72,7 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in LIMITS)
 
 
-def read_image(path: Path) -> Picture:
+def read_image(path: Path) -> DecodedImage:
     """Read an image file of any mode: gray and palette become RGB, alpha is kept apart.
 
     Raises:
@@ -102,7 +102,7 @@ def read_image(path: Path) -> Picture:
         raise ImageError(f"{path} is damaged or cut off: {error}.") from error
 
 
-def _picture(image: Image.Image) -> Picture:
+def _picture(image: Image.Image) -> DecodedImage:
     if image.mode.startswith("I") or image.mode == "F":
         gray = np.asarray(image, np.float32) / (1 if image.mode == "F" else 65535)
         if gray.size and not (gray.min() >= 0 and gray.max() <= 1):
@@ -110,11 +110,11 @@ def _picture(image: Image.Image) -> Picture:
                 "The picture's floats or 32-bit integers go beyond 0..1 (or 0..65535), so their "
                 "white is not known; save it with 8 or 16 bits."
             )
-        return Picture(np.repeat(gray[..., None], 3, axis=2), None)
+        return DecodedImage(np.repeat(gray[..., None], 3, axis=2), None)
     alpha = image.has_transparency_data
     pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"), np.float32) / np.float32(255)
     rgb = np.ascontiguousarray(pixels[..., :3])
-    return Picture(rgb, np.ascontiguousarray(pixels[..., 3:]) if alpha else None)
+    return DecodedImage(rgb, np.ascontiguousarray(pixels[..., 3:]) if alpha else None)
 
 
 def _warn_about_losses(path: Path, image: Image.Image) -> None:

@@ -47,7 +47,9 @@ class AttentionModel(ImplicitModel):
     r: int
     pb_encoder: PositionEncoding | None
 
-    def look(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor) -> tuple[Window, Tensor]:
+    def attend(
+        self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor
+    ) -> tuple[Window, Tensor]:
         """The windows of `coords [q, 2]`, and the attention of each head `[q, j, heads]`.
 
         Softmax of the query's products with the keys and the position bias; `maps` holds queries
@@ -67,10 +69,10 @@ def by_head(x: Tensor, heads: int) -> Tensor:
     return x.reshape(*x.shape[:-1], heads, -1)
 
 
-def attended(shares: Tensor, values: Tensor, window: Window) -> Tensor:
+def weighted_values(weights: Tensor, values: Tensor, window: Window) -> Tensor:
     """The window's values, each head's times its share: `[q, j, channels]`."""
-    v = by_head(sample(values, window.at, "nearest"), shares.shape[-1])
-    return (shares[..., None] * v).flatten(2)
+    v = by_head(sample(values, window.at, "nearest"), weights.shape[-1])
+    return (weights[..., None] * v).flatten(2)
 
 
 def check_heads(dim: int, head: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.attention import AttentionModel, attended, check_heads
+from clit_deploy.models.attention import AttentionModel, check_heads, weighted_values
 from clit_deploy.models.edsr import conv3
 from clit_deploy.models.implicit_model import Encoder, grid_of, pixel_centres, sample
 from clit_deploy.models.mlp import MLP
@@ -17,7 +17,7 @@ from clit_deploy.models.posenc import position_encoding
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.grid.cascade import Level
+    from clit_deploy.grid.cascade import StageGrid
 
 
 class CLIT(AttentionModel):
@@ -80,21 +80,24 @@ class CLIT(AttentionModel):
         q, k, v = self.conv_qs[stage], self.conv_ks[stage], self.conv_vs[stage]
         return cast("nn.Conv2d", q), cast("nn.Conv2d", k), cast("nn.Conv2d", v)
 
-    def stage_maps(self, features: Tensor, level: Level, stage: int) -> dict[str, Tensor]:
+    def stage_maps(self, features: Tensor, stage_grid: StageGrid, stage: int) -> dict[str, Tensor]:
         """Queries, keys and values of the features resampled to the stage's grid."""
         wide = self.conv_ch(features)
         if stage > 0:
             # Where a finer pixel lies: its pitch is the grid's, also where the encoder has padded.
-            stretch = [(up.covered / up.out) * (up.grid / up.extent) for up in level.rise]
-            places = (pixel_centres(level.size, wide) + 1) * wide.new_tensor(stretch) - 1
+            stretch = [
+                (up.padded_out / up.out) * (up.grid / up.padded_grid)
+                for up in stage_grid.over_image
+            ]
+            places = (pixel_centres(stage_grid.size, wide) + 1) * wide.new_tensor(stretch) - 1
             wide = sample(wide, places, "bilinear").permute(2, 0, 1)[None]
         return {name: conv(wide) for name, conv in zip("qkv", self.qkv(stage), strict=True)}
 
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:
         """Attention over the window of the nearest grid pixel, then the stage's MLP."""
         size = cell * torch.tensor(grid_of(maps), dtype=coords.dtype, device=coords.device)
-        window, shares = self.look(maps, coords, size)
-        z = attended(shares, maps["v"], window).flatten(1)
+        window, weights = self.attend(maps, coords, size)
+        z = weighted_values(weights, maps["v"], window).flatten(1)
         if self.is_cell:
             z = torch.cat([z, size.expand(len(z), 2)], dim=-1)
         rgb: Tensor = self.mlp(stage)(z)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from clit_deploy.grid.cascade import Level, Size, levels
+from clit_deploy.grid.cascade import Size, StageGrid, stage_grids
 
 
 def pixel_centres(size: Size, like: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class ImplicitModel(nn.Module, ABC):
     decay: ClassVar[float] = 0.0
 
     @abstractmethod
-    def stage_maps(self, features: Tensor, level: Level, stage: int) -> dict[str, Tensor]:
+    def stage_maps(self, features: Tensor, stage_grid: StageGrid, stage: int) -> dict[str, Tensor]:
         """What the queries of a stage read: maps `[1, C, gh, gw]` from the encoder's features."""
 
     @abstractmethod
@@ -89,11 +89,15 @@ class ImplicitModel(nn.Module, ABC):
         coords = pixel_centres(size, image).reshape(-1, 2)
         cell = torch.tensor(self.cell(size, ratio), dtype=image.dtype, device=image.device)
         rgb = torch.zeros(len(coords), 3, dtype=image.dtype, device=image.device)
-        for stage, level in enumerate(levels((height, width), padded, size, ratio, self.stages)):
+        for stage, stage_grid in enumerate(
+            stage_grids((height, width), padded, size, ratio, self.stages)
+        ):
             # On a grid that goes on beyond the picture, the picture is the first part of it.
-            shrink = coords.new_tensor([axis.grid / axis.extent for axis in level.axes])
+            shrink = coords.new_tensor(
+                [axis.grid / axis.padded_grid for axis in stage_grid.over_grid]
+            )
             places = (coords + 1) * shrink - 1
-            maps = self.stage_maps(features, level, stage)
+            maps = self.stage_maps(features, stage_grid, stage)
             answers = [
                 self.query(maps, part, cell * shrink, stage) for part in torch.split(places, batch)
             ]

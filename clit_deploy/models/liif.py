@@ -14,7 +14,7 @@ from clit_deploy.models.mlp import MLP
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.grid.cascade import Level
+    from clit_deploy.grid.cascade import StageGrid
 
 
 class LIIF(ImplicitModel):
@@ -36,7 +36,7 @@ class LIIF(ImplicitModel):
         features = encoder.out_dim * (9 if feat_unfold else 1)
         self.imnet = MLP.from_spec(imnet_spec, features + 2 + (2 if cell_decode else 0))
 
-    def stage_maps(self, features: Tensor, level: Level, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
+    def stage_maps(self, features: Tensor, stage_grid: StageGrid, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
         """The features, each pixel with its 3x3 neighbourhood if the model unfolds."""
         if self.feat_unfold:
             rows = nn.functional.unfold(features, 3, padding=1)

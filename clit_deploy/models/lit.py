@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.attention import AttentionModel, attended, check_heads
+from clit_deploy.models.attention import AttentionModel, check_heads, weighted_values
 from clit_deploy.models.edsr import conv3
 from clit_deploy.models.implicit_model import Encoder, grid_of, sample
 from clit_deploy.models.mlp import MLP
@@ -17,7 +17,7 @@ from clit_deploy.models.posenc import position_encoding
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.grid.cascade import Level
+    from clit_deploy.grid.cascade import StageGrid
 
 
 class LIT(AttentionModel):
@@ -66,7 +66,7 @@ class LIT(AttentionModel):
         width = (base_dim + 2 * self.waves) * (2 * self.r + 1) ** 2
         self.imnet = MLP.from_spec(imnet_spec, width + (2 if is_cell else 0))
 
-    def stage_maps(self, features: Tensor, level: Level, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
+    def stage_maps(self, features: Tensor, stage_grid: StageGrid, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
         """Queries, keys, values and the features of the frequency branch."""
         convolutions = (self.conv_q, self.conv_k, self.conv_v, self.conv_freq)
         return {name: conv(features) for name, conv in zip("qkvf", convolutions, strict=True)}
@@ -74,8 +74,8 @@ class LIT(AttentionModel):
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:  # noqa: ARG002
         """Attention and spectrum of the window, then the MLP."""
         size = cell * torch.tensor(grid_of(maps), dtype=coords.dtype, device=coords.device)
-        window, shares = self.look(maps, coords, size)
-        values = attended(shares, maps["v"], window)
+        window, weights = self.attend(maps, coords, size)
+        values = weighted_values(weights, maps["v"], window)
         spectrum = self._spectrum(sample(maps["f"], window.at, "nearest"))
         angle = window.offset @ self.pe_encoder.wave_vectors().to(coords).T
         turn = torch.polar(self.pe_encoder.amplitude(size)[:, None].expand_as(angle), angle)

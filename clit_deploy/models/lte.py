@@ -17,7 +17,7 @@ from clit_deploy.models.mlp import MLP
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clit_deploy.grid.cascade import Level, Size
+    from clit_deploy.grid.cascade import Size, StageGrid
 
 
 class LTE(ImplicitModel):
@@ -42,7 +42,7 @@ class LTE(ImplicitModel):
         stretch = max(scale / 4, 1)
         return 2 / size[0] * stretch, 2 / size[1] * stretch
 
-    def stage_maps(self, features: Tensor, level: Level, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
+    def stage_maps(self, features: Tensor, stage_grid: StageGrid, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
         """Amplitudes and frequencies of every grid pixel."""
         return {"coef": self.coef(features), "freq": self.freq(features)}
 

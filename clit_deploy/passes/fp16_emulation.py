@@ -21,22 +21,22 @@ numbers from 65528 on beyond FP32; FP16 itself ends at 65520."""
 BACK = np.array(2.0**-99, np.float32)
 
 
-def round_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The FP32 twin of an FP16 graph; its inputs and outputs are all float32."""
+def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The FP32 emulation of an FP16 graph; its inputs and outputs are all float32."""
     half = {name for name, kind in element_types(model).items() if kind == TensorProto.FLOAT16}
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
-    _widen(twin.graph, half)
+    emulated = onnx.ModelProto()
+    emulated.CopyFrom(model)
+    _widen(emulated.graph, half)
     for name, constant in {"split": SPLIT, "back": BACK}.items():
-        twin.graph.initializer.append(numpy_helper.from_array(constant, name))
+        emulated.graph.initializer.append(numpy_helper.from_array(constant, name))
     nodes: list[onnx.NodeProto] = []
-    for node in twin.graph.node:
+    for node in emulated.graph.node:
         rounded = [] if node.op_type in MOVERS else [name for name in node.output if name in half]
         node.output[:] = [f"{name}:exact" if name in rounded else name for name in node.output]
         nodes += [node, *(step for name in rounded for step in _rounding(f"{name}:exact", name))]
-    del twin.graph.node[:]
-    twin.graph.node.extend(nodes)
-    return twin
+    del emulated.graph.node[:]
+    emulated.graph.node.extend(nodes)
+    return emulated
 
 
 def _widen(graph: onnx.GraphProto, half: set[str]) -> None:

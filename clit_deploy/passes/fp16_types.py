@@ -1,7 +1,7 @@
 """FP32 graph -> strongly typed FP16 graph: types of every tensor are written down, none is left to
 a runtime's flags.
 
-Arithmetic is FP16 but for what `Keep` names; what only moves numbers keeps their type. Casts
+Arithmetic is FP16 but for what `Fp32Rules` names; what only moves numbers keeps their type. Casts
 stand where a reader wants another type than a tensor has, one for all readers.
 """
 
@@ -26,7 +26,7 @@ QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 QUANTISED_OPSET, QUANTISED_IR = 19, 9
 """The first ones in which these operators take FP16 and FP16 scales."""
 
-HANDED_ON = frozenset({"features", "maps"})
+INTER_GRAPH = frozenset({"features", "maps"})
 """Inputs and outputs that one graph hands to the next: they are FP16 too, half the traffic.
 What meets the host (pictures, tables, cells, colours) stays FP32."""
 
@@ -34,7 +34,7 @@ LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
-class Keep:
+class Fp32Rules:
     """What stays FP32."""
 
     ops: frozenset[str] = frozenset(
@@ -52,8 +52,8 @@ class Keep:
         return node.op_type in self.ops or node.name in self.nodes or bool(self.scopes & {*parts})
 
 
-def to_half(
-    model: onnx.ModelProto, keep: Keep, device: frozenset[str] = HANDED_ON
+def to_fp16(
+    model: onnx.ModelProto, keep: Fp32Rules, device: frozenset[str] = INTER_GRAPH
 ) -> onnx.ModelProto:
     """A copy of `model` with FP16 arithmetic.
 
@@ -73,7 +73,7 @@ def to_half(
 class _Typing:
     """One graph while its types are written."""
 
-    def __init__(self, model: onnx.ModelProto, keep: Keep, device: frozenset[str]) -> None:
+    def __init__(self, model: onnx.ModelProto, keep: Fp32Rules, device: frozenset[str]) -> None:
         self.model, self.graph, self.keep, self.device = model, model.graph, keep, device
         self.weights = {weight.name: weight for weight in self.graph.initializer}
         self.types = element_types(model)

@@ -16,7 +16,7 @@ SMALLEST = 256
 """Numbers of a tensor from which on it pays."""
 
 
-def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def store_fp16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace every large float32 weight by a float16 one and a cast; one that overflows stays, and
     so do the steps of Q/DQ, which have to be constants."""
     graph = model.graph

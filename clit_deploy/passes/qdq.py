@@ -39,7 +39,7 @@ SMALLEST_STEP = 2.0**-24
 
 
 @dataclass(frozen=True)
-class Site:
+class QuantOp:
     """A product that can be INT8."""
 
     node: str
@@ -51,7 +51,7 @@ class Site:
     """Numbers that are multiplied and added up for each of its results, where a weight tells."""
 
 
-def widened(model: onnx.ModelProto) -> onnx.ModelProto:
+def float32_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A graph whose weights may be stored as float16, with the float32 that it computes with."""
     graph = gs.import_onnx(model)
     for node in [node for node in graph.nodes if node.op == "Cast"]:
@@ -63,10 +63,10 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def sites(model: onnx.ModelProto) -> list[Site]:
-    """The products of a (widened) graph that can be INT8, in the graph's order."""
+def sites(model: onnx.ModelProto) -> list[QuantOp]:
+    """The products of a graph with float32 weights that can be INT8, in the graph's order."""
     return [
-        Site(
+        QuantOp(
             node.name,
             tuple(_Route(x).source.name for _, x in _activations(node)),
             str(node.outputs[0].name),
@@ -77,7 +77,7 @@ def sites(model: onnx.ModelProto) -> list[Site]:
     ]
 
 
-def worthwhile(found: Sequence[Site], thinnest: int) -> list[Site]:
+def worthwhile(found: Sequence[QuantOp], thinnest: int) -> list[QuantOp]:
     """The sites without products of fewer than `thinnest` numbers, and without those that read
     what such a product makes: it would be quantised for them alone."""
     thin = {site.result for site in found if site.depth is not None and site.depth < thinnest}
@@ -90,7 +90,7 @@ def quantise(
     """Make products INT8.
 
     Args:
-        model: a float32 graph, widened.
+        model: a float32 graph, float32_weights.
         ranges: the largest magnitude that each source keeps.
         nodes: names of the products, of those that `sites` tells.
     """

@@ -29,7 +29,7 @@ KEEPING_SIGN = MOVING - {"Concat"} | {"Split", "Clip"}
 """Operators whose first input tells whether their output can be negative."""
 
 
-def cpu_form(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelProto:
+def to_u8s8(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelProto:
     """Rewrite a quantised graph.
 
     Args:

@@ -85,7 +85,7 @@ class StageInfo:
 
 
 @dataclass(frozen=True)
-class ProofCase:
+class ParityCase:
     """One image, rendered by the graphs and by the PyTorch model in float64."""
 
     scale: float
@@ -97,12 +97,12 @@ class ProofCase:
 
 
 @dataclass(frozen=True)
-class Proof:
+class ParityReport:
     """What the export measured, and the tolerance that it had to meet."""
 
     runtime: str
     tolerance: float
-    cases: tuple[ProofCase, ...]
+    cases: tuple[ParityCase, ...]
     samples: str
     """The member with the images and the model's outputs, so that `verify` can repeat it."""
 
@@ -122,7 +122,7 @@ class ScaleDrop:
 
 
 @dataclass(frozen=True)
-class HalfProof:
+class Fp16Report:
     """What FP16 costs where every result is rounded, and what stays FP32."""
 
     picture: str
@@ -241,8 +241,8 @@ class Manifest:
     opset: int
     source: Source
     versions: dict[str, str]
-    proof: Proof | None = None
-    half: HalfProof | None = None
+    proof: ParityReport | None = None
+    half: Fp16Report | None = None
     """Of FP16 plans."""
     engines: tuple[EngineSet, ...] = ()
     quantization: Quantization | None = None

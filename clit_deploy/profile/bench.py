@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from clit_deploy.profile.reference import Referee
-    from clit_deploy.profile.sensors import Domain, Found
+    from clit_deploy.profile.reference import Reference
+    from clit_deploy.profile.sensors import Domain, SensorSet
     from clit_deploy.profile.sweep import Case
     from clit_deploy.render.scheduler import Job
     from clit_deploy.runtimes.protocols import Runtime
 
 
 @dataclass(frozen=True)
-class Window:
+class MeasureWindow:
     """How long to measure: until both are reached."""
 
     seconds: float
@@ -33,18 +33,18 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Bench:
+class ProfileContext:
     """What all cases of a profile share."""
 
     root: Path
     source: Path
     target: Path
-    found: Found
+    found: SensorSet
     domains: Sequence[Domain]
     idle: dict[str, float]
-    window: Window
+    window: MeasureWindow
     max_memory: str | None
-    referee: Referee
+    reference: Reference
 
 
 @contextlib.contextmanager

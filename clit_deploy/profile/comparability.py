@@ -38,7 +38,9 @@ def total_rails(row: Row) -> set[str]:
     return {rail.name for rail in row.power.rails if rail.total} if row.power else set()
 
 
-def obstacles(before: Profile, after: Profile, pairs: Pairs, *, floating: bool) -> Iterator[str]:
+def incompatibilities(
+    before: Profile, after: Profile, pairs: Pairs, *, floating: bool
+) -> Iterator[str]:
     """Why figures of these profiles say nothing about each other.
 
     `floating` lets rows pass that are marked as not comparable.

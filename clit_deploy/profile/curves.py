@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.profile.records import Curve
+from clit_deploy.profile.records import TimeSeries
 from clit_deploy.profile.sensors.sensor import UNITS
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ POINTS = 240
 """Means of neighbouring readings stand for them beyond this."""
 
 
-def curves(steady: Sampler) -> tuple[Curve, ...]:
+def curves(steady: Sampler) -> tuple[TimeSeries, ...]:
     """Power, the clocks of GPU, memory and one processor, the hottest zone, memory in use."""
     return tuple(_curve(series, steady.start) for series in _chosen(steady) if series.values)
 
@@ -37,12 +37,12 @@ def _chosen(steady: Sampler) -> Iterator[Series]:
     yield from (s for s in steady.of("memory") if s.sensor.name != AVAILABLE)
 
 
-def _curve(series: Series, start: float) -> Curve:
+def _curve(series: Series, start: float) -> TimeSeries:
     power = series.sensor.quantity == "energy"
     unit = "W" if power else UNITS[series.sensor.quantity]
     times, values = _thinned(series.times), _thinned(series.values)
     seconds = tuple(round(t - start, 3) for t in times)
-    return Curve(series.sensor.name, unit, seconds, tuple(round(v, 4) for v in values))
+    return TimeSeries(series.sensor.name, unit, seconds, tuple(round(v, 4) for v in values))
 
 
 def _thinned(values: list[float]) -> list[float]:

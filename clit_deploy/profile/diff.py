@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import NotComparableError, ProfileError
-from clit_deploy.profile.comparability import failures, key, notes, obstacles, total_rails
-from clit_deploy.profile.stats import SURE, standard_error
+from clit_deploy.profile.comparability import failures, incompatibilities, key, notes, total_rails
+from clit_deploy.profile.stats import CONFIDENCE_SIGMAS, standard_error
 from clit_deploy.profile.text import label
 from clit_deploy.render.budget import SLACK
 
@@ -58,7 +58,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ProfileDiff:
     """All changes, and what else differs that may explain them."""
 
     changes: tuple[Change, ...]
@@ -72,7 +72,7 @@ class Comparison:
 
 def compare(
     before: Profile, after: Profile, threshold: float, *, floating: bool = False
-) -> Comparison:
+) -> ProfileDiff:
     """Hold the rows that both profiles have against each other.
 
     Args:
@@ -89,7 +89,7 @@ def compare(
     if not 0 < threshold <= MOST_PERCENT:
         raise ProfileError(f"The threshold is {threshold:g}; percent above 0 are needed, like 5.")
     pairs = _pairs(before, after)
-    reasons = list(obstacles(before, after, pairs, floating=floating))
+    reasons = list(incompatibilities(before, after, pairs, floating=floating))
     if reasons:
         raise NotComparableError(f"The profiles cannot be compared: {'; '.join(reasons)}.")
     changes = [change for a, b in pairs for change in _changes(a, b, threshold)]
@@ -97,7 +97,7 @@ def compare(
         Change(label(failure), "runs", "", len(row.runs), None, None, "worse")
         for row, failure in failures(before, after)
     ]
-    return Comparison(tuple(changes), tuple(notes(before, after, pairs)))
+    return ProfileDiff(tuple(changes), tuple(notes(before, after, pairs)))
 
 
 def _pairs(before: Profile, after: Profile) -> list[tuple[Row, Row]]:
@@ -127,7 +127,7 @@ def _changes(a: Row, b: Row, threshold: float) -> Iterator[Change]:
 def _latency(a: Row, b: Row, threshold: float) -> Change:
     old, new = a.host_ms.p50, b.host_ms.p50
     runs = [[ms for _, ms in row.runs] for row in (a, b)]
-    noise = 100 * SURE * math.hypot(*map(standard_error, runs)) / old
+    noise = 100 * CONFIDENCE_SIGMAS * math.hypot(*map(standard_error, runs)) / old
     if math.isinf(noise):  # too few runs
         return Change(label(b), "latency", "ms", old, new, None, "told")
     return Change(label(b), "latency", "ms", old, new, noise, _judged(old, new, threshold, noise))

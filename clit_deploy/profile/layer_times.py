@@ -10,7 +10,7 @@ from clit_deploy.profile.bench import opened
 from clit_deploy.runtimes.protocols import LayerProfiler
 
 if TYPE_CHECKING:
-    from clit_deploy.profile.bench import Bench
+    from clit_deploy.profile.bench import ProfileContext
     from clit_deploy.profile.sweep import Case
     from clit_deploy.render.scheduler import Layout
     from clit_deploy.runtimes.protocols import LayerTime, Runtime
@@ -20,7 +20,7 @@ NONE = "the runtime offers no times of layers"
 
 
 def time_layers(
-    bench: Bench, case: Case, layout: Layout
+    bench: ProfileContext, case: Case, layout: Layout
 ) -> tuple[tuple[LayerTime, ...] | None, str]:
     """The layers of a case, or None and why there are none.
 
@@ -33,7 +33,9 @@ def time_layers(
         return None, f"the pass that times them failed: {said(error)}"
 
 
-def _timed(bench: Bench, case: Case, layout: Layout) -> tuple[tuple[LayerTime, ...] | None, str]:
+def _timed(
+    bench: ProfileContext, case: Case, layout: Layout
+) -> tuple[tuple[LayerTime, ...] | None, str]:
     profilers: list[LayerProfiler] = []
 
     def start(runtime: Runtime) -> Runtime:
@@ -46,7 +48,7 @@ def _timed(bench: Bench, case: Case, layout: Layout) -> tuple[tuple[LayerTime, .
         if not profilers:
             return None, NONE
         up.layout = layout
-        job = up.job(bench.referee.picture, scale=case.scale)
+        job = up.job(bench.reference.picture, scale=case.scale)
         forecast = up.forecast(job)
         for _ in range(PASSES):
             for _ in islice(up.strips(job, forecast), 1):

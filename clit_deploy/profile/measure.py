@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.profile.bench import lay_out, opened
 from clit_deploy.profile.machine import swapped
-from clit_deploy.profile.observe import Observed
+from clit_deploy.profile.observe import TracedRuntime
 from clit_deploy.profile.records import Loading
-from clit_deploy.profile.runs import Job, Runs
+from clit_deploy.profile.runs import FileJob, Runs
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.runtimes.protocols import DeviceClock, DeviceMemory, MaybeOnDevice
 from clit_deploy.system import memory
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clit_deploy.plan.plan_file import Plan
-    from clit_deploy.profile.bench import Bench
+    from clit_deploy.profile.bench import ProfileContext
     from clit_deploy.profile.records import Quality
     from clit_deploy.profile.sweep import Case
     from clit_deploy.runtimes.protocols import DeviceTime
-    from clit_deploy.tasks.upscale_file import Outcome
+    from clit_deploy.tasks.upscale_file import UpscaleResult
 
 WARM_UP_RUNS = 2
 """After the first run; memory and caches settle in them."""
@@ -41,7 +41,7 @@ class Measured:
     loading: Loading
     runs: Runs
     steady: Sampler
-    outcome: Outcome
+    outcome: UpscaleResult
     peak: int
     """The most that the process had held by the end of the steady runs, bytes."""
     on_device: bool
@@ -53,14 +53,14 @@ class Measured:
     load_before: float | None
 
 
-def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured:
+def measure(bench: ProfileContext, case: Case, tell: Callable[[float], None]) -> Measured:
     """Measure a case; `tell` hears the part that is done."""
     load, start = _load_average(), time.perf_counter()
-    with opened(case, bench.max_memory, Observed) as up:
-        lay_out(up, case, up.job(bench.referee.picture, scale=case.scale))
+    with opened(case, bench.max_memory, TracedRuntime) as up:
+        lay_out(up, case, up.job(bench.reference.picture, scale=case.scale))
         observed = up.runtime
-        assert isinstance(observed, Observed)  # noqa: S101  (it was just given)
-        job = Job(up, observed, bench.source, bench.target, case.scale)
+        assert isinstance(observed, TracedRuntime)  # noqa: S101  (it was just given)
+        job = FileJob(up, observed, bench.source, bench.target, case.scale)
         loading = _warm_up(job, observed, (time.perf_counter() - start) * 1000)
         inner, swap_start = observed.inner, swapped(bench.root)
         clock = inner if isinstance(inner, DeviceClock) else None
@@ -69,7 +69,7 @@ def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured
         runs, steady, outcome = _steady(bench, job, clock, tell)
         # Before the reference comes, which may need more memory.
         peak, swap_end = memory.peak(), swapped(bench.root)
-        quality, no_quality = bench.referee.judge(up, case.scale)
+        quality, no_quality = bench.reference.score(up, case.scale)
         return Measured(
             plan=up.plan,
             runtime=observed.name,
@@ -88,7 +88,7 @@ def measure(bench: Bench, case: Case, tell: Callable[[float], None]) -> Measured
         )
 
 
-def _warm_up(job: Job, observed: Observed, open_ms: float) -> Loading:
+def _warm_up(job: FileJob, observed: TracedRuntime, open_ms: float) -> Loading:
     first, _ = job.run()
     start, count = time.perf_counter(), 0
     while count < WARM_UP_RUNS or time.perf_counter() - start < LEAST_WARM_UP:
@@ -99,8 +99,8 @@ def _warm_up(job: Job, observed: Observed, open_ms: float) -> Loading:
 
 
 def _steady(
-    bench: Bench, job: Job, clock: DeviceClock | None, tell: Callable[[float], None]
-) -> tuple[Runs, Sampler, Outcome]:
+    bench: ProfileContext, job: FileJob, clock: DeviceClock | None, tell: Callable[[float], None]
+) -> tuple[Runs, Sampler, UpscaleResult]:
     runs, window = Runs(), bench.window
     with Sampler(bench.found.sensors) as sampler:
         while True:

@@ -22,12 +22,12 @@ class Call(NamedTuple):
     stop: int
 
 
-class Observed:
+class TracedRuntime:
     """A runtime with a list of calls. Two readings of the clock are all that a run costs."""
 
     def __init__(self, inner: Runtime) -> None:
         self.inner = inner
-        self.name, self.appetite, self.arrays = inner.name, inner.appetite, inner.arrays
+        self.name, self.work_limits, self.arrays = inner.name, inner.work_limits, inner.arrays
         self.calls: list[Call] = []
         self.opened: dict[str, float] = {}
         """Milliseconds that opening each graph took, the last time."""
@@ -36,20 +36,20 @@ class Observed:
         return getattr(self.inner, name)
 
     def runner(
-        self, plan: Plan, member: str, *, wide: bool, dims: Mapping[str, int] | None = None
+        self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
     ) -> Runner:
         """See `Runtime.runner`."""
         start = perf_counter_ns()
-        runner = self.inner.runner(plan, member, wide=wide, dims=dims)
+        runner = self.inner.runner(plan, member, parallel=parallel, dims=dims)
         self.opened[member] = (perf_counter_ns() - start) / 1e6
-        return _ObservedRunner(runner, member, self.calls)
+        return _TracedRunner(runner, member, self.calls)
 
     def close(self) -> None:
         """See `Runtime.close`."""
         self.inner.close()
 
 
-class _ObservedRunner:
+class _TracedRunner:
     def __init__(self, inner: Runner, member: str, calls: list[Call]) -> None:
         self._inner, self._member, self._calls = inner, member, calls
 

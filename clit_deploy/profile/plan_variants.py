@@ -28,7 +28,7 @@ def of_precision(plan: Path, precision: Precision) -> Path:
     """
     if Plan.open(plan).manifest.precision == precision.value:
         return plan
-    found = siblings(plan, precision)
+    found = plans_of_same_checkpoint(plan, precision)
     if len(found) == 1:
         return found[0]
     if not found:
@@ -43,7 +43,7 @@ def of_precision(plan: Path, precision: Precision) -> Path:
     )
 
 
-def siblings(plan: Path, precision: Precision) -> list[Path]:
+def plans_of_same_checkpoint(plan: Path, precision: Precision) -> list[Path]:
     """Plans in the same folder that have a precision and come from the same checkpoint, by name; a
     link to one of them is no other."""
     source = Plan.open(plan).manifest.source.sha256

@@ -13,7 +13,7 @@ from clit_deploy.profile.text import label
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from clit_deploy.profile.records import Mark, Row
+    from clit_deploy.profile.records import Row, TraceEvent
 
 DOTS = 2000
 """More runs than that are thinned out in the plot; the JSON file has them all."""
@@ -102,10 +102,10 @@ def curves(row: Row) -> Iterator[tuple[str, list[str], str]]:
         yield word, [curve.name for curve in some], plot.svg()
 
 
-def _merged(marks: Sequence[Mark], gap: float) -> Iterator[Mark]:
+def _merged(marks: Sequence[TraceEvent], gap: float) -> Iterator[TraceEvent]:
     """Neighbours of one lane and name as one mark, where a pixel would not tell them apart."""
     ordered = sorted(marks, key=lambda mark: (mark.lane, mark.start_ms))
-    current: Mark | None = None
+    current: TraceEvent | None = None
     for mark in ordered:
         if (
             current

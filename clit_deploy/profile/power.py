@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clit_deploy.profile.sampler import Sampler, Series
-    from clit_deploy.profile.sensors.sensor import Part
+    from clit_deploy.profile.sensors.sensor import Component
 
 LEAST = 3
 """Readings without which there is no mean."""
 
 
 def power(
-    steady: Sampler, idle: dict[str, float], images: int, megapixels: float, *, worker: Part
+    steady: Sampler, idle: dict[str, float], images: int, megapixels: float, *, worker: Component
 ) -> tuple[Power | None, str]:
     """Watts and joules of the steady runs.
 
@@ -34,7 +34,7 @@ def power(
     """
     series = steady.of("power", "energy")
     total = [one for one in series if one.sensor.total]
-    if not any(worker in one.sensor.holds for one in total):
+    if not any(worker in one.sensor.covers for one in total):
         return None, f"no power monitor that holds the {worker.upper()}'s total can be read"
     gaps = [one.gap or _few(one.watts()) for one in total]
     if any(gaps):

@@ -40,7 +40,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class PictureInfo:
+class ImageInfo:
     """What was upscaled."""
 
     name: str
@@ -57,7 +57,7 @@ class Profile:
     started: str
     """UTC, ISO 8601."""
     machine: Machine
-    picture: PictureInfo
+    picture: ImageInfo
     rows: tuple[Row, ...]
     failed: tuple[Failure, ...] = ()
     format: int = FORMAT

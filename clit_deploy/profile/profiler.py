@@ -19,17 +19,17 @@ from clit_deploy.errors import ClitDeployError, ProfileError, said
 from clit_deploy.grid.tiling import tiles
 from clit_deploy.images.image_files import PHOTOGRAPH, read_image
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.profile.bench import Bench, Window, lay_out, opened
+from clit_deploy.profile.bench import MeasureWindow, ProfileContext, lay_out, opened
 from clit_deploy.profile.curves import AVAILABLE, MACHINE, PROCESS
 from clit_deploy.profile.layer_times import time_layers
 from clit_deploy.profile.machine import machine
 from clit_deploy.profile.measure import measure
 from clit_deploy.profile.power import idle_watts
-from clit_deploy.profile.profile_file import Failure, PictureInfo, Profile
-from clit_deploy.profile.reference import Referee, check_reference
+from clit_deploy.profile.profile_file import Failure, ImageInfo, Profile
+from clit_deploy.profile.reference import Reference, check_reference
 from clit_deploy.profile.row import make_row
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.profile.sensors import Found, find
+from clit_deploy.profile.sensors import SensorSet, find
 from clit_deploy.profile.sensors.sensor import Sensor
 from clit_deploy.profile.stats import LEAST_RUNS
 from clit_deploy.profile.sweep import Case, Sweep, cases
@@ -92,7 +92,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
         found, domains = find(request.root)
         idle = _idle(found)  # a runtime that is opened may keep its device awake
         _check([case for _, case in wanted], picture, request.max_memory)
-        bench = Bench(
+        bench = ProfileContext(
             root=request.root,
             source=source,
             target=Path(folder) / "output.png",
@@ -101,7 +101,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
             idle=idle,
             window=window,
             max_memory=request.max_memory,
-            referee=Referee(picture, request.reference, plans, Path(folder), allowed),
+            reference=Reference(picture, request.reference, plans, Path(folder), allowed),
         )
         found.sensors += _memory_sensors()
         rows, failed = _rows(bench, wanted, tell)
@@ -110,7 +110,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
 
 
 def _rows(
-    bench: Bench,
+    bench: ProfileContext,
     wanted: Sequence[tuple[dict[str, Any], Case]],
     tell: Callable[[str, float], None] | None,
 ) -> tuple[list[Row], list[Failure]]:
@@ -132,7 +132,9 @@ def _rows(
     return rows, failed
 
 
-def _row(bench: Bench, asked: dict[str, Any], case: Case, tell: Callable[[float], None]) -> Row:
+def _row(
+    bench: ProfileContext, asked: dict[str, Any], case: Case, tell: Callable[[float], None]
+) -> Row:
     memory.restart_peak()  # or rows would have the peaks of those before them
     before = memory.peak()
     measured = measure(bench, case, tell)
@@ -173,15 +175,17 @@ def _allowed(request: Request) -> int | None:
     return None if request.max_memory is None else parse_bytes(request.max_memory)
 
 
-def _window(request: Request) -> Window:
+def _window(request: Request) -> MeasureWindow:
     if request.iterations is not None and request.seconds is not None:
         raise ProfileError("Give either --duration or --iterations, not both.")
     if request.iterations is not None:
-        return Window(0.0, request.iterations)
-    return Window(DEFAULT_SECONDS if request.seconds is None else request.seconds, LEAST_RUNS)
+        return MeasureWindow(0.0, request.iterations)
+    return MeasureWindow(
+        DEFAULT_SECONDS if request.seconds is None else request.seconds, LEAST_RUNS
+    )
 
 
-def _idle(found: Found) -> dict[str, float]:
+def _idle(found: SensorSet) -> dict[str, float]:
     monitors = found.of("power", "energy")
     if not monitors:
         return {}
@@ -213,10 +217,10 @@ def _picture(request: Request) -> Path:
     return request.image or PHOTOGRAPH
 
 
-def _info(source: Path, picture: Any) -> PictureInfo:
+def _info(source: Path, picture: Any) -> ImageInfo:
     pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-    return PictureInfo(source.name, picture.shape[0], picture.shape[1], digest)
+    return ImageInfo(source.name, picture.shape[0], picture.shape[1], digest)
 
 
 def _teller(

@@ -58,7 +58,7 @@ class PhaseTime:
 
 
 @dataclass(frozen=True)
-class Busy:
+class GraphTime:
     """Runs of one graph, as the threads that called them saw it. Decode runs go side by side, so
     their sum is more than the phase that waits for them."""
 
@@ -70,7 +70,7 @@ class Busy:
 
 
 @dataclass(frozen=True)
-class Mark:
+class TraceEvent:
     """A piece of the timeline of one run."""
 
     lane: str
@@ -201,7 +201,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Curve:
+class TimeSeries:
     """Readings over time, thinned out for plots."""
 
     name: str
@@ -241,13 +241,13 @@ class Row:
     phases: tuple[PhaseTime, ...]
     phases_cover: float
     """Sum of all phases over the end-to-end time; what is missing lies between them."""
-    busy: tuple[Busy, ...]
+    busy: tuple[GraphTime, ...]
     device: tuple[DeviceTime, ...] | None
     """Per image, by the device's own events."""
     layers: tuple[LayerTime, ...] | None
     """From runs of their own, which are in no other figure: the first ones of each graph, in the
     first strip of the picture."""
-    timeline: tuple[Mark, ...]
+    timeline: tuple[TraceEvent, ...]
     """Of the run nearest to the median, among the first steady ones."""
     runs: tuple[tuple[float, float], ...]
     """Of every steady run: seconds from the first one's start, and milliseconds."""
@@ -256,7 +256,7 @@ class Row:
     power: Power | None
     conditions: Conditions
     quality: Quality | None
-    curves: tuple[Curve, ...]
+    curves: tuple[TimeSeries, ...]
     comparable: bool
     caveats: tuple[str, ...]
     """Why it is not comparable."""

@@ -11,7 +11,7 @@ import numpy as np
 from clit_deploy.config import Precision, show_bytes
 from clit_deploy.errors import ClitDeployError, MemoryBudgetError, ProfileError, said
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.profile.plan_variants import siblings
+from clit_deploy.profile.plan_variants import plans_of_same_checkpoint
 from clit_deploy.profile.records import Quality
 from clit_deploy.render.scheduler import Layout
 from clit_deploy.system import memory
@@ -32,7 +32,7 @@ BYTES_HELD = 24
 
 
 @dataclass
-class Referee:
+class Reference:
     """Outputs of an FP32 plan on ONNX Runtime's CPU. The last one is kept, in a file: in memory it
     would be a part of what later rows are said to hold."""
 
@@ -48,7 +48,7 @@ class Referee:
     _kept: tuple[Path, float] | None = None
     """Plan and scale of what the file holds."""
 
-    def judge(self, up: Upscaler, scale: float) -> tuple[Quality | None, str]:
+    def score(self, up: Upscaler, scale: float) -> tuple[Quality | None, str]:
         """The plan's own output against the reference's; or None and why there is no reference."""
         path = self._reference(up.plan)
         if path is None:
@@ -78,7 +78,7 @@ class Referee:
             other = Plan.open(path).manifest
             if other.precision == "fp32" and other.source.sha256 == plan.manifest.source.sha256:
                 return path
-        beside = siblings(plan.path, Precision.FP32) if plan.path else []
+        beside = plans_of_same_checkpoint(plan.path, Precision.FP32) if plan.path else []
         return beside[0] if len(beside) == 1 else None
 
     def _expected(self, path: Path, scale: float) -> tuple[str, NDArray[np.float32]]:

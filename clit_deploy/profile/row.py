@@ -12,11 +12,11 @@ from clit_deploy.profile.stats import LEAST_RUNS, drift, summarise
 from clit_deploy.profile.unavailable import reasons
 
 if TYPE_CHECKING:
-    from clit_deploy.profile.bench import Bench
+    from clit_deploy.profile.bench import ProfileContext
     from clit_deploy.profile.measure import Measured
     from clit_deploy.profile.records import Conditions
     from clit_deploy.profile.sampler import Sampler
-    from clit_deploy.profile.sensors.sensor import Part
+    from clit_deploy.profile.sensors.sensor import Component
     from clit_deploy.profile.sweep import Case
     from clit_deploy.runtimes.protocols import LayerTime
 
@@ -24,7 +24,7 @@ NO_TIMES = "the runtime offers no times of its device"
 
 
 def make_row(
-    bench: Bench,
+    bench: ProfileContext,
     case: Case,
     asked: dict[str, Any],
     found: Measured,
@@ -44,7 +44,7 @@ def make_row(
     runs, manifest = found.runs, found.plan.manifest
     stats = summarise(runs.ms)
     megapixels = found.outcome.size[0] * found.outcome.size[1] / 1e6
-    worker: Part = "gpu" if found.on_device else "cpu"
+    worker: Component = "gpu" if found.on_device else "cpu"
     energy, no_energy = power(found.steady, bench.idle, stats.count, megapixels, worker=worker)
     state = _conditions(bench, found)
     why_not = caveats(state)
@@ -95,7 +95,7 @@ def make_row(
     return row
 
 
-def _conditions(bench: Bench, found: Measured) -> Conditions:
+def _conditions(bench: ProfileContext, found: Measured) -> Conditions:
     return conditions(
         found.steady,
         bench.domains,

@@ -8,16 +8,16 @@ from statistics import median
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.records import Busy, Mark, PhaseTime
+from clit_deploy.profile.records import GraphTime, PhaseTime, TraceEvent
 from clit_deploy.runtimes.protocols import DeviceTime
 from clit_deploy.system.phases import Recorder
-from clit_deploy.tasks.upscale_file import Outcome, Wish, upscale_file
+from clit_deploy.tasks.upscale_file import OutputSize, UpscaleResult, upscale_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from clit_deploy.profile.observe import Call, Observed
+    from clit_deploy.profile.observe import Call, TracedRuntime
     from clit_deploy.system.phases import Phase
     from clit_deploy.upscaler import Upscaler
 
@@ -46,21 +46,23 @@ class Run:
 
 
 @dataclass
-class Job:
+class FileJob:
     """A picture's file on its way to another file, again and again."""
 
     up: Upscaler
-    observed: Observed
+    observed: TracedRuntime
     source: Path
     target: Path
     scale: float
 
-    def run(self) -> tuple[Run, Outcome]:
+    def run(self) -> tuple[Run, UpscaleResult]:
         """Do it once."""
         self.observed.calls.clear()
         with Recorder() as recorder:
             start = perf_counter_ns()
-            outcome = upscale_file(self.up, self.source, self.target, Wish(self.scale), force=True)
+            outcome = upscale_file(
+                self.up, self.source, self.target, OutputSize(self.scale), force=True
+            )
             stop = perf_counter_ns()
         return Run(start, stop, recorder.phases, list(self.observed.calls)), outcome
 
@@ -102,11 +104,11 @@ class Runs:
             for name, spent in self._phases.items()
         )
 
-    def busy(self) -> tuple[Busy, ...]:
+    def busy(self) -> tuple[GraphTime, ...]:
         """What each graph took in one image, summed over threads."""
         count = len(self.ms)
         return tuple(
-            Busy(member, runs / count, self._busy[member] * MILLI / count)
+            GraphTime(member, runs / count, self._busy[member] * MILLI / count)
             for member, runs in self._calls.items()
         )
 
@@ -118,7 +120,7 @@ class Runs:
             for member, of in self._device.items()
         )
 
-    def timeline(self) -> tuple[Mark, ...]:
+    def timeline(self) -> tuple[TraceEvent, ...]:
         """The kept run nearest to the median: its phases, and the graphs on every thread."""
         middle = median(self.ms)
         run = min(self._kept, key=lambda run: abs(run.ms - middle))
@@ -126,7 +128,7 @@ class Runs:
         marks = [("phases", name, start, stop) for name, start, stop in run.phases]
         marks += [(f"thread {threads[c.thread] + 1}", c.member, c.start, c.stop) for c in run.calls]
         return tuple(
-            Mark(lane, name, (start - run.start) * MILLI, (stop - start) * MILLI)
+            TraceEvent(lane, name, (start - run.start) * MILLI, (stop - start) * MILLI)
             for lane, name, start, stop in marks
         )
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 LEAST_RUNS = 5
 """Fewer say nothing about their own noise."""
 BATCHES = 10
-NORMAL = 1.4826
+MAD_TO_STD = 1.4826
 """Median absolute deviation to standard deviation, for a normal distribution."""
-SURE = 3.0
+CONFIDENCE_SIGMAS = 3.0
 """Standard errors between two medians that are taken to differ: one chance in 370 otherwise,
 where the batches are independent and normal."""
 
@@ -38,18 +38,21 @@ def standard_error(runs: Sequence[float]) -> float:
     Neighbouring runs are alike (clocks and caches change slowly), so runs are taken in batches of
     consecutive ones, ten at most. The spread of the batches' medians, their median absolute
     deviation times 1.4826, gives the error of the median of all. A run that drifted has no one
-    median: its error is at least so large that `SURE` of it cover the distance between the medians
-    of its two halves, also where another run's drift comes on top.
+    median: its error is at least so large that `CONFIDENCE_SIGMAS` of it cover the
+    distance between the medians of its two halves, also where another run's drift comes on top.
     """
     if len(runs) < LEAST_RUNS:
         return math.inf
     batches = np.array_split(np.asarray(runs, float), min(BATCHES, len(runs)))
     medians = np.array([np.median(batch) for batch in batches])
-    deviation = NORMAL * float(np.median(np.abs(medians - np.median(medians))))
+    deviation = MAD_TO_STD * float(np.median(np.abs(medians - np.median(medians))))
     half = len(runs) // 2
     drifted = abs(float(np.median(runs[:half])) - float(np.median(runs[half:])))
     # sqrt(pi / 2): a median is less sure than a mean.
-    return max(deviation * math.sqrt(math.pi / 2 / len(batches)), math.sqrt(2) * drifted / SURE)
+    return max(
+        deviation * math.sqrt(math.pi / 2 / len(batches)),
+        math.sqrt(2) * drifted / CONFIDENCE_SIGMAS,
+    )
 
 
 def drift(runs: Sequence[float]) -> Drift | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from clit_deploy.profile.diff import Change, Comparison
+    from clit_deploy.profile.diff import Change, ProfileDiff
     from clit_deploy.profile.profile_file import Profile
     from clit_deploy.profile.records import Row
 
@@ -78,7 +78,7 @@ def short(value: float) -> str:
     return f"{value:.{max(4 - len(str(int(value))), 0)}f}"
 
 
-def show_changes(found: Comparison, threshold: float, console: Console) -> None:
+def show_changes(found: ProfileDiff, threshold: float, console: Console) -> None:
     """Print what differs between two profiles, and what may explain it."""
     for row, changes in groupby(found.changes, key=lambda change: change.row):
         console.print(row, markup=False, highlight=False, style="bold")

@@ -35,16 +35,16 @@ USUAL = {
 def reasons(row: Row, own: Mapping[str, str]) -> dict[str, str]:
     """A reason for everything that is None in a row; `own` has those that the row alone knows."""
     known = {**USUAL, **own}
-    return {name: known[name] for name in missing(row)}
+    return {name: known[name] for name in unavailable(row)}
 
 
-def missing(value: Any, name: str = "") -> Iterator[str]:
+def unavailable(value: Any, name: str = "") -> Iterator[str]:
     """The dotted names of the fields that are None; those of all items of a list are the same."""
     if value is None:
         yield name
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
-            yield from missing(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
+            yield from unavailable(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
     elif isinstance(value, tuple):
         for item in value:
-            yield from missing(item, name)
+            yield from unavailable(item, name)

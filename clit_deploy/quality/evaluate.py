@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from clit_deploy.errors import ImageError, MissingFileError, SizeError
-from clit_deploy.images.image_files import pictures_in, read_image, to_bytes
+from clit_deploy.images.image_files import images_in, read_image, to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ def checked_pictures(folder: Path, scales: Sequence[float]) -> list[Path]:
         MissingFileError: no such folder, or no picture in it.
         SizeError: a scale that makes no sense.
     """
-    paths = pictures_in(folder)
+    paths = images_in(folder)
     if not paths:
         raise MissingFileError(f"There are no pictures in {folder}.")
     if not scales or not all(1 <= scale <= 64 for scale in scales):

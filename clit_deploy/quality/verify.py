@@ -10,10 +10,10 @@ import numpy as np
 
 from clit_deploy.config import Precision
 from clit_deploy.engines.check import allowed_error, check_engines
-from clit_deploy.errors import PlanError, ProofError
+from clit_deploy.errors import ParityError, PlanError
 from clit_deploy.grid.tiling import round_up, smallest
 from clit_deploy.images.image_files import read_image
-from clit_deploy.plan.manifest import ProofCase, TiledCase
+from clit_deploy.plan.manifest import ParityCase, TiledCase
 from clit_deploy.plan.plan_file import pack_arrays
 from clit_deploy.render.scheduler import Layout
 from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime
@@ -35,7 +35,7 @@ ROUNDED_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
-class ProofSample:
+class ParitySample:
     """A small image and what the PyTorch model makes of it."""
 
     scale: float
@@ -47,14 +47,14 @@ class ProofSample:
         return {"scale": np.float64(self.scale), "image": self.image, "expected": self.expected}
 
 
-def pack_samples(samples: Sequence[ProofSample]) -> bytes:
+def pack_samples(samples: Sequence[ParitySample]) -> bytes:
     """Samples as the bytes of a plan's member."""
     return pack_arrays(
         {f"{field}{k}": value for k, s in enumerate(samples) for field, value in s.arrays().items()}
     )
 
 
-def stored_samples(plan: Plan) -> list[ProofSample]:
+def stored_samples(plan: Plan) -> list[ParitySample]:
     """The samples of the plan's proof.
 
     Raises:
@@ -64,7 +64,7 @@ def stored_samples(plan: Plan) -> list[ProofSample]:
         raise PlanError(f"{plan.name} carries no proof; export the checkpoint again.")
     arrays = plan.arrays(plan.manifest.proof.samples)
     return [
-        ProofSample(
+        ParitySample(
             float(arrays[f"scale{k}"]),
             arrays[f"image{k}"].astype(np.uint8),
             arrays[f"expected{k}"].astype(np.float32),
@@ -74,20 +74,20 @@ def stored_samples(plan: Plan) -> list[ProofSample]:
 
 
 def compare(
-    plan: Plan, samples: Sequence[ProofSample], tolerance: float
-) -> tuple[str, tuple[ProofCase, ...]]:
+    plan: Plan, samples: Sequence[ParitySample], tolerance: float
+) -> tuple[str, tuple[ParityCase, ...]]:
     """Render the samples with the plan on the processor; see `compare_on`."""
     with Upscaler(plan, runtime="cpu") as up:
         return up.runtime.name, compare_on(up, samples, tolerance)
 
 
 def compare_on(
-    up: Upscaler, samples: Sequence[ProofSample], tolerance: float
-) -> tuple[ProofCase, ...]:
+    up: Upscaler, samples: Sequence[ParitySample], tolerance: float
+) -> tuple[ParityCase, ...]:
     """Render the samples; return the errors.
 
     Raises:
-        ProofError: an error above the tolerance.
+        ParityError: an error above the tolerance.
     """
     cases = []
     for sample in samples:
@@ -95,11 +95,11 @@ def compare_on(
         error = float(np.abs(got - sample.expected).max())
         shapes = sample.image.shape[:2], got.shape[:2]
         relative = error / (float(sample.expected.std()) or 1.0)
-        cases.append(ProofCase(sample.scale, *shapes, error, relative))
+        cases.append(ParityCase(sample.scale, *shapes, error, relative))
     wrong = [case for case in cases if not case.relative_error <= tolerance]  # NaN is wrong
     if wrong:
         worst = wrong[0]
-        raise ProofError(
+        raise ParityError(
             f"The graphs are wrong by {worst.relative_error:.2g} of the output's deviation at "
             f"x{worst.scale:g}; at most {tolerance:g} is allowed ({up.runtime.name})."
         )
@@ -114,10 +114,10 @@ def tiled_against_whole(plan: Plan, image: NDArray[np.generic], scale: float) ->
 
 def tiled_on(up: Upscaler, image: NDArray[np.generic], scale: float) -> TiledCase:
     """Render an image with the smallest tiles and blocks, and whole."""
-    encoder, limits, before = up.plan.manifest.encoder, up.runtime.appetite, up.layout
+    encoder, limits, before = up.plan.manifest.encoder, up.runtime.work_limits, up.layout
     tiled = Layout(smallest(encoder.halo, up.plan.manifest.margin, encoder.multiple), 32)
     longest = round_up(max(image.shape), encoder.multiple)
-    whole = Layout(min(longest, limits.tile or longest), limits.block or 512)
+    whole = Layout(min(longest, limits.max_tile or longest), limits.max_block or 512)
     results = []
     for layout in (tiled, whole):
         up.layout = layout
@@ -139,13 +139,13 @@ def check_tiled(found: TiledCase, expected: TiledCase | None, *, exact: bool = T
     """Refuse tiles that differ from the whole, or by much more than they did at the export.
 
     Raises:
-        ProofError: they do.
+        ParityError: they do.
     """
     limit = TILED_TOLERANCE if exact else ROUNDED_TOLERANCE
     if expected is not None:
         limit += 2 * expected.max_difference
     if not found.max_difference <= limit:
-        raise ProofError(
+        raise ParityError(
             f"Tiled and whole differ by {found.max_difference:.2g} at x{found.scale:g} on "
             f"{found.image[1]}x{found.image[0]} pixels; at most {limit:.2g} is allowed."
         )
@@ -157,7 +157,7 @@ class Verification:
 
     members: int
     runtime: str
-    cases: tuple[ProofCase, ...]
+    cases: tuple[ParityCase, ...]
     tiled: TiledCase
     engines: float | None
     """Largest difference from ONNX Runtime over the output's deviation, where engines ran."""
@@ -177,7 +177,7 @@ def verify_plan(
 
     Raises:
         PlanError: a damaged plan, or one without a proof.
-        ProofError: something differs by more than its tolerance. Where tiling is not exact, that
+        ParityError: something differs by more than its tolerance. Where tiling is not exact, that
             is what the export measured on its own picture; another image's figure is only told.
         EngineError: engines compute something else than the graphs.
     """

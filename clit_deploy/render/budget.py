@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from clit_deploy.plan.manifest import Manifest
     from clit_deploy.render.scheduler import Job, Scheduler
-    from clit_deploy.runtimes.protocols import Appetite
+    from clit_deploy.runtimes.protocols import WorkLimits
 
 log = logging.getLogger(__name__)
 
@@ -115,17 +115,17 @@ def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
     info = scheduler.encoder.info
     least = smallest(info.halo, scheduler.manifest.margin, info.multiple)
     longest = max(scheduler.encoder.padded_size(job.size))
-    appetite = scheduler.runtime.appetite
+    work_limits = scheduler.runtime.work_limits
     sides = [side for side in TILES if side >= least and side % info.multiple == 0] or [least]
-    if appetite.tile:
-        sides = [side for side in [*sides, appetite.tile] if side <= appetite.tile]
+    if work_limits.max_tile:
+        sides = [side for side in [*sides, work_limits.max_tile] if side <= work_limits.max_tile]
     sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
     ratios = [out / side for out, side in zip(job.output, job.size, strict=True)]
-    blocks = [side for side in BLOCKS if not appetite.block or side <= appetite.block]
+    blocks = [side for side in BLOCKS if not work_limits.max_block or side <= work_limits.max_block]
     # Along an axis that grows less than the stages do, a block reads many features, and engines
     # for as many at its full size would need gigabytes.
     uneven = min(ratios) < BASE ** (scheduler.depth(job) - 1)
-    if max(ratios) >= LARGEST_CELL or (appetite.block and uneven):
+    if max(ratios) >= LARGEST_CELL or (work_limits.max_block and uneven):
         blocks = [LARGEST_CELL]
     return [Layout(tile, block) for block, tile in itertools.product(blocks, sides)]
 
@@ -135,7 +135,7 @@ def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
     if in_device(scheduler):
         return SLACK + strip * 11 // 10
-    decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.appetite))
+    decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.work_limits))
     # Freed memory stays with the allocators, so the parts add up.
     return SLACK + (_encoding(scheduler, job, layout.tile) + strip + decoding) * 11 // 10
 
@@ -153,15 +153,18 @@ def point_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
 
 def device_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """Bytes of tensors that a device has to hold at least; its chunks are halved until they fit."""
-    appetite = dataclasses.replace(scheduler.runtime.appetite, times=1)
-    decoding = max(_stages(scheduler.manifest, job, layout, appetite))
+    work_limits = dataclasses.replace(scheduler.runtime.work_limits, chunk_factor=1)
+    decoding = max(_stages(scheduler.manifest, job, layout, work_limits))
     # Pieces of a pool are up to a quarter larger than what they hold.
     return (_encoding(scheduler, job, layout.tile) + decoding) * 5 // 4
 
 
 def in_device(scheduler: Scheduler) -> bool:
     """Whether tensors are in a device's own memory."""
-    return bool(scheduler.runtime.appetite.sides) and scheduler.runtime.appetite.apart
+    return (
+        bool(scheduler.runtime.work_limits.cell_classes)
+        and scheduler.runtime.work_limits.dedicated_memory
+    )
 
 
 def _encoding(scheduler: Scheduler, job: Job, tile: int) -> int:
@@ -174,18 +177,18 @@ def _encoding(scheduler: Scheduler, job: Job, tile: int) -> int:
     return band + pixels * info.bytes_per_pixel
 
 
-def _stages(manifest: Manifest, job: Job, layout: Layout, appetite: Appetite) -> list[int]:
+def _stages(manifest: Manifest, job: Job, layout: Layout, work_limits: WorkLimits) -> list[int]:
     found = []
     for info, grid in zip(
         manifest.stages, grids(job.size, job.output, job.scale, len(manifest.stages)), strict=False
     ):
         sides = [_cells(layout.block, g, o) for g, o in zip(grid, job.output, strict=True)]
         n = _slots(grid, job.output, layout.block)
-        cells = min(cells_at_once(info, n, appetite), sides[0] * sides[1])
+        cells = min(cells_at_once(info, n, work_limits), sides[0] * sides[1])
         chunk = cells * (info.cell_bytes + n * info.query_bytes)
         reach = info.before + info.after
         maps = (sides[0] + reach) * (sides[1] + reach) * info.project_bytes
-        found.append(maps + appetite.workers * chunk)
+        found.append(maps + work_limits.workers * chunk)
     return found
 
 

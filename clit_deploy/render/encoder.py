@@ -41,7 +41,7 @@ class Features:
         return patch
 
 
-class Encoder:
+class TileEncoder:
     """The encoder graph of a plan, specialised to the tile shapes that turn up."""
 
     def __init__(self, plan: Plan, runtime: Runtime) -> None:
@@ -100,6 +100,6 @@ class Encoder:
         if shape not in self._runners:
             self._runners.clear()  # one shape at a time: a session holds its own weights
             dims = {"height": shape[0], "width": shape[1]}
-            runner = self._runtime.runner(self._plan, self.info.graph, wide=True, dims=dims)
+            runner = self._runtime.runner(self._plan, self.info.graph, parallel=True, dims=dims)
             self._runners[shape] = runner
         return self._runners[shape]

@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clit_deploy.grid.cascade import Level
+    from clit_deploy.grid.cascade import StageGrid
     from clit_deploy.grid.geometry import Span
     from clit_deploy.plan.manifest import StageInfo
     from clit_deploy.plan.plan_file import Plan
@@ -23,15 +23,15 @@ class MapMaker:
         self.info = plan.manifest.stages[index]
         self._tables = tables
         self._arrays = runtime.arrays
-        self._project = runtime.runner(plan, self.info.project, wide=True)
+        self._project = runtime.runner(plan, self.info.project, parallel=True)
 
-    def make(self, features: Features, level: Level, rows: Span, cols: Span) -> Array:
+    def make(self, features: Features, stage_grid: StageGrid, rows: Span, cols: Span) -> Array:
         """The maps that the cells `rows x cols` read, `[rows + window, cols + window, channels]`.
 
         Outside the grid they are what the stage's border says: zero, or the nearest inside.
         """
-        wanted, inside = window_of(self.info, level, rows, cols)
-        work = self._tables.project(self.index, level, inside[0], inside[1])
+        wanted, inside = window_of(self.info, stage_grid, rows, cols)
+        work = self._tables.project(self.index, stage_grid, inside[0], inside[1])
         patch = features.patch(work.rows, work.cols)
         maps = self._project.run({"features": patch, **work.feeds})
         missing = [
@@ -43,11 +43,11 @@ class MapMaker:
 
 
 def window_of(
-    info: StageInfo, level: Level, rows: Span, cols: Span
+    info: StageInfo, stage_grid: StageGrid, rows: Span, cols: Span
 ) -> tuple[list[Span], list[Span]]:
     """The map pixels that the cells `rows x cols` read, and those of them that exist."""
     wanted = [span.grow(info.before, info.after) for span in (rows, cols)]
-    return wanted, [span.clip(side) for span, side in zip(wanted, level.size, strict=True)]
+    return wanted, [span.clip(side) for span, side in zip(wanted, stage_grid.size, strict=True)]
 
 
 def _padded(arrays: Arrays, maps: Array, missing: list[tuple[int, int]], *, edge: bool) -> Array:

@@ -9,12 +9,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.geometry import Places, Slots
+    from clit_deploy.grid.geometry import AxisQueries, GroupedOutputs
     from clit_deploy.render.tables.family_tables import Feeds
     from clit_deploy.runtimes.protocols import Arrays, Runner
 
 
-class PairTable:
+class PairBiasTable:
     """The graph `offset [p, 2]` -> `bias [p, heads, window]` on a runtime.
 
     On a regular grid few offsets are different (four by four at x4), so the graph runs once for
@@ -24,7 +24,7 @@ class PairTable:
     def __init__(self, runner: Runner, arrays: Arrays) -> None:
         self._runner, self._arrays = runner, arrays
 
-    def of_slots(self, rows: Slots, cols: Slots) -> Feeds:
+    def of_slots(self, rows: GroupedOutputs, cols: GroupedOutputs) -> Feeds:
         """For the queries of a chunk: `[heads, rows, cols, ny, nx, window]`."""
         row, row_at = np.unique(_own(rows), return_inverse=True)
         col, col_at = np.unique(_own(cols), return_inverse=True)
@@ -34,7 +34,7 @@ class PairTable:
         row_at = row_at.reshape(rows.index.shape)[:, None, :, None]
         return {"bias": table[:, row_at, col_at.reshape(cols.index.shape)[None, :, None, :]]}
 
-    def of_points(self, rows: Places, cols: Places) -> Feeds:
+    def of_points(self, rows: AxisQueries, cols: AxisQueries) -> Feeds:
         """For single queries: `[q, heads, window]`."""
         return {"bias": self._run(np.stack([_own(rows), _own(cols)], axis=-1))}
 
@@ -42,5 +42,5 @@ class PairTable:
         return self._arrays.host(self._runner.run({"offset": offsets.astype(np.float32)}))
 
 
-def _own(places: Places) -> NDArray[np.float64]:
+def _own(places: AxisQueries) -> NDArray[np.float64]:
     return places.offset(places.pixels()[..., None])[..., 0]

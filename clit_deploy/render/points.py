@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.grid.geometry import Points, Span
-from clit_deploy.render.pair_bias import PairTable
+from clit_deploy.grid.geometry import PointQueries, Span
+from clit_deploy.render.pair_bias import PairBiasTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Level
+    from clit_deploy.grid.cascade import StageGrid
     from clit_deploy.grid.geometry import Anchor, Axis
     from clit_deploy.grid.tiling import Tile
     from clit_deploy.plan.plan_file import Plan
@@ -46,12 +46,12 @@ class Queries:
         """Some of the queries."""
         return Queries(self.at[part], self.cell if len(self.cell) == 1 else self.cell[part])
 
-    def on(self, axis: int, rise: Axis, anchor: Anchor) -> Points:
+    def on(self, axis: int, rise: Axis, anchor: Anchor) -> PointQueries:
         """Their places on one axis of a stage's grid."""
         up = rise.out / rise.grid
         step = 2 * up * self.cell[:, axis]
         one = float(step[0]) if len(step) == 1 else step
-        return Points(self.at[:, axis] * up, rise.covered, one, anchor)
+        return PointQueries(self.at[:, axis] * up, rise.padded_out, one, anchor)
 
 
 class PointStage:
@@ -67,15 +67,17 @@ class PointStage:
         self,
         graph: str,
         features: Features,
-        level: Level,
+        stage_grid: StageGrid,
         queries: Queries,
         scale: float,
         batch: int,
     ) -> NDArray[np.float32]:
         """A point graph's answers to queries that lie near one another, `batch` at a time."""
-        rows, cols = (queries.on(axis, level.rise[axis], self.info.anchor) for axis in range(2))
+        rows, cols = (
+            queries.on(axis, stage_grid.over_image[axis], self.info.anchor) for axis in range(2)
+        )
         spans = [_span(points.pixels()) for points in (rows, cols)]
-        maps = self._maps.make(features, level, *spans)
+        maps = self._maps.make(features, stage_grid, *spans)
         # The maps begin `before` pixels ahead of the first cell.
         origin = np.array([span.start - self.info.before for span in spans])
         answers = []
@@ -86,7 +88,9 @@ class PointStage:
             answers.append(self._runtime.arrays.host(answer))
         return np.concatenate(answers)
 
-    def _feeds(self, rows: Points, cols: Points, origin: NDArray[np.int64], scale: float) -> Feeds:
+    def _feeds(
+        self, rows: PointQueries, cols: PointQueries, origin: NDArray[np.int64], scale: float
+    ) -> Feeds:
         pixel = np.stack([rows.pixels(), cols.pixels()], axis=-1) - origin
         feeds = {
             "pixel": pixel.astype(np.float32),
@@ -95,13 +99,13 @@ class PointStage:
             **self._tables.axis("col", cols),
         }
         if self.info.pairs:
-            pairs = PairTable(self._runner(self.info.pairs), self._runtime.arrays)
+            pairs = PairBiasTable(self._runner(self.info.pairs), self._runtime.arrays)
             feeds |= pairs.of_points(rows, cols)
         return feeds
 
     def _runner(self, graph: str) -> Runner:
         if graph not in self._runners:
-            self._runners[graph] = self._runtime.runner(self._plan, graph, wide=True)
+            self._runners[graph] = self._runtime.runner(self._plan, graph, parallel=True)
         return self._runners[graph]
 
 
@@ -130,15 +134,17 @@ class PointScheduler:
             layout: side of an encoder tile, and queries at a time.
             progress: is told the part that is done.
         """
-        stages = self._scheduler.levels(job)
+        stages = self._scheduler.stage_grids(job)
         result = np.empty((len(queries.at), 3), np.float32)
         done = 0
         for features, some in self._patches(job.image, queries, len(stages), layout.tile):
             part = queries.take(some)
             total = np.zeros((len(some), 3), np.float32)
-            for index, level in enumerate(stages):
+            for index, stage_grid in enumerate(stages):
                 stage = self._stage(index)
-                answer = stage.run(stage.info.point, features, level, part, job.scale, layout.block)
+                answer = stage.run(
+                    stage.info.point, features, stage_grid, part, job.scale, layout.block
+                )
                 total = answer + np.float32(self.manifest.decay) * total
             result[some] = total
             done += len(some)
@@ -148,14 +154,14 @@ class PointScheduler:
 
     def attention(self, job: Job, query: Queries, layout: Layout) -> list[NDArray[np.float32]]:
         """The attention of one query, `[heads, 2r + 1, 2r + 1]` for every stage that runs."""
-        stages = self._scheduler.levels(job)
+        stages = self._scheduler.stage_grids(job)
         features, _ = next(self._patches(job.image, query, len(stages), layout.tile))
         found = []
-        for index, level in enumerate(stages):
+        for index, stage_grid in enumerate(stages):
             stage = self._stage(index)
             graph = stage.info.attention
             assert graph is not None  # noqa: S101  (the caller asks only then)
-            flat = stage.run(graph, features, level, query, job.scale, 1)[0]
+            flat = stage.run(graph, features, stage_grid, query, job.scale, 1)[0]
             side = math.isqrt(flat.shape[1])
             found.append(flat.reshape(-1, side, side).transpose(0, 2, 1))  # graphs: column first
         return found

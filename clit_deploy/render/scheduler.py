@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.grid.cascade import Level, Size, factors, levels
+from clit_deploy.grid.cascade import Size, StageGrid, factors, stage_grids
 from clit_deploy.grid.geometry import Axis, Span
-from clit_deploy.render.encoder import Encoder
+from clit_deploy.render.encoder import TileEncoder
 from clit_deploy.render.maps import MapMaker
 from clit_deploy.render.stage import Block, Stage
 from clit_deploy.render.tables import tables_of
@@ -58,12 +58,14 @@ class Scheduler:
     def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self.manifest = plan.manifest
         self.runtime = runtime
-        self.encoder = Encoder(plan, runtime)
+        self.encoder = TileEncoder(plan, runtime)
         self._plan = plan
         self.tables = tables_of(plan)
         self._makers: dict[int, MapMaker] = {}
         self._stages: dict[int, Stage] = {}
-        self._pool = ThreadPoolExecutor(runtime.appetite.workers, thread_name_prefix="clit-decode")
+        self._pool = ThreadPoolExecutor(
+            runtime.work_limits.workers, thread_name_prefix="clit-decode"
+        )
 
     def close(self) -> None:
         """Stop the workers and let the graphs go."""
@@ -87,10 +89,10 @@ class Scheduler:
             self._makers[index] = MapMaker(index, self._plan, self.runtime, self.tables)
         return self._makers[index]
 
-    def levels(self, job: Job) -> list[Level]:
+    def stage_grids(self, job: Job) -> list[StageGrid]:
         """The grids of the stages that run."""
         padded = self.encoder.padded_size(job.size)
-        return levels(job.size, padded, job.output, job.scale, len(self.manifest.stages))
+        return stage_grids(job.size, padded, job.output, job.scale, len(self.manifest.stages))
 
     def strips(
         self, job: Job, layout: Layout, progress: Callable[[float], None] | None = None
@@ -101,7 +103,7 @@ class Scheduler:
         """
         axis = Axis(job.size[0], job.output[0])
         image = self.encoder.pad(job.image)
-        stages = self.levels(job)
+        stages = self.stage_grids(job)
         done = 0
         for tile in self.encoder.tiles(len(image), layout.tile, self.manifest.margin):
             outputs = axis.outputs(tile.core)
@@ -121,11 +123,11 @@ class Scheduler:
             del features  # or it would stay while the next band is encoded
 
     def _block(
-        self, job: Job, stages: list[Level], features: Features, block: Block
+        self, job: Job, stages: list[StageGrid], features: Features, block: Block
     ) -> NDArray[np.float32]:
         rgb: NDArray[np.float32] | None = None
-        for index, level in enumerate(stages):
-            answer = self._stage(index).render(features, level, job.scale, block, self._pool)
+        for index, stage_grid in enumerate(stages):
+            answer = self._stage(index).render(features, stage_grid, job.scale, block, self._pool)
             if rgb is not None:
                 rgb *= np.float32(self.manifest.decay)
                 answer += rgb

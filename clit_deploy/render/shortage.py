@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def explained(scheduler: Scheduler, job: Job, forecast: Forecast) -> Iterator[None]:
+def with_memory_advice(scheduler: Scheduler, job: Job, forecast: Forecast) -> Iterator[None]:
     """Add to an error about the device's memory how the work would have to be cut.
 
     Raises:
@@ -33,7 +33,7 @@ def explained(scheduler: Scheduler, job: Job, forecast: Forecast) -> Iterator[No
 
 
 def _advice(scheduler: Scheduler, job: Job, forecast: Forecast, room: int) -> str:
-    if in_device(scheduler) and scheduler.runtime.appetite.tile is None:  # no engines
+    if in_device(scheduler) and scheduler.runtime.work_limits.max_tile is None:  # no engines
         return "Use --runtime cpu."
     fits = _that_fits(scheduler, job, forecast.layout, room)
     if fits is None:

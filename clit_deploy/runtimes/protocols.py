@@ -65,28 +65,31 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True)
-class Appetite:
+class WorkLimits:
     """How much work a device takes at once.
 
-    A processor decodes as many cells as its cache holds. A device takes `times` as many, and as
-    its engines are built for boxes of shapes, cells come in classes: up to `sides[0]` queries
-    along an axis, up to `sides[1]`, and so on, each with a fixed number of cells.
+    A CPU decodes as many cells as its cache holds. A device takes `chunk_factor` times as many,
+    and as its engines are built for ranges of shapes, cells come in classes: up to
+    `cell_classes[0]` queries along an axis, up to `cell_classes[1]`, and so on, each with a fixed
+    number of cells.
     """
 
     workers: int = 1
-    """How many narrow runs at once make the best of the device."""
-    times: int = 1
-    sides: tuple[int, ...] = ()
-    tile: int | None = None
-    """Largest side of an encoder tile, where there is a limit."""
-    block: int | None = None
-    """Largest side of a block of the output."""
-    apart: bool = True
-    """Of a device, whether it has memory of its own; a Jetson shares the machine's."""
+    """Runs that go side by side, of graphs that are not opened as parallel ones."""
+    chunk_factor: int = 1
+    """Size of a decoder chunk, as a multiple of the CPU's."""
+    cell_classes: tuple[int, ...] = ()
+    """Largest number of queries along an axis of each class of cells; none on a CPU."""
+    max_tile: int | None = None
+    """Largest side of an encoder tile in pixels; None without a limit."""
+    max_block: int | None = None
+    """Largest side of a block of the output in pixels; None without a limit."""
+    dedicated_memory: bool = True
+    """Whether a device has memory of its own; a Jetson shares the machine's."""
 
 
-ON_DEVICE = Appetite(workers=2, times=24, sides=(5, 16, 64))
-"""Of a GPU. Two workers: while one chunk's colours travel to the host and are put in their places,
+ON_DEVICE = WorkLimits(workers=2, chunk_factor=24, cell_classes=(5, 16, 64))
+"""Limits of a GPU. Two workers: while one chunk's colours travel to the host and are put in place,
 the next one decodes. Classes of cells: one factor of 4 (5 where sides round), up to x16 in one
 stage, and the most that a block can have."""
 
@@ -96,18 +99,18 @@ class Runtime(Protocol):
 
     name: str
     """What it is, for people: `onnxruntime 1.32.0 (CPU, 2 threads)`."""
-    appetite: Appetite
+    work_limits: WorkLimits
     arrays: Arrays
 
     def runner(
-        self, plan: Plan, member: str, *, wide: bool, dims: Mapping[str, int] | None = None
+        self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
     ) -> Runner:
         """Open a graph of a plan.
 
         Args:
             plan: where the graph is.
             member: its name in the plan.
-            wide: one run at a time uses the whole device (encoder, project), or each run is
+            parallel: one run at a time uses the whole device (encoder, project), or each run is
                 narrow and several of them go side by side (decode).
             dims: symbolic dimensions to fix, so that the runtime can specialise.
         """

@@ -8,38 +8,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from clit_deploy.plan.plan_file import Plan
-    from clit_deploy.runtimes.protocols import Appetite, Array, Runner, Runtime
+    from clit_deploy.runtimes.protocols import Array, Runner, Runtime, WorkLimits
 
     Feeds = Mapping[str, Array]
-    Keep = Callable[[str, Feeds], object]
+    RecordInputs = Callable[[str, Feeds], object]
 
 
-class Recording:
+class InputRecorder:
     """A `Runtime` around another one; `keep` gets a graph's name and its inputs before every run.
 
-    Another appetite than that of the inner runtime makes chunks of another size and order.
+    Another work_limits than that of the inner runtime makes chunks of another size and order.
     """
 
-    def __init__(self, inner: Runtime, keep: Keep, appetite: Appetite | None = None) -> None:
+    def __init__(
+        self, inner: Runtime, keep: RecordInputs, work_limits: WorkLimits | None = None
+    ) -> None:
         self.name, self.arrays = inner.name, inner.arrays
-        self.appetite = appetite or inner.appetite
+        self.work_limits = work_limits or inner.work_limits
         self._inner = inner
         self._keep = keep
 
     def runner(
-        self, plan: Plan, member: str, *, wide: bool, dims: Mapping[str, int] | None = None
+        self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
     ) -> Runner:
         """See `Runtime.runner`."""
-        inner = self._inner.runner(plan, member, wide=wide, dims=dims)
-        return _RecordingRunner(inner, member, self._keep)
+        inner = self._inner.runner(plan, member, parallel=parallel, dims=dims)
+        return _RecordedRunner(inner, member, self._keep)
 
     def close(self) -> None:
         """See `Runtime.close`."""
         self._inner.close()
 
 
-class _RecordingRunner:
-    def __init__(self, inner: Runner, member: str, keep: Keep) -> None:
+class _RecordedRunner:
+    def __init__(self, inner: Runner, member: str, keep: RecordInputs) -> None:
         self._inner, self._member, self._keep = inner, member, keep
 
     def run(self, feeds: Feeds) -> Array:

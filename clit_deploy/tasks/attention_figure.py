@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Level, Size
+    from clit_deploy.grid.cascade import Size, StageGrid
     from clit_deploy.upscaler import Upscaler
 
 PANEL = 168
@@ -25,7 +25,7 @@ PANEL = 168
 GAP = 10
 TEXT = 13
 CONTEXT = 0.5
-"""Picture shown around a window, as a part of the window's side."""
+"""Image shown around a window, as a part of the window's side."""
 
 _STOPS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]])
 """Colours from no attention to the most: dark, violet, red, orange, light."""
@@ -67,7 +67,7 @@ def attention_file(
     rgb = read_image(source).rgb
     check_format(target, (PANEL, PANEL), alpha=False)
     maps = up.attention(rgb, at, scale=scale, size=size)
-    drawn = figure(rgb, at, up.levels(up.job(rgb, scale=scale, size=size)), maps)
+    drawn = figure(rgb, at, up.stage_grids(up.job(rgb, scale=scale, size=size)), maps)
     with replacing(target) as part:
         drawn.save(part, Image.registered_extensions()[target.suffix.lower()])
     return maps
@@ -76,7 +76,7 @@ def attention_file(
 def figure(
     image: NDArray[np.float32],
     at: tuple[int, int],
-    levels: list[Level],
+    stage_grids: list[StageGrid],
     maps: list[NDArray[np.float32]],
 ) -> Image.Image:
     """One row of panels a stage: the picture with the window, then every head's attention.
@@ -84,7 +84,7 @@ def figure(
     Args:
         image: `[h, w, 3]`, 0 to 1.
         at: row and column of the output pixel.
-        levels: the grids of the stages that run.
+        stage_grids: the grids of the stages that run.
         maps: the attention `[heads, k, k]` of each.
     """
     heads = len(maps[0])
@@ -93,24 +93,26 @@ def figure(
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(TEXT)
-    for stage, (level, shares) in enumerate(zip(levels, maps, strict=True)):
+    for stage, (stage_grid, shares) in enumerate(zip(stage_grids, maps, strict=True)):
         top = GAP + stage * row_height
-        draw.text((GAP, top), _title(stage, len(maps), level, shares, at), "black", font)
+        draw.text((GAP, top), _title(stage, len(maps), stage_grid, shares, at), "black", font)
         for panel in range(heads + 1):
             left = GAP + panel * (PANEL + GAP)
             share = shares[panel - 1] if panel else None
-            sheet.paste(_panel(image, at, level, shares.shape[1], share), (left, top + TEXT + GAP))
+            sheet.paste(
+                _panel(image, at, stage_grid, shares.shape[1], share), (left, top + TEXT + GAP)
+            )
             label = f"head {panel}   0 to {share.max():.2f}" if share is not None else "the window"
             draw.text((left, top + TEXT + GAP + PANEL + 3), label, "black", font)
     return sheet
 
 
 def _title(
-    stage: int, stages: int, level: Level, shares: NDArray[np.float32], at: tuple[int, int]
+    stage: int, stages: int, stage_grid: StageGrid, shares: NDArray[np.float32], at: tuple[int, int]
 ) -> str:
-    rows, cols = level.axes
+    rows, cols = stage_grid.over_grid
     side = shares.shape[1]
-    wide = side * level.rise[1].grid / level.rise[1].out
+    wide = side * stage_grid.over_image[1].grid / stage_grid.over_image[1].out
     return (
         f"stage {stage + 1} of {stages}: grid {cols.grid}x{rows.grid}, window {side}x{side} "
         f"({wide:.3g} picture pixels wide), looked at from output pixel {at[1]},{at[0]} "
@@ -121,13 +123,15 @@ def _title(
 def _panel(
     image: NDArray[np.float32],
     at: tuple[int, int],
-    level: Level,
+    stage_grid: StageGrid,
     side: int,
     share: NDArray[np.float32] | None,
 ) -> Image.Image:
     """The picture around a window; with `share`, the window's attention laid over it."""
-    pitch = [rise.grid / rise.out for rise in level.rise]  # a grid pixel in picture pixels
-    both = zip(at, level.axes, pitch, strict=True)
+    pitch = [
+        rise.grid / rise.out for rise in stage_grid.over_image
+    ]  # a grid pixel in picture pixels
+    both = zip(at, stage_grid.over_grid, pitch, strict=True)
     first = [
         (int(axis.cells(Span(a, a + 1), "pixel")[0]) - side // 2) * step for a, axis, step in both
     ]
@@ -153,7 +157,7 @@ def _panel(
                 draw.rectangle(box, fill=(*_colour(share[row, col] / share.max()), 200))
     centre = [
         (2 * a + 1) * rise.grid / (2 * axis.out)
-        for a, rise, axis in zip(at, level.rise, level.axes, strict=True)
+        for a, rise, axis in zip(at, stage_grid.over_image, stage_grid.over_grid, strict=True)
     ]
     x, y = view.x(centre[1]), view.y(centre[0])
     draw.ellipse((x - 4, y - 4, x + 4, y + 4), outline="white", width=2)

@@ -14,7 +14,7 @@ from clit_deploy.errors import OutputError, OutputExistsError, SizeError
 from clit_deploy.grid.geometry import Span
 from clit_deploy.images.image_files import (
     NO_ALPHA,
-    Picture,
+    DecodedImage,
     check_format,
     image_writer,
     is_streamed,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wish:
+class OutputSize:
     """The output that is asked for: exactly one of scale, size, width, height."""
 
     scale: float | None = None
@@ -64,7 +64,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class UpscaleResult:
     """What was done with one image."""
 
     input: str
@@ -78,7 +78,7 @@ class Outcome:
     peak_bytes: int
 
 
-def default_output(image: Path, wish: Wish) -> Path:
+def default_output(image: Path, wish: OutputSize) -> Path:
     """Beside the image, with the wish in its name: `photo_x4.png`."""
     if wish.scale is not None:
         suffix = f"x{wish.scale:g}"
@@ -89,7 +89,9 @@ def default_output(image: Path, wish: Wish) -> Path:
     return image.parent / f"{image.stem}_{suffix}.png"
 
 
-def targets(images: list[Path], output: Path | None, wish: Wish, *, force: bool) -> list[Path]:
+def targets(
+    images: list[Path], output: Path | None, wish: OutputSize, *, force: bool
+) -> list[Path]:
     """Where each image goes: beside itself, into the folder `output`, or to the file `output`.
 
     Raises:
@@ -114,11 +116,11 @@ def upscale_file(
     up: Upscaler,
     source: Path,
     target: Path,
-    wish: Wish,
+    wish: OutputSize,
     *,
     force: bool = False,
     progress: Callable[[float], None] | None = None,
-) -> Outcome:
+) -> UpscaleResult:
     """Read, upscale and write one image; alpha is resampled bilinearly.
 
     Raises:
@@ -146,7 +148,7 @@ def upscale_file(
                     strip = _with_alpha(strip, picture, rows, job.output)
                 append(to_bytes(strip))
             row = rows.stop
-    return Outcome(
+    return UpscaleResult(
         input=str(source),
         output=str(target),
         size=job.output,
@@ -161,7 +163,7 @@ def upscale_file(
 
 def _with_alpha(
     strip: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    picture: Picture,
+    picture: DecodedImage,
     rows: Span,
     output: Size,
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -14,7 +14,7 @@ from clit_deploy.grid.cascade import LARGEST_SCALE
 from clit_deploy.grid.geometry import NOISE, Span
 from clit_deploy.images.image_files import (
     NO_ALPHA,
-    Picture,
+    DecodedImage,
     check_format,
     image_writer,
     is_streamed,
@@ -45,7 +45,7 @@ STRIP = 200_000
 class Homography:
     """Where points of the picture go in the output: a 3x3 matrix on (x, y, 1).
 
-    Points are in pixels from the upper left corner of the upper left pixel.
+    PointQueries are in pixels from the upper left corner of the upper left pixel.
     """
 
     matrix: NDArray[np.float64]
@@ -98,7 +98,7 @@ class Homography:
 
 
 @dataclass(frozen=True)
-class Warped:
+class WarpResult:
     """What was done."""
 
     input: str
@@ -117,7 +117,7 @@ def warp_file(
     *,
     force: bool = False,
     progress: Callable[[float], None] | None = None,
-) -> Warped:
+) -> WarpResult:
     """Read, resample and write one image.
 
     Raises:
@@ -143,11 +143,11 @@ def warp_file(
             if progress:
                 progress(rows.stop / size[0])
     seconds = time.perf_counter() - start
-    return Warped(str(source), str(target), size, job.scale, seconds)
+    return WarpResult(str(source), str(target), size, job.scale, seconds)
 
 
 def _strip(
-    up: Upscaler, job: Job, picture: Picture, way: Homography, rows: Span, width: int
+    up: Upscaler, job: Job, picture: DecodedImage, way: Homography, rows: Span, width: int
 ) -> NDArray[np.float32]:
     """Some rows of the output with alpha, `[rows, width, 4]`; zero outside the picture."""
     result = np.zeros((len(rows) * width, 4), np.float32)

@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from clit_deploy.errors import ImageError, TrainingError
-from clit_deploy.images.image_files import pictures_in, read_image, to_bytes
+from clit_deploy.images.image_files import images_in, read_image, to_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from clit_deploy.training.training_config import Phase
+    from clit_deploy.training.training_config import TrainingPhase
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ MOST_UNREADABLE = 0.1
 
 @dataclass(frozen=True)
 class Photos:
-    """Pictures `[h, w, 3]` uint8, split by photograph."""
+    """Images `[h, w, 3]` uint8, split by photograph."""
 
     train: list[NDArray[np.uint8]]
     validation: list[NDArray[np.uint8]]
@@ -61,7 +61,7 @@ def read_photos(folder: Path, validation: float) -> Photos:
     """
     if not folder.is_dir():
         raise TrainingError(f"There is no folder {folder} with training pictures.")
-    paths = pictures_in(folder)
+    paths = images_in(folder)
     groups: dict[str, list[NDArray[np.uint8]]] = {}
     bad = []
     for path in paths:
@@ -98,7 +98,7 @@ def _split(groups: list[list[NDArray[np.uint8]]], validation: float) -> Photos:
 
 def draw(
     photos: list[NDArray[np.uint8]],
-    phase: Phase,
+    phase: TrainingPhase,
     factors: tuple[float, ...],
     rng: np.random.Generator,
 ) -> Batch:

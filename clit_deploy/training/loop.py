@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clit_deploy.models.implicit_model import ImplicitModel
-    from clit_deploy.training.training_config import Config, Phase
+    from clit_deploy.training.training_config import Config, TrainingPhase
 
 log = logging.getLogger(__name__)
 
 Report = dict[str, float]
 
-LOOKED_AT: dict[int, tuple[tuple[float, ...], ...]] = {
+VALIDATION_FACTORS: dict[int, tuple[tuple[float, ...], ...]] = {
     1: ((2.0,), (4.0,)),
     2: ((4.0, 2.0),),
     3: ((4.0, 4.0, 1.5),),
@@ -119,7 +119,7 @@ class Trainer:
         self.state.phase, self.state.step, self.state.optimiser = index + 1, 0, {}
         save_state(self.run, self.config, self.state)
 
-    def _model(self, phase: Phase) -> ImplicitModel:
+    def _model(self, phase: TrainingPhase) -> ImplicitModel:
         torch.manual_seed(self.config.seed)
         model = build_model(self.config.spec(phase.stages))
         if self.state.weights:
@@ -145,7 +145,7 @@ class Trainer:
         self,
         model: ImplicitModel,
         optimiser: torch.optim.Optimizer,
-        phase: Phase,
+        phase: TrainingPhase,
         index: int,
         step: int,
     ) -> float:
@@ -181,7 +181,7 @@ class Trainer:
         self,
         model: ImplicitModel,
         optimiser: torch.optim.Optimizer,
-        phase: Phase,
+        phase: TrainingPhase,
         index: int,
         losses: list[float],
     ) -> None:
@@ -195,14 +195,14 @@ class Trainer:
         save_state(self.run, self.config, self.state)
         write_log(self.run, self.state.history)
 
-    def _validate(self, model: ImplicitModel, phase: Phase) -> Report:
+    def _validate(self, model: ImplicitModel, phase: TrainingPhase) -> Report:
         """Mean absolute error on fixed crops and places of the held-out photographs."""
         before = {k: v.detach().clone() for k, v in model.state_dict().items()}
         model.load_state_dict(self.state.best())
         found = {}
         with torch.no_grad():
             for stages in range(1, phase.stages + 1):
-                for factors in LOOKED_AT.get(stages, ()):
+                for factors in VALIDATION_FACTORS.get(stages, ()):
                     rng = np.random.default_rng(self.config.seed)
                     batch = draw(self.photos.validation, phase, factors, rng)
                     loss = loss_of(model.eval(), batch, self.device)
@@ -218,7 +218,7 @@ class Trainer:
             )
 
 
-def _rate(phase: Phase, step: int) -> float:
+def _rate(phase: TrainingPhase, step: int) -> float:
     halvings = step // phase.decay_every if phase.decay_every else 0
     return phase.lr * phase.decay**halvings
 

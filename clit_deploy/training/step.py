@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from clit_deploy.grid.cascade import Level
+from clit_deploy.grid.cascade import StageGrid
 from clit_deploy.grid.geometry import Axis
 from clit_deploy.models.implicit_model import sample
 
@@ -38,8 +38,8 @@ def loss_of(model: ImplicitModel, batch: Batch, device: torch.device) -> Tensor:
         answer = torch.zeros_like(rgb[k])
         for stage in range(len(batch.factors)):
             grid = round(low * math.prod(batch.factors[:stage]))
-            level = Level((Axis(low, grid),) * 2, (Axis(grid, batch.size),) * 2)
-            maps = model.stage_maps(features[k : k + 1], level, stage)
+            stage_grid = StageGrid((Axis(low, grid),) * 2, (Axis(grid, batch.size),) * 2)
+            maps = model.stage_maps(features[k : k + 1], stage_grid, stage)
             answer = model.query(maps, coords[k], cell, stage) + model.decay * answer
         if model.bilinear_base:
             answer = answer + sample(inp[k : k + 1], coords[k], "bilinear", "border")

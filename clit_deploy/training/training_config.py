@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Phase:
+class TrainingPhase:
     """One part of a run: `stages` stages, trained for `steps` batches."""
 
     stages: int
@@ -50,7 +50,7 @@ class Config:
     """A training run. The model is a published spec without its number of stages."""
 
     model: dict[str, Any]
-    phases: tuple[Phase, ...]
+    phases: tuple[TrainingPhase, ...]
     seed: int = 0
     encoder_from: str = ""
     """A checkpoint whose encoder's weights are where the encoder starts; beside the file."""
@@ -85,7 +85,9 @@ def read_config(path: Path) -> Config:
     phases = content.pop("phase", [])
     if not isinstance(phases, list) or not phases:
         raise TrainingError(f"{path.name} has no [[phase]]; at least one is needed.")
-    made = tuple(_make(Phase, phase, path, f"phase {k}") for k, phase in enumerate(phases, 1))
+    made = tuple(
+        _make(TrainingPhase, phase, path, f"phase {k}") for k, phase in enumerate(phases, 1)
+    )
     config: Config = _make(Config, {**content, "phases": made}, path, "the top level")
     _check(config, path)
     if config.encoder_from:
@@ -126,7 +128,7 @@ def _check(config: Config, path: Path) -> None:
         raise TrainingError(f"{path.name} has a value of a wrong type: {error}.") from error
 
 
-def _check_phase(phase: Phase, factors: int, path: Path) -> None:
+def _check_phase(phase: TrainingPhase, factors: int, path: Path) -> None:
     counts = phase.stages, phase.steps, phase.batch, phase.queries
     if min(counts) < 1 or phase.crop < 8 or not 0 < phase.lr < 1 or phase.decay_every < 0:
         raise TrainingError(

@@ -8,13 +8,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 import clit_deploy
 from clit_deploy.calibration import fp16
-from clit_deploy.calibration.fp16 import KEEP
+from clit_deploy.calibration.fp16 import FP32_RULES
 from clit_deploy.calibration.fp16_ranges import largest, unfit
-from clit_deploy.errors import ProofError, UnsupportedModelError
+from clit_deploy.errors import ParityError, UnsupportedModelError
 from clit_deploy.models import build_model
 from clit_deploy.passes.check_graph import check
-from clit_deploy.passes.fp16_emulation import round_half
-from clit_deploy.passes.fp16_types import HANDED_ON, INSENSITIVE, MOVERS, element_types, to_half
+from clit_deploy.passes.fp16_emulation import emulate_fp16
+from clit_deploy.passes.fp16_types import INSENSITIVE, INTER_GRAPH, MOVERS, element_types, to_fp16
 from clit_deploy.plan.manifest import ScaleDrop
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.quality.evaluate import evaluate
@@ -38,22 +38,22 @@ def graphs(plan):
 
 def test_every_tensor_of_every_graph_has_the_type_that_the_rules_give(plan):
     for name, model in graphs(plan).items():
-        half = check(to_half(model, KEEP))
+        half = check(to_fp16(model, FP32_RULES))
         types = element_types(half)
         for value in (*half.graph.input, *half.graph.output):
-            assert types[value.name] == (HALF if value.name in HANDED_ON else FLOAT), name
+            assert types[value.name] == (HALF if value.name in INTER_GRAPH else FLOAT), name
         for node in half.graph.node:
             if node.op_type in INSENSITIVE:
                 continue
             kinds = {types[x] for x in (*node.input, *node.output) if x} & {FLOAT, HALF}
             assert len(kinds) <= 1, f"{name}: {node.name} mixes types"
             if kinds and node.op_type not in MOVERS:
-                assert kinds == {FLOAT if KEEP.holds(node) else HALF}, f"{name}: {node.name}"
+                assert kinds == {FLOAT if FP32_RULES.holds(node) else HALF}, f"{name}: {node.name}"
 
 
 def test_casts_stand_only_where_types_change_and_once_for_all_readers(plan):
     for model in graphs(plan).values():
-        half = to_half(model, KEEP)
+        half = to_fp16(model, FP32_RULES)
         types = element_types(half)
         floats = [
             n for n in half.graph.node if n.op_type == "Cast" and types[n.input[0]] in (FLOAT, HALF)
@@ -69,7 +69,7 @@ def test_casts_stand_only_where_types_change_and_once_for_all_readers(plan):
 def test_the_model_that_was_given_stays_as_it_was(plans):
     model = graphs(Plan.open(plans["clit"]))["stage0.decode.onnx"]
     before = model.SerializeToString(deterministic=True)
-    to_half(model, KEEP)
+    to_fp16(model, FP32_RULES)
     assert model.SerializeToString(deterministic=True) == before
 
 
@@ -83,7 +83,9 @@ def test_what_only_moves_a_kept_tensor_keeps_it_fp32():
     ]
     values = [helper.make_tensor_value_info(name, FLOAT, [2, 2]) for name in "xy"]
     graph = helper.make_graph(nodes, "g", values[:1], values[1:])
-    half = to_half(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), KEEP)
+    half = to_fp16(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), FP32_RULES
+    )
     types = element_types(half)
     assert [types[name] for name in "abc"] == [FLOAT] * 3
     kinds = [node.op_type for node in half.graph.node]
@@ -91,7 +93,7 @@ def test_what_only_moves_a_kept_tensor_keeps_it_fp32():
 
 
 def test_rounding_by_arithmetic_is_fp16_s_own():
-    """The twin of x + a - a in FP16 loses what FP16 loses; ONNX Runtime's own CPU form does not."""
+    """The emulation of x + a - a in FP16 loses what FP16 loses; ONNX Runtime on a CPU does not."""
     nodes = [helper.make_node("Add", ["x", "a"], ["s"]), helper.make_node("Sub", ["s", "a"], ["y"])]
     values = [helper.make_tensor_value_info(name, HALF, [64]) for name in "xy"]
     weight = numpy_helper.from_array(np.array([1000], np.float16), "a")
@@ -100,7 +102,7 @@ def test_rounding_by_arithmetic_is_fp16_s_own():
     model.ir_version = 8
     x = np.random.RandomState(0).uniform(-3, 3, 64).astype(np.float16)
     session = ort.InferenceSession(
-        check(round_half(model)).SerializeToString(), providers=["CPUExecutionProvider"]
+        check(emulate_fp16(model)).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     (rounded,) = session.run(None, {"x": x.astype(np.float32)})
     a = np.float16(1000)
@@ -115,7 +117,7 @@ def test_the_twin_does_not_hold_what_fp16_does_not():
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     session = ort.InferenceSession(
-        check(round_half(model)).SerializeToString(), providers=["CPUExecutionProvider"]
+        check(emulate_fp16(model)).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     x = np.array([0.25, 1.3, -32752, 32765, -40000, 1e30], np.float32)
     (got,) = session.run(None, {"x": x})
@@ -231,7 +233,7 @@ def test_a_loss_beyond_the_limit_keeps_whole_graphs_fp32_and_then_refuses(tmp_pa
         if n.op_type == "Conv"
     }
     monkeypatch.setattr(fp16, "MOST_DROP", -1.0)
-    with pytest.raises(ProofError, match=r"FP16 costs .* dB"):
+    with pytest.raises(ParityError, match=r"FP16 costs .* dB"):
         clit_deploy.export_checkpoint(checkpoint, tmp_path / "no.plan", precision="fp16")
     assert not (tmp_path / "no.plan").exists()
 
@@ -262,14 +264,16 @@ def test_fp16_loses_at_most_a_hundredth_of_a_decibel_on_set5(name, tmp_path):
     for precision in ("fp32", "fp16"):
         path = clit_deploy.export_checkpoint(source, tmp_path / "m.plan", precision=precision)
         means[precision] = mean_on_set5(Plan.open(path))
-    means["every result rounded"] = mean_on_set5(twin(Plan.open(path)))
+    means["every result rounded"] = mean_on_set5(emulated(Plan.open(path)))
     assert means["fp32"] - min(means.values()) <= 0.01
     assert means["fp32"] > 31
     assert means["every result rounded"] != means["fp16"], "a processor widens FP16"
 
 
-def twin(plan):
-    rounded = {name: round_half(model).SerializeToString() for name, model in graphs(plan).items()}
+def emulated(plan):
+    rounded = {
+        name: emulate_fp16(model).SerializeToString() for name, model in graphs(plan).items()
+    }
     return plan.replaced(rounded)
 
 

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 import clit_deploy
-from clit_deploy.calibration.drop_evaluator import Trial
+from clit_deploy.calibration.drop_evaluator import DropEvaluator
 from clit_deploy.calibration.int8 import calibrate_plan, quantise_plan
 from clit_deploy.calibration.settings import Settings
 from clit_deploy.engines.build import build_engines
 from clit_deploy.errors import AccuracyError, CalibrationError, ClitDeployError, OutputError
-from clit_deploy.passes.fp16_weights import halve_weights
+from clit_deploy.passes.fp16_weights import store_fp16_weights
 from clit_deploy.passes.qdq import int8_products
 from clit_deploy.plan.manifest import ScaleDrop
 from clit_deploy.plan.plan_file import Plan
@@ -116,7 +116,7 @@ def test_an_int8_plan_is_not_calibrated_again(pair, tmp_path):
 def test_a_plan_with_half_weights_is_calibrated_too(plans, folder):
     plan = Plan.open(plans["liif"])
     graphs = [name for name in plan.manifest.digests if name.endswith(".onnx")]
-    halves = {n: halve_weights(onnx.load_from_string(plan.read(n))) for n in graphs}
+    halves = {n: store_fp16_weights(onnx.load_from_string(plan.read(n))) for n in graphs}
     members = {name: model.SerializeToString() for name, model in halves.items()}
     halved = plan.replaced(members, half_weights=True)
     made = quantise_plan(halved, loose(folder))
@@ -132,7 +132,7 @@ def test_a_missed_budget_writes_nothing(plans, folder, tmp_path, monkeypatch):
     def poor(trial, plan):
         return [ScaleDrop(2.0, 35.0, 34.0)]
 
-    monkeypatch.setattr(Trial, "measured", poor)
+    monkeypatch.setattr(DropEvaluator, "measured", poor)
     with pytest.raises(AccuracyError, match="nothing was written"):
         calibrate_plan(plans["liif"], tmp_path / "x.plan", folder, max_drop=0.9)
     assert not list(tmp_path.iterdir())
@@ -174,10 +174,10 @@ def test_a_picture_with_a_flat_part_does_not_decide(plans):
     night = np.zeros((96, 96, 3), np.uint8)
     night[40:56, 40:56] = 200
     runtime = open_runtime("cpu", threads=1)
-    trial = Trial(plan, runtime, [night], 72)
+    trial = DropEvaluator(plan, runtime, [night], 72)
     assert trial.estimate(plan) == 0
     assert all(drop.float_psnr < 60 and drop.drop == 0 for drop in trial.measured(plan))
-    perfect = Trial(plan, runtime, [np.zeros((96, 96, 3), np.uint8)], 72)
+    perfect = DropEvaluator(plan, runtime, [np.zeros((96, 96, 3), np.uint8)], 72)
     for case in perfect._cases:
         case.reference[:] = case.true
     assert np.isfinite(perfect.estimate(plan))

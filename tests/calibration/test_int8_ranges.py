@@ -5,12 +5,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from clit_deploy.calibration.int8_ranges import SHARE, SMALLEST, Magnitudes, Method, observe
+from clit_deploy.calibration.int8_ranges import SHARE, SMALLEST, AbsHistogram, Method, observe
 from clit_deploy.errors import CalibrationError
 
 
-def of(*arrays: np.ndarray) -> Magnitudes:
-    found = Magnitudes()
+def of(*arrays: np.ndarray) -> AbsHistogram:
+    found = AbsHistogram()
     for array in arrays:
         found.add(array.astype(np.float32))
     return found

@@ -7,7 +7,7 @@ import torch
 import clit_deploy
 from clit_deploy.engines.build import build_engines
 from clit_deploy.errors import BuildError
-from clit_deploy.passes.fp16_types import HANDED_ON, element_types
+from clit_deploy.passes.fp16_types import INTER_GRAPH, element_types
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
@@ -47,7 +47,7 @@ def test_products_are_int8_and_the_rest_is_fp16(mixed, name):
             if node.name not in kept and member not in plan.manifest.half.graphs:
                 assert types[node.output[0]] == HALF, f"{member}: {node.name}"
         for value in (*model.graph.input, *model.graph.output):
-            assert types[value.name] == (HALF if value.name in HANDED_ON else FLOAT)
+            assert types[value.name] == (HALF if value.name in INTER_GRAPH else FLOAT)
         convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
         for node in convolutions:
             source = made_by.get(node.input[0])

@@ -8,7 +8,7 @@ import pytest
 from clit_deploy.engines.build import build_engines
 from clit_deploy.export import checkpoint_export
 from clit_deploy.models import load_checkpoint
-from clit_deploy.passes.qdq import quantise, sites, widened
+from clit_deploy.passes.qdq import float32_weights, quantise, sites
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
@@ -101,7 +101,7 @@ def test_clit_of_the_published_size_is_int8_in_tensorrt(tmp_path):
 
 def quantised(graph):
     """The products of a graph that can be INT8, and the graph in which all of them are."""
-    model = widened(onnx.load_from_string(graph))
+    model = float32_weights(onnx.load_from_string(graph))
     found = sites(model)
     ranges = {source: 4.0 for site in found for source in site.sources}
     return found, quantise(model, ranges, [site.node for site in found]).SerializeToString()

@@ -21,7 +21,7 @@ class Recipe:
         return tuple(nodes)
 
 
-class Trial:
+class DropEvaluator:
     """Costs add up; x4 loses half of what x2 does."""
 
     def __init__(self, factor: float = 1.0) -> None:
@@ -38,7 +38,7 @@ class Trial:
 
 
 def search(max_drop: float, factor: float = 1.0):
-    trial, recipe = Trial(factor), Recipe()
+    trial, recipe = DropEvaluator(factor), Recipe()
     costs = sensitivities(None, recipe, trial)
     return smallest_float_set(None, recipe, trial, costs, max_drop), trial, costs
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from clit_deploy.engines import select
-from clit_deploy.engines.build import Limits
+from clit_deploy.engines.build import EngineLimits
 from clit_deploy.engines.select import choose_runtime
 from clit_deploy.engines.store import build_into
 from clit_deploy.errors import RuntimeUnavailableError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 
-SMALL = Limits(tile=48, block=64, chunk=2)
+SMALL = EngineLimits(tile=48, block=64, chunk=2)
 
 
 def offer(monkeypatch, *machines):

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clit_deploy.engines.build import Limits, appetite_for
-from clit_deploy.engines.profiles import boxes
+from clit_deploy.engines.build import EngineLimits, work_limits_of
+from clit_deploy.engines.profiles import shape_ranges
 from clit_deploy.errors import SizeError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
-from clit_deploy.runtimes.protocols import Appetite
-from clit_deploy.runtimes.wrappers import Recording
+from clit_deploy.runtimes.protocols import WorkLimits
+from clit_deploy.runtimes.wrappers import InputRecorder
 from clit_deploy.upscaler import Upscaler
 
 LARGEST = 200
@@ -26,17 +26,21 @@ FACTORS = st.one_of(
     st.sampled_from([1.0, 1.01, 2.0, 3.99, 4.0, 4.01, 15.9, 16.0, 16.1, 63.0, 64.0, 100.0]),
     st.floats(1, 70, allow_nan=False),
 )
-LIMITS = st.builds(Limits, st.just(None), st.sampled_from([64, 128]), st.sampled_from([1, 2, 24]))
+LIMITS = st.builds(
+    EngineLimits, st.just(None), st.sampled_from([64, 128]), st.sampled_from([1, 2, 24])
+)
 
 
-def asked(plan, appetite, work):
+def asked(plan, work_limits, work):
     """Shapes of the inputs of every run that some work asks for, by graph."""
     seen = set()
 
     def keep(member, feeds):
         seen.add((member, tuple((name, array.shape) for name, array in feeds.items())))
 
-    with Upscaler(plan, runtime=Recording(open_runtime("cpu", threads=1), keep, appetite)) as up:
+    with Upscaler(
+        plan, runtime=InputRecorder(open_runtime("cpu", threads=1), keep, work_limits)
+    ) as up:
         work(up)
     return seen
 
@@ -54,9 +58,9 @@ def takes(box, shapes):
 
 
 def assert_held(plan, limits, work):
-    appetite = appetite_for(plan, limits)
-    found = boxes(plan, appetite)
-    for member, shapes in asked(plan, appetite, work):
+    work_limits = work_limits_of(plan, limits)
+    found = shape_ranges(plan, work_limits)
+    for member, shapes in asked(plan, work_limits, work):
         assert any(takes(box, shapes) for box in found[member]), (member, shapes)
 
 
@@ -116,7 +120,7 @@ def test_every_shape_that_is_asked_for_is_in_a_box(plans, name, examples):
 def test_cascades_hold_sizes_that_grow_unevenly(plans, shape, size):
     """An axis that grows less than the stages do reads more features than any even scale."""
     plan, image = Plan.open(plans["clit"]), picture(*shape)
-    assert_held(plan, Limits(block=128), lambda up: up.upscale(image, size=size))
+    assert_held(plan, EngineLimits(block=128), lambda up: up.upscale(image, size=size))
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -136,20 +140,20 @@ def test_whole_blocks_in_the_middle_of_a_picture_are_held(plans, name, shape, si
     if turned:
         shape, size = shape[::-1], size[::-1]
     plan, image = Plan.open(plans[name]), picture(*shape)
-    assert_held(plan, Limits(block=128), lambda up: up.upscale(image, size=size))
+    assert_held(plan, EngineLimits(block=128), lambda up: up.upscale(image, size=size))
 
 
 def test_many_queries_at_once(plans):
     """More than the largest batch, all in one patch."""
     plan, coords = Plan.open(plans["liif"]), np.random.RandomState(0).uniform(-1, 1, (3000, 2))
-    assert_held(plan, Limits(), lambda up: up.query(picture(30, 30), coords))
+    assert_held(plan, EngineLimits(), lambda up: up.query(picture(30, 30), coords))
 
 
 def test_a_shape_beyond_the_limits_is_in_no_box(plans):
     """The check itself: a picture of the largest tile and one more."""
     plan = Plan.open(plans["liif"])
-    appetite = appetite_for(plan, Limits(tile=32))
-    found = boxes(plan, appetite)["encoder.onnx"]
+    work_limits = work_limits_of(plan, EngineLimits(tile=32))
+    found = shape_ranges(plan, work_limits)["encoder.onnx"]
     for side, fits in ((32, True), (33, False)):
         shapes = (("image", (1, 3, side, side)),)
         assert any(takes(box, shapes) for box in found) is fits
@@ -159,7 +163,7 @@ def test_engines_are_fastest_where_most_work_is(plans):
     """The usual shape of every box lies between its ends."""
     for name in ("clit", "liif", "lte"):
         plan = Plan.open(plans[name])
-        for some in boxes(plan, appetite_for(plan, Limits())).values():
+        for some in shape_ranges(plan, work_limits_of(plan, EngineLimits())).values():
             for box in some:
                 assert takes(box, tuple(box.usual.items()))
 
@@ -167,14 +171,14 @@ def test_engines_are_fastest_where_most_work_is(plans):
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        (Limits(tile=8), r"tile of 8 does not suit.*at least \d+"),
-        (Limits(chunk=0), "Chunks of 0"),
-        (Limits(block=32), "blocks of 32.*at least 1 and 64"),
+        (EngineLimits(tile=8), r"tile of 8 does not suit.*at least \d+"),
+        (EngineLimits(chunk=0), "Chunks of 0"),
+        (EngineLimits(block=32), "blocks of 32.*at least 1 and 64"),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(plans, limits, words):
     with pytest.raises(SizeError, match=words):
-        appetite_for(Plan.open(plans["liif"]), limits)
+        work_limits_of(Plan.open(plans["liif"]), limits)
 
 
 def test_a_tile_is_a_multiple_of_the_encoder_s_windows(plans):
@@ -182,10 +186,10 @@ def test_a_tile_is_a_multiple_of_the_encoder_s_windows(plans):
     encoder = dataclasses.replace(plan.manifest.encoder, multiple=8)
     windowed = plan.replaced({}, encoder=encoder)
     with pytest.raises(SizeError, match="multiple of 8"):
-        appetite_for(windowed, Limits(tile=60))
-    assert appetite_for(windowed, Limits()).tile % 8 == 0
+        work_limits_of(windowed, EngineLimits(tile=60))
+    assert work_limits_of(windowed, EngineLimits()).max_tile % 8 == 0
 
 
 def test_boxes_need_limits(plans):
     with pytest.raises(AssertionError, match="limits"):
-        boxes(Plan.open(plans["liif"]), Appetite())
+        shape_ranges(Plan.open(plans["liif"]), WorkLimits())

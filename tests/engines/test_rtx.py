@@ -6,12 +6,12 @@ import onnx
 import pytest
 
 import clit_deploy
-from clit_deploy.calibration.fp16 import KEEP
-from clit_deploy.engines.build import Limits, appetite_for, build_engines
-from clit_deploy.engines.profiles import boxes
+from clit_deploy.calibration.fp16 import FP32_RULES
+from clit_deploy.engines.build import EngineLimits, build_engines, work_limits_of
+from clit_deploy.engines.profiles import shape_ranges
 from clit_deploy.export import checkpoint_export
 from clit_deploy.models import load_checkpoint
-from clit_deploy.passes.fp16_types import to_half
+from clit_deploy.passes.fp16_types import to_fp16
 from clit_deploy.plan.plan_file import Plan, make_plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions, EngineBuilder
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
@@ -34,7 +34,7 @@ def typed(plan: Plan) -> Plan:
     members = {name: plan.read(name) for name in plan.manifest.digests}
     for name, content in members.items():
         if name.endswith(".onnx"):
-            model = to_half(onnx.load_model_from_string(content), KEEP)
+            model = to_fp16(onnx.load_model_from_string(content), FP32_RULES)
             members[name] = model.SerializeToString(deterministic=True)
     return make_plan(plan.manifest, members)
 
@@ -68,7 +68,7 @@ def test_an_fp16_decoder_computes_in_fp16(plans, rtx):
 
 def test_profiles_hold_what_the_scheduler_asks_for(plans, rtx):
     plan = Plan.open(plans["clit"])
-    made, _ = build_engines(plan, rtx, TARGETS, limits=Limits(tile=96, block=64, chunk=2))
+    made, _ = build_engines(plan, rtx, TARGETS, limits=EngineLimits(tile=96, block=64, chunk=2))
     (engines,) = made.manifest.engines
     by_graph = {engine.graph: engine.profiles for engine in engines.engines}
     assert by_graph["encoder.onnx"][0]["image"] == [[1, 3, 1, 1], [1, 3, 96, 96], [1, 3, 96, 96]]
@@ -108,7 +108,7 @@ def test_published_sizes_build_with_every_encoder(family, encoder, built, rtx, t
     whole = checkpoint_export.build_plan(source, lambda step: None)
     count = 0
     for plan in (whole, typed(whole)):
-        for member, some in boxes(plan, appetite_for(plan, Limits())).items():
+        for member, some in shape_ranges(plan, work_limits_of(plan, EngineLimits())).items():
             graph = plan.read(member)
             key = hashlib.sha256(graph + repr(some).encode()).digest()
             if key not in built:

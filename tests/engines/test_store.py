@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from clit_deploy.engines import store
-from clit_deploy.engines.build import Limits
-from clit_deploy.engines.store import build_into, trusted
+from clit_deploy.engines.build import EngineLimits
+from clit_deploy.engines.store import build_into, open_verified
 from clit_deploy.errors import BuildError, EngineError, OutputError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
@@ -21,7 +21,7 @@ from clit_deploy.upscaler import Upscaler
 from tests.fakes.machine import Machine
 from tests.helpers import photo
 
-SMALL = Limits(tile=48, block=64, chunk=2)
+SMALL = EngineLimits(tile=48, block=64, chunk=2)
 
 
 def build(path, machine, *, device=True, limits=SMALL, **options):
@@ -65,7 +65,7 @@ def test_a_second_build_replaces_its_own_engines_and_keeps_the_others(path, mach
     build(path, machine)
     build(path, Machine.make(version="11.4.1"))
     build(path, Machine.make(Flavour.RTX))
-    build(path, machine, limits=Limits(tile=64, block=64, chunk=2))
+    build(path, machine, limits=EngineLimits(tile=64, block=64, chunk=2))
     engines = Plan.open(path).manifest.engines
     assert [(x.flavour, x.version, x.tile) for x in engines] == [
         ("tensorrt", "11.4.1", 48),
@@ -223,7 +223,7 @@ def counted(monkeypatch):
 
 
 def use(plan, machine):
-    runtime = trusted(plan, machine.trt, plan.manifest.engines[-1], machine.cuda)
+    runtime = open_verified(plan, machine.trt, plan.manifest.engines[-1], machine.cuda)
     with Upscaler(plan, runtime=runtime) as up:
         return up.upscale(photo(5, 5), scale=2)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import clit_deploy
-from clit_deploy.errors import OutputError, ProofError, UnsupportedModelError
+from clit_deploy.errors import OutputError, ParityError, UnsupportedModelError
 from clit_deploy.export import checkpoint_export, export_parity
 from clit_deploy.grid.cascade import factors
 from clit_deploy.plan.plan_file import Plan
@@ -36,7 +36,7 @@ def test_a_graph_that_is_wrong_stops_the_export(tmp_path, monkeypatch):
         return describe(model, half_weights)
 
     monkeypatch.setattr(checkpoint_export, "_bytes", sabotage)
-    with pytest.raises(ProofError, match="wrong by"):
+    with pytest.raises(ParityError, match="wrong by"):
         clit_deploy.export_checkpoint(checkpoint)
     assert not list(tmp_path.glob("*.plan*"))
     assert not list(tmp_path.glob(".*"))
@@ -54,7 +54,7 @@ def test_nan_anywhere_fails_the_proof(plans, monkeypatch):
     plan = Plan.open(plans["liif"])
     samples = stored_samples(plan)
     samples[1].expected[0, 0, 0] = np.nan
-    with pytest.raises(ProofError, match="wrong by"):
+    with pytest.raises(ParityError, match="wrong by"):
         compare(plan, samples, 2e-4)
 
 

@@ -39,5 +39,5 @@ class Machine:
     def runtime(self, plan, workers=1):
         """The plan's engines at work. With one worker the order of calls is always the same."""
         runtime = EngineRuntime(self.trt, plan.manifest.engines[-1], self.cuda)
-        runtime.appetite = dataclasses.replace(runtime.appetite, workers=workers)
+        runtime.work_limits = dataclasses.replace(runtime.work_limits, workers=workers)
         return runtime

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clit_deploy.grid.geometry import Axis, Slots, Span
+from clit_deploy.grid.geometry import Axis, GroupedOutputs, Span
 
 grids = st.integers(1, 60)
 
@@ -57,14 +57,14 @@ def test_offsets_are_exact(axis):
 def test_slots_hold_every_output_once_and_take_keeps_that(axis, data, anchor):
     start = data.draw(st.integers(0, axis.out - 1))
     span = Span(start, data.draw(st.integers(start + 1, axis.out)))
-    slots = Slots.sort(axis, span, anchor)
+    slots = GroupedOutputs.sort(axis, span, anchor)
     outputs = np.arange(span.start, span.stop)
-    assert np.array_equal(slots.index.ravel()[slots.keep], outputs)
-    cells = np.broadcast_to(slots.pixels(), slots.index.shape).ravel()[slots.keep]
+    assert np.array_equal(slots.index.ravel()[slots.gather], outputs)
+    cells = np.broadcast_to(slots.pixels(), slots.index.shape).ravel()[slots.gather]
     assert np.array_equal(cells, axis.cells(span, anchor))
     cut = data.draw(st.integers(1, len(slots.cells)))
     parts = [slots.take(part) for part in Span(0, len(slots.cells)).split(cut)]
-    assert np.array_equal(np.concatenate([p.index.ravel()[p.keep] for p in parts]), outputs)
+    assert np.array_equal(np.concatenate([p.index.ravel()[p.gather] for p in parts]), outputs)
     assert all(part.n <= slots.n for part in parts)
 
 

@@ -5,11 +5,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import clit_deploy
 from clit_deploy.cli.report import describe
-from clit_deploy.errors import ProofError
+from clit_deploy.errors import ParityError
 from clit_deploy.passes import clean
 from clit_deploy.passes.check_graph import check
 from clit_deploy.passes.fold_constants import fold_constants
-from clit_deploy.passes.fp16_weights import SMALLEST, halve_weights
+from clit_deploy.passes.fp16_weights import SMALLEST, store_fp16_weights
 from clit_deploy.passes.pin_versions import pin_versions
 from clit_deploy.passes.remove_identities import remove_identities
 from clit_deploy.passes.strip_metadata import strip_metadata
@@ -73,13 +73,13 @@ def test_versions_are_pinned():
 
 @pytest.mark.parametrize("op", ["Sin", "Cos"])
 def test_forbidden_operators_are_refused(op):
-    with pytest.raises(ProofError, match=op):
+    with pytest.raises(ParityError, match=op):
         check(model(helper.make_node(op, ["x"], ["y"]), opset=18))
 
 
 def test_an_unsound_graph_is_refused():
     made = pin_versions(model(helper.make_node("Relu", ["nothing"], ["y"])))
-    with pytest.raises(ProofError, match="not valid ONNX"):
+    with pytest.raises(ParityError, match="not valid ONNX"):
         check(made)
 
 
@@ -119,5 +119,7 @@ def test_half_weights_are_stored_small_and_run_the_same(plans, tmp_path):
 
 def test_weights_that_float16_cannot_hold_stay():
     weight = numpy_helper.from_array(np.full((20, 20), 1e6, np.float32), "w")
-    made = halve_weights(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [weight])))
+    made = store_fp16_weights(
+        onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [weight]))
+    )
     assert made.graph.initializer[0].data_type == onnx.TensorProto.FLOAT

@@ -8,17 +8,17 @@ import onnx_graphsurgeon as gs
 import onnxruntime as ort
 import pytest
 
-from clit_deploy.passes.fp16_weights import halve_weights
+from clit_deploy.passes.fp16_weights import store_fp16_weights
 from clit_deploy.passes.qdq import (
     MOVING,
+    float32_weights,
     int8_products,
     quantise,
     sites,
     weight_steps,
-    widened,
     worthwhile,
 )
-from clit_deploy.passes.u8s8 import cpu_form
+from clit_deploy.passes.u8s8 import to_u8s8
 from clit_deploy.plan.plan_file import Plan
 
 FAMILIES = ["clit", "clit-r1", "liif", "liif-plain", "lit", "lte"]
@@ -39,7 +39,7 @@ def ranges(model: onnx.ModelProto, largest: float = 4.0) -> dict[str, float]:
 
 
 def quantised(model: onnx.ModelProto) -> gs.Graph:
-    model = widened(model)
+    model = float32_weights(model)
     return gs.import_onnx(quantise(model, ranges(model), [site.node for site in sites(model)]))
 
 
@@ -140,7 +140,7 @@ def test_half_stored_weights_are_quantised_as_well(plans):
     before = quantised(model)
     halved = onnx.ModelProto()
     halved.CopyFrom(model)
-    after = quantised(halve_weights(halved))
+    after = quantised(store_fp16_weights(halved))
     assert not [node for node in after.nodes if node.op == "Cast"]
     count = {node.name for node in before.nodes}
     assert count == {node.name for node in after.nodes}
@@ -148,11 +148,11 @@ def test_half_stored_weights_are_quantised_as_well(plans):
 
 def test_thin_products_and_what_reads_them_can_be_left_out(plans):
     """Heads of four channels: neither P = V W1 nor attention P."""
-    found = sites(widened(graph_of(plans, "clit", "stage0.decode.onnx")))
+    found = sites(float32_weights(graph_of(plans, "clit", "stage0.decode.onnx")))
     assert {site.depth for site in found} == {4, None, 24}
     assert [site.node for site in worthwhile(found, 16)] == ["layer1/MatMul"]
     assert worthwhile(found, 4) == found
-    encoder = sites(widened(graph_of(plans, "clit", "encoder.onnx")))
+    encoder = sites(float32_weights(graph_of(plans, "clit", "encoder.onnx")))
     assert {site.depth for site in encoder} == {8 * 9}
 
 
@@ -187,11 +187,11 @@ def decode_feeds(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 def test_the_cpu_form_answers_nearly_the_same(plans):
     """The known failure of MatMul with a three-axis INT8 weight would raise here."""
-    model = widened(graph_of(plans, "clit", "stage0.decode.onnx"))
+    model = float32_weights(graph_of(plans, "clit", "stage0.decode.onnx"))
     feeds = decode_feeds(model)
     exact = run(model, feeds)
     plain = quantise(model, ranges(model), [site.node for site in sites(model)])
-    fast = run(cpu_form(plain, ranges(model)), feeds)
+    fast = run(to_u8s8(plain, ranges(model)), feeds)
     step = np.abs(run(plain, feeds) - exact).max()
     assert 0 < step < 0.2 * np.abs(exact).max()
     assert np.abs(fast - exact).max() < 1.5 * step
@@ -204,13 +204,13 @@ def test_the_cpu_form_runs_on_integer_kernels(plans, tmp_path):
         "stage0.decode.onnx": {"QLinearMatMul": 4, "MatMulIntegerToFloat": 5},
     }
     for member, expected in names.items():
-        model = widened(graph_of(plans, "clit", member))
+        model = float32_weights(graph_of(plans, "clit", member))
         made = quantise(model, ranges(model), [site.node for site in sites(model)])
         options = ort.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / member)
         options.log_severity_level = 3
         ort.InferenceSession(
-            cpu_form(made, ranges(model)).SerializeToString(),
+            to_u8s8(made, ranges(model)).SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
             disabled_optimizers=["MatMulAddFusion"],
@@ -220,9 +220,9 @@ def test_the_cpu_form_runs_on_integer_kernels(plans, tmp_path):
 
 
 def test_what_is_never_negative_gets_all_steps(plans):
-    model = widened(graph_of(plans, "clit", "stage0.decode.onnx"))
+    model = float32_weights(graph_of(plans, "clit", "stage0.decode.onnx"))
     made = quantise(model, ranges(model), [site.node for site in sites(model)])
-    graph = gs.import_onnx(cpu_form(made, ranges(model)))
+    graph = gs.import_onnx(to_u8s8(made, ranges(model)))
     steps = {}
     for node in graph.nodes:
         if node.op == "QuantizeLinear":

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from clit_deploy.engines import select
-from clit_deploy.engines.build import Limits
+from clit_deploy.engines.build import EngineLimits
 from clit_deploy.engines.store import build_into
 from clit_deploy.errors import EngineError
 from clit_deploy.plan.plan_file import Plan
@@ -32,7 +32,7 @@ def wish(plans, picture, tmp_path):
 
 
 def test_a_device_tells_its_times_memory_and_layers(wish, machine):
-    options, limits = BuildOptions(), Limits(tile=48, block=64, chunk=4)
+    options, limits = BuildOptions(), EngineLimits(tile=48, block=64, chunk=4)
     build_into(Plan.open(wish.plan), machine.trt, options, limits, machine.cuda)
     (row,) = profile(wish).rows
     assert row.on_device

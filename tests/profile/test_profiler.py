@@ -33,7 +33,7 @@ from clit_deploy.profile.csv_file import to_csv
 from clit_deploy.profile.html import to_html
 from clit_deploy.profile.profile_file import Failure, Profile
 from clit_deploy.profile.profiler import Request, profile
-from clit_deploy.profile.reference import Referee
+from clit_deploy.profile.reference import Reference
 from clit_deploy.profile.sweep import Sweep
 from clit_deploy.profile.text import ENQUEUED, details
 from clit_deploy.runtimes.ort import ort_layers
@@ -246,8 +246,8 @@ def test_a_reference_is_made_once_for_rows_of_a_scale_and_not_held(
     plans, picture, tmp_path, monkeypatch
 ):
     made = []
-    really = Referee._made
-    monkeypatch.setattr(Referee, "_made", lambda *a: (made.append(a[2]), really(*a))[1])
+    really = Reference._made
+    monkeypatch.setattr(Reference, "_made", lambda *a: (made.append(a[2]), really(*a))[1])
     sweeps = [Sweep.parse("scale=2,3"), Sweep.parse("tile=40,64")]
     rows = small(plans, picture, sweeps=sweeps, root=tmp_path).rows
     assert made == [2.0, 3.0]

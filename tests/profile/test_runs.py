@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clit_deploy.profile.observe import Call
-from clit_deploy.profile.records import Busy, Mark, PhaseTime
+from clit_deploy.profile.records import GraphTime, PhaseTime, TraceEvent
 from clit_deploy.profile.runs import Run, Runs
 from clit_deploy.runtimes.protocols import DeviceTime
 from clit_deploy.system.phases import Phase
@@ -45,8 +45,8 @@ def test_phases_are_summed_in_a_run_and_averaged_over_runs(runs):
 
 def test_graphs_are_summed_over_threads(runs):
     assert runs.busy() == (
-        Busy("e.onnx", 1, pytest.approx(4)),
-        Busy("d.onnx", 2, pytest.approx(5)),
+        GraphTime("e.onnx", 1, pytest.approx(4)),
+        GraphTime("d.onnx", 2, pytest.approx(5)),
     )
 
 
@@ -63,6 +63,6 @@ def test_runs_are_told_from_the_first_one_s_start(runs):
 
 def test_the_timeline_is_that_of_the_run_nearest_to_the_median(runs):
     marks = runs.timeline()
-    assert marks[1] == Mark("phases", "encoder", pytest.approx(1), pytest.approx(4))
+    assert marks[1] == TraceEvent("phases", "encoder", pytest.approx(1), pytest.approx(4))
     assert [mark.lane for mark in marks[4:]] == ["thread 1", "thread 1", "thread 2"]
-    assert marks[6] == Mark("thread 2", "d.onnx", pytest.approx(6), pytest.approx(3))
+    assert marks[6] == TraceEvent("thread 2", "d.onnx", pytest.approx(6), pytest.approx(3))

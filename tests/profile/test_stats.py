@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from clit_deploy.profile.stats import SURE, drift, standard_error, summarise
+from clit_deploy.profile.stats import CONFIDENCE_SIGMAS, drift, standard_error, summarise
 
 
 def test_percentiles_of_a_known_sample():
@@ -56,7 +56,9 @@ def exceeding(make, count, shift=0.0, threshold=0.05, rounds=400):
     rng, hits = np.random.default_rng(0), 0
     for _ in range(rounds):
         a, b = make(rng, count), make(rng, count) * (1 + shift)
-        noise = SURE * math.hypot(standard_error(a.tolist()), standard_error(b.tolist()))
+        noise = CONFIDENCE_SIGMAS * math.hypot(
+            standard_error(a.tolist()), standard_error(b.tolist())
+        )
         difference = abs(float(np.median(b) - np.median(a)))
         hits += difference > max(noise, threshold * float(np.median(a)))
     return hits / rounds

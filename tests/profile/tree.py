@@ -14,7 +14,7 @@ from clit_deploy.profile.sensors import sensor
 if TYPE_CHECKING:
     import pytest
 
-    from clit_deploy.profile.sensors.sensor import Found, Quantity
+    from clit_deploy.profile.sensors.sensor import Quantity, SensorSet
 
 TREES = Path(__file__).parent / "trees"
 NAMES = sorted(path.stem for path in TREES.glob("*.txt"))
@@ -52,12 +52,12 @@ def refuse(refused: dict[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensor, "text", text)
 
 
-def read(found: Found, quantity: Quantity) -> dict[str, float]:
+def read(found: SensorSet, quantity: Quantity) -> dict[str, float]:
     """What the sensors of a quantity say now."""
     return {sensor.name: sensor.read() for sensor in found.of(quantity)}
 
 
-def sampled(found: Found, seconds: float = 0.08) -> Sampler:
+def sampled(found: SensorSet, seconds: float = 0.08) -> Sampler:
     """What all sensors said for a while."""
     with Sampler(found.sensors, rate=100) as sampler:
         time.sleep(seconds)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import clit_deploy
 from clit_deploy.errors import CoordinateError, MemoryBudgetError, SizeError
-from clit_deploy.grid.cascade import levels
-from clit_deploy.grid.geometry import Axis, Points, Span
+from clit_deploy.grid.cascade import stage_grids
+from clit_deploy.grid.geometry import Axis, PointQueries, Span
 from clit_deploy.grid.tiling import smallest
 from clit_deploy.models import load_checkpoint
 from clit_deploy.models.implicit_model import sample
@@ -57,8 +57,8 @@ def test_every_query_may_have_its_own_cell(plans, name):
     model = load_checkpoint(plans[name].with_suffix(".pth")).model.double()
     inp = torch.from_numpy(image / 127.5 - 1).permute(2, 0, 1)[None]
     with torch.no_grad():
-        (level,) = levels((9, 12), (9, 12), (27, 36), 3, 1)
-        maps = model.stage_maps(model.encoder(inp), level, 0)
+        (stage_grid,) = stage_grids((9, 12), (9, 12), (27, 36), 3, 1)
+        maps = model.stage_maps(model.encoder(inp), stage_grid, 0)
         expected = model.query(maps, torch.from_numpy(coords), torch.from_numpy(cell), 0)
         if model.bilinear_base:
             expected = expected + sample(inp, torch.from_numpy(coords), "bilinear", "border")
@@ -166,7 +166,7 @@ def test_points_find_the_cells_of_exact_arithmetic(side, scale, anchor):
     axis = Axis(side, round(side * scale))
     every = Span(0, axis.out)
     at = ((2 * np.arange(axis.out) + 1) / axis.out - 1 + 1) / 2 * side  # as a caller computes them
-    points = Points(at, side, axis.step, anchor)
+    points = PointQueries(at, side, axis.step, anchor)
     cells = axis.cells(every, anchor)
     assert np.array_equal(points.pixels(), cells)
     offset = points.offset(cells[:, None])[:, 0]

@@ -9,7 +9,7 @@ from PIL import Image
 
 import clit_deploy
 from clit_deploy.cli.report import describe, verification
-from clit_deploy.errors import ProofError, SizeError
+from clit_deploy.errors import ParityError, SizeError
 from clit_deploy.grid.geometry import Span
 from clit_deploy.grid.tiling import smallest
 from clit_deploy.models import load_checkpoint
@@ -133,7 +133,7 @@ def test_a_worse_tiling_than_at_the_export_is_refused(inexact):
     stored = plan.manifest.encoder.tiling
     better = dataclasses.replace(stored, max_difference=stored.max_difference / 3)
     if stored.max_difference > 3e-5:
-        with pytest.raises(ProofError, match="Tiled and whole differ"):
+        with pytest.raises(ParityError, match="Tiled and whole differ"):
             check_tiled(stored, better)
     check_tiled(stored, stored)
 

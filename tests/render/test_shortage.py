@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from clit_deploy.engines.build import Limits
+from clit_deploy.engines.build import EngineLimits
 from clit_deploy.errors import DeviceMemoryError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.protocols import ON_DEVICE
@@ -27,7 +27,7 @@ TOTAL = 5_000_000
 def upscaler(plan, tile=192, chunk=24, max_memory=None, **device):
     machine = Machine.make(**{"total": TOTAL, **device})
     machine.module.bytes_per_number = 56  # about what the plan says of its encoder
-    built = machine.built(plan, Limits(tile, block=64, chunk=chunk))
+    built = machine.built(plan, EngineLimits(tile, block=64, chunk=chunk))
     with Upscaler(built, runtime=machine.runtime(built), max_memory=max_memory) as up:
         yield up
 
@@ -51,7 +51,7 @@ def test_engines_for_the_tile_that_is_named_fit(plan):
     text = said(plan)
     found = re.search(r"What should fit: clit-deploy build --tile (\d+) --chunk 1\.$", text)
     with upscaler(plan, int(found[1]), 1) as up:
-        assert up.runtime.appetite.tile < 192
+        assert up.runtime.work_limits.max_tile < 192
         assert np.isfinite(up.upscale(IMAGE, scale=2)).all()
 
 
@@ -70,12 +70,12 @@ def test_where_nothing_would_fit_that_is_said(plan):
 
 def test_without_engines_another_runtime_is_named(plan, monkeypatch):
     """ONNX Runtime's CUDA provider has nothing that could be built smaller."""
-    appetite = dataclasses.replace(ON_DEVICE, tile=None)
+    work_limits = dataclasses.replace(ON_DEVICE, max_tile=None)
     machine = Machine.make(total=TOTAL)
     machine.module.bytes_per_number = 56
-    built = machine.built(plan, Limits(256, block=400, chunk=24))
+    built = machine.built(plan, EngineLimits(256, block=400, chunk=24))
     runtime = machine.runtime(built)
-    monkeypatch.setattr(runtime, "appetite", appetite)
+    monkeypatch.setattr(runtime, "work_limits", work_limits)
     with (
         Upscaler(built, runtime=runtime) as up,
         pytest.raises(DeviceMemoryError, match=r"Close other programs\. Use --runtime cpu\.$"),

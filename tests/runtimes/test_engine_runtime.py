@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import clit_deploy
-from clit_deploy.engines.build import Limits
+from clit_deploy.engines.build import EngineLimits
 from clit_deploy.errors import DeviceMemoryError, EngineError, GraphRunError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.render.scheduler import Layout
 from clit_deploy.runtimes.trt import cuda_graphs
-from clit_deploy.runtimes.trt.cuda_graphs import GRAPHS, OFTEN
+from clit_deploy.runtimes.trt.cuda_graphs import GRAPHS, MIN_REPEATS
 from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
 from clit_deploy.system.cache import Store
@@ -55,7 +55,7 @@ def encoder(machine, plans):
     """The encoder's runner on the fake device, and a function that runs it on a picture's side."""
     plan = machine.built(Plan.open(plans["liif"]))
     runtime = machine.runtime(plan)
-    runner = runtime.runner(plan, ENCODER, wide=True)
+    runner = runtime.runner(plan, ENCODER, parallel=True)
 
     def run(side, seed=0):
         image = np.random.RandomState(seed).rand(1, 3, side, side).astype(np.float32)
@@ -103,7 +103,7 @@ def test_half_precision_stays_half_between_the_graphs(half_plans, name):
 
 def test_many_tiles_blocks_and_chunks_are_one_picture(plans):
     plan, image = Plan.open(plans["clit"]), photo(40, 33)
-    limits = Limits(tile=32, block=64, chunk=1)
+    limits = EngineLimits(tile=32, block=64, chunk=1)
     with (
         upscaler(Machine.make(), plan, limits, workers=2) as device,
         Upscaler(plan, runtime="cpu") as processor,
@@ -140,7 +140,7 @@ def test_everything_goes_back_when_it_is_closed(machine, plans):
 def longest(plan, chunk):
     """Bytes of the longest piece of memory that chunks of a size need, and the picture."""
     machine = Machine.make()
-    with upscaler(machine, plan, Limits(chunk=chunk)) as up:
+    with upscaler(machine, plan, EngineLimits(chunk=chunk)) as up:
         result = up.upscale(photo(40, 40), scale=4, clip=False)
     return machine.api.longest, result
 
@@ -239,7 +239,7 @@ def test_working_memory_that_grew_is_held_once(machine, plans):
     plan = machine.built(Plan.open(plans["liif"]))
     runtime = machine.runtime(plan)
     encode, project = (
-        runtime.runner(plan, member, wide=True) for member in (ENCODER, "stage0.project.onnx")
+        runtime.runner(plan, member, parallel=True) for member in (ENCODER, "stage0.project.onnx")
     )
     features = encode.run({"image": np.zeros((1, 3, 16, 16), np.float32)})
     for _ in range(3):
@@ -350,7 +350,7 @@ def test_threads_that_record_different_engines_wait_for_one_another(machine, api
     plan = machine.built(Plan.open(plans["clit-learn"]))
     runtime = machine.runtime(plan, workers=2)
     encoder, pairs = (
-        runtime.runner(plan, member, wide=True)
+        runtime.runner(plan, member, parallel=True)
         for member in (ENCODER, plan.manifest.stages[0].pairs)
     )
     fed = {
@@ -358,7 +358,7 @@ def test_threads_that_record_different_engines_wait_for_one_another(machine, api
         pairs: {"offset": np.zeros((5, 2), np.float32)},
     }
     for runner, feeds in fed.items():  # the next meeting is recorded
-        for _ in range(OFTEN):
+        for _ in range(MIN_REPEATS):
             runtime.arrays.host(runner.run(feeds))
     failed, outcome = [], []
 
@@ -391,7 +391,7 @@ def test_threads_that_record_different_engines_wait_for_one_another(machine, api
 
 def test_a_shape_outside_every_profile_is_one_sentence(machine, plans):
     plan = Plan.open(plans["liif"])
-    with upscaler(machine, plan, Limits(tile=64), layout=Layout(80, 64)) as up:
+    with upscaler(machine, plan, EngineLimits(tile=64), layout=Layout(80, 64)) as up:
         words = r"engine of encoder\.onnx takes image from .*64.*not \[1, 3, 70, 70\].*build --tile"
         with pytest.raises(EngineError, match=words) as caught:
             up.upscale(photo(70, 70), scale=2)
@@ -435,7 +435,7 @@ def test_a_launch_without_room_is_halved(machine, plans, caplog):
 def test_engines_that_were_not_built_together_are_told_apart(machine, plans):
     plan = machine.built(Plan.open(plans["liif"]))
     runtime = machine.runtime(plan)
-    runner = runtime.runner(plan, "stage0.project.onnx", wide=True)
+    runner = runtime.runner(plan, "stage0.project.onnx", parallel=True)
     features = runtime.arrays.empty((1, 8, 9, 9), np.dtype(np.float16))
     with pytest.raises(EngineError, match=r"features is float32, not float16"):
         runner.run({"features": features})
@@ -446,7 +446,7 @@ def test_an_engine_is_loaded_once(machine, plans):
     plan = machine.built(Plan.open(plans["liif"]))
     runtime = EngineRuntime(machine.trt, plan.manifest.engines[0], machine.cuda)
     one, other = (
-        runtime.runner(plan, ENCODER, wide=True, dims={"height": side}) for side in (16, 24)
+        runtime.runner(plan, ENCODER, parallel=True, dims={"height": side}) for side in (16, 24)
     )
     assert one is other
     assert runtime.name == "TensorRT 10.3.0 (Fake GPU)"
@@ -476,7 +476,7 @@ def test_an_upload_is_the_copy_alone(plans, machine, monkeypatch):
     """The host fills the pinned memory before the device's clock starts."""
     plan = machine.built(Plan.open(plans["liif"]))
     runtime = machine.runtime(plan)
-    runner = runtime.runner(plan, ENCODER, wide=True)
+    runner = runtime.runner(plan, ENCODER, parallel=True)
     calls = machine.api.calls
     really = np.copyto
     monkeypatch.setattr(np, "copyto", lambda *a, **k: (calls.append(("fill", 0)), really(*a, **k)))

@@ -35,8 +35,8 @@ def test_auto_takes_cuda_where_it_is(monkeypatch):
     monkeypatch.setattr(ort_module, "_starts", lambda provider: provider == CUDA)
     runtime = open_runtime(RuntimeName.AUTO)
     assert "CUDA" in runtime.name
-    assert runtime.appetite.workers == 2
-    assert runtime.appetite.sides
+    assert runtime.work_limits.workers == 2
+    assert runtime.work_limits.cell_classes
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
@@ -51,13 +51,13 @@ def test_a_cuda_provider_that_does_not_start_is_not_used_silently(monkeypatch, c
 
 def test_errors_of_the_runtime_are_one_sentence(plans):
     runner = open_runtime(RuntimeName.CPU, 1).runner(
-        Plan.open(plans["liif"]), "encoder.onnx", wide=True
+        Plan.open(plans["liif"]), "encoder.onnx", parallel=True
     )
     with pytest.raises(GraphRunError, match="cannot run a graph") as caught:
         runner.run({"image": np.zeros((1, 5, 8, 8), np.float32)})
     assert "\n" not in str(caught.value)
     with pytest.raises(GraphRunError, match="cannot load a graph"):
-        open_runtime(RuntimeName.CPU).runner(Plan.open(plans["liif"]), "tables.npz", wide=True)
+        open_runtime(RuntimeName.CPU).runner(Plan.open(plans["liif"]), "tables.npz", parallel=True)
 
 
 def test_auto_takes_the_cpu_elsewhere(monkeypatch, caplog):
@@ -65,7 +65,7 @@ def test_auto_takes_the_cpu_elsewhere(monkeypatch, caplog):
     with caplog.at_level("INFO"):
         runtime = open_runtime(RuntimeName.AUTO, threads=3)
     assert "CPU, 3 threads" in runtime.name
-    assert runtime.appetite.workers == 3
+    assert runtime.work_limits.workers == 3
     assert "runtime auto: cpu" in caplog.text
 
 
@@ -81,7 +81,7 @@ def test_what_runs_engines_is_not_taken_for_the_processor():
 
 
 def test_threads_default_to_what_may_be_used():
-    assert open_runtime(RuntimeName.CPU).appetite.workers == usable_cpus() >= 1
+    assert open_runtime(RuntimeName.CPU).work_limits.workers == usable_cpus() >= 1
 
 
 def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
@@ -97,8 +97,8 @@ def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
     monkeypatch.setattr(ort, "InferenceSession", Session)
     runtime = open_runtime(RuntimeName.CPU, threads=4)
     plan = Plan.open(plans["liif"])
-    runtime.runner(plan, "encoder.onnx", wide=True)
-    runtime.runner(plan, "encoder.onnx", wide=False)
+    runtime.runner(plan, "encoder.onnx", parallel=True)
+    runtime.runner(plan, "encoder.onnx", parallel=False)
     assert seen == [(4, [CPU]), (1, [CPU])]
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 import clit_deploy
 from clit_deploy.system.phases import Recorder, phase
-from clit_deploy.tasks.upscale_file import Wish, upscale_file
+from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
 from tests.helpers import photo
 
 
@@ -56,7 +56,7 @@ def test_a_run_tells_its_phases_in_order_without_overlap(plans, tmp_path):
     source, target = tmp_path / "a.png", tmp_path / "b.png"
     Image.fromarray(photo(20, 24)).save(source)
     with clit_deploy.load(plans["clit"]) as up, Recorder() as recorder:
-        upscale_file(up, source, target, Wish(scale=12))
+        upscale_file(up, source, target, OutputSize(scale=12))
     phases = recorder.phases
     assert all(a.stop <= b.start for a, b in itertools.pairwise(phases))
     names = list(dict.fromkeys(s.name for s in phases))

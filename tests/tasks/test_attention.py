@@ -9,7 +9,7 @@ from PIL import Image
 
 import clit_deploy
 from clit_deploy.errors import CoordinateError, UnsupportedModelError
-from clit_deploy.grid.cascade import levels
+from clit_deploy.grid.cascade import stage_grids
 from clit_deploy.models import load_checkpoint
 from clit_deploy.models.implicit_model import pixel_centres
 from tests.helpers import cli, photo
@@ -27,15 +27,17 @@ def test_attention_is_the_model_s_and_sums_to_one(plans, name, at):
     inp = torch.from_numpy(image / 127.5 - 1).permute(2, 0, 1)[None]
     coords = pixel_centres(size, inp)[at[0], at[1]][None]
     ratio = max(62 / 9, 85 / 12)
-    stages = levels((9, 12), (9, 12), size, ratio, model.stages)
+    stages = stage_grids((9, 12), (9, 12), size, ratio, model.stages)
     assert len(maps) == len(stages)
-    for stage, (level, got) in enumerate(zip(stages, maps, strict=True)):
+    for stage, (stage_grid, got) in enumerate(zip(stages, maps, strict=True)):
         side = 2 * model.r + 1
         assert got.shape == (model.head, side, side)
         assert np.allclose(got.sum(axis=(1, 2)), 1, atol=1e-5)
         with torch.no_grad():
-            features = model.stage_maps(model.encoder(inp), level, stage)
-            cell = torch.tensor([2 / 62, 2 / 85], dtype=torch.float64) * torch.tensor(level.size)
+            features = model.stage_maps(model.encoder(inp), stage_grid, stage)
+            cell = torch.tensor([2 / 62, 2 / 85], dtype=torch.float64) * torch.tensor(
+                stage_grid.size
+            )
             _, shares = model.look(features, coords, cell)
         expected = shares[0].T.reshape(got.shape).numpy()
         assert np.abs(got - expected).max() < 1e-5

@@ -13,7 +13,7 @@ class Toy(ImplicitModel):
         self.encoder = encoder
         self.linear = nn.Linear(encoder.out_dim + 2, 3)
 
-    def stage_maps(self, features, level, stage):
+    def stage_maps(self, features, stage_grid, stage):
         return {"features": features}
 
     def query(self, maps, coords, cell, stage):

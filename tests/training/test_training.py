@@ -18,7 +18,7 @@ from clit_deploy.training import loop
 from clit_deploy.training.data import draw, read_photos
 from clit_deploy.training.loop import train
 from clit_deploy.training.state import grown
-from clit_deploy.training.training_config import Config, Phase, read_config
+from clit_deploy.training.training_config import Config, TrainingPhase, read_config
 from tests.helpers import ROOT, cli, photo, tiny_checkpoint, tiny_clit
 
 TOML = """
@@ -222,7 +222,7 @@ def test_photographs_are_not_split_in_two(folder):
 
 def test_a_batch_is_what_it_says(folder):
     photos = read_photos(folder, 0.3)
-    phase = Phase(stages=1, steps=1, batch=3, crop=16, queries=50)
+    phase = TrainingPhase(stages=1, steps=1, batch=3, crop=16, queries=50)
     batch = draw(photos.train, phase, (2.0, 3.0), np.random.default_rng(0))
     assert batch.lr.shape == (3, 3, 16, 16)
     assert batch.size == 96
@@ -240,7 +240,7 @@ def test_a_batch_is_what_it_says(folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("seed = 3", "sead = 3"), "not known at the top level: sead"),
+        (("seed = 3", "sead = 3"), "not known at the top stage_grid: sead"),
         (("steps = 4\nlr", "stops = 4\nlr"), "not known at phase 1: stops"),
         (("steps = 4\nlr", "lr"), "lacks steps at phase 1"),
         (("batch = 2", "batch = 0"), "makes no sense"),

@@ -6,7 +6,7 @@ import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Found, Sensor, reading, text, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, reading, text, text_or
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,9 +44,9 @@ class Domain:
             return None
 
 
-def find(root: Path) -> tuple[Found, list[Domain]]:
+def find(root: Path) -> tuple[SensorSet, list[Domain]]:
     """The clocks and loads that can be read, and the limits of those that have limits."""
-    found, domains = Found(), []
+    found, domains = SensorSet(), []
     for policy in _policies(root):
         name = f"cpu{policy.name.removeprefix('policy')}"
         if found.add(Sensor(name, "clock", reading(policy / "scaling_cur_freq", KILOHERTZ))):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Found, Sensor, number, reading, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, number, reading, text_or
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ FED_BY = {"VDDQ_VDD2_1V8AO": "VIN_SYS_5V0"}
 _NO_RAIL = {"", "nc", "sum of shunt voltages"}
 
 
-def rails(root: Path) -> Found:
+def rails(root: Path) -> SensorSet:
     """The rails that are monitored; those that make up the total are marked, if all can be read."""
     found: dict[str, Callable[[], float]] = {}
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
@@ -36,7 +36,7 @@ def rails(root: Path) -> Found:
         elif kind == "ina238":
             label = text_or(chip / "power1_label") or "VIN"
             found[label] = reading(chip / "power1_input", MICRO)
-    result = Found()
+    result = SensorSet()
     for name, read in found.items():
         result.add(Sensor(name, "power", read))
     total = total_of(list(found))
@@ -53,9 +53,9 @@ def total_of(names: list[str]) -> list[str]:
     return [name for name in names if FED_BY.get(name) not in names]
 
 
-def overcurrent(root: Path) -> Found:
+def overcurrent(root: Path) -> SensorSet:
     """How often the board throttled itself for voltage or current, since it booted."""
-    result = Found()
+    result = SensorSet()
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         if text_or(chip / "name") == "soctherm_oc":
             for path in sorted(chip.glob("oc*_event_cnt")):

@@ -6,7 +6,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from clit_deploy.profile.sensors.sensor import Found, Quantity, Sensor, text_or
+from clit_deploy.profile.sensors.sensor import Quantity, Sensor, SensorSet, text_or
 from clit_deploy.system.extras import install_command
 
 if TYPE_CHECKING:
@@ -29,23 +29,23 @@ QUANTITIES: tuple[Quantity, ...] = (
 )
 
 
-def find(root: Path, only: Sequence[Quantity] = QUANTITIES) -> Found:
+def find(root: Path, only: Sequence[Quantity] = QUANTITIES) -> SensorSet:
     """What the GPU in use tells; each figure that it does not support has its reason."""
     if not text_or(root / DRIVER):
-        return Found(absent={"nvml": "there is no NVIDIA driver"})
+        return SensorSet(absent={"nvml": "there is no NVIDIA driver"})
     try:
         library = importlib.import_module("pynvml")
     except ImportError:
         hint = f"nvidia-ml-py is not installed; {install_command('nvml')}"
-        return Found(absent={"nvml": hint})
+        return SensorSet(absent={"nvml": hint})
     try:
         library.nvmlInit()
         gpu = _used(library)
     except library.NVMLError as error:
-        return Found(absent={"nvml": f"NVML does not start ({error})"})
+        return SensorSet(absent={"nvml": f"NVML does not start ({error})"})
     if gpu is None:
         hint = "there are several GPUs, and without cuda-bindings none tells which one is used"
-        return Found(absent={"nvml": hint})
+        return SensorSet(absent={"nvml": hint})
     return _figures(library, gpu, only)
 
 
@@ -79,7 +79,7 @@ def _told(answer: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _figures(library: Any, gpu: Any, only: Sequence[Quantity]) -> Found:
+def _figures(library: Any, gpu: Any, only: Sequence[Quantity]) -> SensorSet:
     def asked(call: Callable[[], float]) -> Callable[[], float]:
         def read() -> float:
             try:
@@ -98,14 +98,14 @@ def _figures(library: Any, gpu: Any, only: Sequence[Quantity]) -> Found:
         ("gpu memory", "memory", lambda: library.nvmlDeviceGetMemoryInfo(gpu).used),
         ("gpu clocks", "throttle", lambda: _reasons(library)(gpu) & SLOWED),
     ]
-    found = Found()
+    found = SensorSet()
     for name, quantity, call in figures:
         if quantity in only:
             energy = quantity == "energy"
-            found.add(Sensor(name, quantity, asked(call), total=energy, holds=("gpu",)))
+            found.add(Sensor(name, quantity, asked(call), total=energy, covers=("gpu",)))
     if found.absent.pop("gpu board energy", None):  # before Volta there is no such counter
         power = asked(lambda: library.nvmlDeviceGetPowerUsage(gpu) * 1e-3)
-        found.add(Sensor("gpu board", "power", power, total=True, holds=("gpu",)))
+        found.add(Sensor("gpu board", "power", power, total=True, covers=("gpu",)))
     return found
 
 

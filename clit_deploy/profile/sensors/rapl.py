@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Found, Sensor, number, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, number, text_or
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +31,16 @@ class Counter:
         return self._sum * MICRO
 
 
-def find(root: Path) -> Found:
+def find(root: Path) -> SensorSet:
     """Zones of the processor; `psys` is the total where it exists, else packages and memory."""
-    found = Found()
+    found = SensorSet()
     zones = {zone: text_or(zone / "name") for zone in sorted(_zones(root))}
     platform = "psys" in zones.values()
     for zone, kind in zones.items():
         package = zone.name.removeprefix("intel-rapl:").split(":")[0]
         name = kind if kind.startswith(("package", "psys")) else f"{kind}-{package}"
         wanted = kind == "psys" if platform else kind == "dram" or kind.startswith("package")
-        found.add(Sensor(name, "energy", Counter(zone), total=wanted, holds=("cpu",)))
+        found.add(Sensor(name, "energy", Counter(zone), total=wanted, covers=("cpu",)))
     return found
 
 

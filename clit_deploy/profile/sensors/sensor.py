@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Quantity = Literal[
     "power", "energy", "clock", "temperature", "load", "memory", "throttle", "events"
 ]
-Part = Literal["cpu", "gpu"]
+Component = Literal["cpu", "gpu"]
 UNITS: dict[Quantity, str] = {
     "power": "W",
     "energy": "J",
@@ -40,12 +40,12 @@ class Sensor:
     """The value now, in the quantity's unit; raises one of `UNREADABLE`."""
     total: bool = False
     """Of power and energy: whether it is a part of the machine's total (no rail twice)."""
-    holds: tuple[Part, ...] = ("cpu", "gpu")
+    covers: tuple[Component, ...] = ("cpu", "gpu")
     """Of a part of the total: whose power it has; a board's monitors have both."""
 
 
 @dataclass
-class Found:
+class SensorSet:
     """Sensors that can be read, and why others cannot."""
 
     sensors: list[Sensor] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Found:
         self.sensors.append(sensor)
         return True
 
-    def join(self, other: Found) -> None:
+    def join(self, other: SensorSet) -> None:
         """Take in what another search found."""
         self.sensors += other.sensors
         self.absent.update(other.absent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Found, Sensor, reading, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, reading, text_or
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,9 +15,9 @@ _SLOWING = ("cpufreq", "devfreq", "throttle", "processor")
 """In the types of cooling devices that slow the machine down; fans do not."""
 
 
-def find(root: Path) -> Found:
+def find(root: Path) -> SensorSet:
     """Thermal zones, cooling devices that throttle, and the throttle counts of x86 processors."""
-    result = Found()
+    result = SensorSet()
     zones = root / "sys/class/thermal"
     for zone in sorted(zones.glob("thermal_zone*"), key=_number):
         name = text_or(zone / "type") or zone.name
@@ -37,7 +37,7 @@ def _number(path: Path) -> int:
     return int("".join(filter(str.isdecimal, path.name)) or 0)
 
 
-def _unused(found: Found, name: str) -> str:
+def _unused(found: SensorSet, name: str) -> str:
     """The name, with a number where several zones have the same one."""
     taken = {sensor.name for sensor in found.sensors}
     return next(n for n in (name, *(f"{name} {k}" for k in range(2, 1000))) if n not in taken)

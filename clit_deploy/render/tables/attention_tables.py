@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.geometry import Places
+    from clit_deploy.grid.geometry import AxisQueries
 
 
 class AttentionTables(Tables):
@@ -31,7 +31,7 @@ class AttentionTables(Tables):
         self.r = int(args.get("r", 3))
         self.arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
 
-    def axis(self, side: Side, places: Places) -> Feeds:
+    def axis(self, side: Side, places: AxisQueries) -> Feeds:
         """Bilinear weights `[..., 3]` and position bias `[..., heads, 2r + 1]`."""
         offset = places.offset(places.pixels()[..., None])[..., 0]
         half = offset / 2

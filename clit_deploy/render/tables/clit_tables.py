@@ -13,26 +13,26 @@ from clit_deploy.render.tables.family_tables import Projection
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Level
+    from clit_deploy.grid.cascade import StageGrid
     from clit_deploy.grid.geometry import Axis
 
 
 class ClitTables(AttentionTables):
     """Tables of a cascade of local implicit transformers."""
 
-    def project(self, stage: int, level: Level, rows: Span, cols: Span) -> Projection:
+    def project(self, stage: int, stage_grid: StageGrid, rows: Span, cols: Span) -> Projection:
         """Stage 0 masks the widened features outside the image, later stages resample them."""
         if stage == 0:
             return Projection(
                 rows.grow(2, 2),
                 cols.grow(2, 2),
                 {
-                    "row_inside": _inside(rows.grow(1, 1), level.size[0]),
-                    "col_inside": _inside(cols.grow(1, 1), level.size[1]),
+                    "row_inside": _inside(rows.grow(1, 1), stage_grid.size[0]),
+                    "col_inside": _inside(cols.grow(1, 1), stage_grid.size[1]),
                 },
             )
-        row_span, row_taps = _taps(level.rise[0], rows)
-        col_span, col_taps = _taps(level.rise[1], cols)
+        row_span, row_taps = _taps(stage_grid.over_image[0], rows)
+        col_span, col_taps = _taps(stage_grid.over_image[1], cols)
         return Projection(
             row_span.grow(1, 1),
             col_span.grow(1, 1),
@@ -56,9 +56,9 @@ def _taps(axis: Axis, fine: Span) -> tuple[Span, NDArray[np.float32]]:
 
     Returns: the coarse pixels that are read, and the weights `[fine, 3, coarse]`.
     """
-    reach = fine.grow(1, 1).clip(axis.covered)
+    reach = fine.grow(1, 1).clip(axis.padded_out)
     lower, upper_weight = axis.bilinear(reach)
-    span = Span(int(lower[0]), int(lower[-1]) + 2).clip(axis.extent)
+    span = Span(int(lower[0]), int(lower[-1]) + 2).clip(axis.padded_grid)
     # One column more on either side takes what falls outside and is cut off again.
     weights = np.zeros((len(fine) + 2, len(span) + 2))
     at = np.arange(reach.start, reach.stop) - (fine.start - 1)

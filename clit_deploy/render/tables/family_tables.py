@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Level
-    from clit_deploy.grid.geometry import Places, Span
+    from clit_deploy.grid.cascade import StageGrid
+    from clit_deploy.grid.geometry import AxisQueries, Span
 
 Feeds = dict[str, "NDArray[np.float32]"]
 Side = Literal["row", "col"]
@@ -34,14 +34,14 @@ class Tables(ABC):
     """The tables of a family. All arrays are float32, computed in float64."""
 
     @abstractmethod
-    def project(self, stage: int, level: Level, rows: Span, cols: Span) -> Projection:
+    def project(self, stage: int, stage_grid: StageGrid, rows: Span, cols: Span) -> Projection:
         """Tables for the maps of a stage at `rows` and `cols` of its grid (inside it)."""
 
     @abstractmethod
-    def axis(self, side: Side, places: Places) -> Feeds:
+    def axis(self, side: Side, places: AxisQueries) -> Feeds:
         """Tables of one axis, by the graph's input name; first come the dimensions of `places`."""
 
-    def cell(self, rows: Places, cols: Places, scale: float) -> NDArray[np.float32]:  # noqa: ARG002
+    def cell(self, rows: AxisQueries, cols: AxisQueries, scale: float) -> NDArray[np.float32]:  # noqa: ARG002
         """The size of an answered pixel in half grid pixels: the papers' relative cell.
 
         Returns: `[1, 2]`, or `[q, 2]` where it differs from query to query.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Level
-    from clit_deploy.grid.geometry import Places, Span
+    from clit_deploy.grid.cascade import StageGrid
+    from clit_deploy.grid.geometry import AxisQueries, Span
 
 
 class LiifTables(Tables):
@@ -24,15 +24,15 @@ class LiifTables(Tables):
         self.neighbours = 2 if args.get("local_ensemble", True) else 1
         self.reach = 1 if args.get("feat_unfold", True) else 0
 
-    def project(self, stage: int, level: Level, rows: Span, cols: Span) -> Projection:  # noqa: ARG002
+    def project(self, stage: int, stage_grid: StageGrid, rows: Span, cols: Span) -> Projection:  # noqa: ARG002
         """The hoisted first layer needs a 3x3 neighbourhood where the model unfolds features."""
         reach = self.reach
         return Projection(rows.grow(reach, reach), cols.grow(reach, reach), {})
 
-    def axis(self, side: Side, places: Places) -> Feeds:
+    def axis(self, side: Side, places: AxisQueries) -> Feeds:
         """Offsets and blending weights of every neighbour, both `[..., neighbours]`."""
         pixels = places.pixels()[..., None] + np.arange(self.neighbours)
-        offset = places.offset(np.clip(pixels, 0, places.extent - 1))
+        offset = places.offset(np.clip(pixels, 0, places.padded_grid - 1))
         # Beyond the centre of the last grid pixel both neighbours are that pixel; 1e-9 keeps the
         # quotient defined on the centre itself.
         far = np.abs(offset[..., ::-1]) + 1e-9

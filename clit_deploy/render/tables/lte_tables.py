@@ -11,13 +11,13 @@ from clit_deploy.render.tables.liif_tables import LiifTables
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.geometry import Places
+    from clit_deploy.grid.geometry import AxisQueries
 
 
 class LteTables(LiifTables):
     """Tables of the local texture estimator."""
 
-    def cell(self, rows: Places, cols: Places, scale: float) -> NDArray[np.float32]:
+    def cell(self, rows: AxisQueries, cols: AxisQueries, scale: float) -> NDArray[np.float32]:
         """Beyond x4 the cell stays that of x4, the largest that LTE was trained for."""
         plain = super().cell(rows, cols, scale).astype(np.float64)
         return (plain * max(scale / 4, 1)).astype(np.float32)

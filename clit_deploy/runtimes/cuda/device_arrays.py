@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Block:
+class PoolBlock:
     """A piece of a pool's memory; it returns there when nothing refers to it any more."""
 
     def __init__(self, pool: Pool, pointer: int, size: int) -> None:
@@ -52,7 +52,7 @@ class Pool:
         self.held = 0
         """Bytes taken from the device."""
 
-    def take(self, size: int) -> Block:
+    def take(self, size: int) -> PoolBlock:
         """A piece of at least `size` bytes.
 
         Raises:
@@ -61,14 +61,14 @@ class Pool:
         size = rounded(size)
         with self._lock:
             if self._free[size]:
-                return Block(self, self._free[size].pop(), size)
+                return PoolBlock(self, self._free[size].pop(), size)
             try:
                 pointer = self._cuda.malloc(size)
             except DeviceMemoryError:
                 self.trim()
                 pointer = self._again(size)
             self.held += size
-            return Block(self, pointer, size)
+            return PoolBlock(self, pointer, size)
 
     def _again(self, size: int) -> int:
         try:
@@ -109,7 +109,7 @@ class DeviceArray:
 
     def __init__(
         self,
-        block: Block | Any,
+        block: PoolBlock | Any,
         pointer: int,
         shape: tuple[int, ...],
         strides: tuple[int, ...],
@@ -163,10 +163,10 @@ class DeviceArrays:
         """Held by the thread that records: a stream takes one recording at a time."""
         self._lock = threading.RLock()
         self._pinned = Staging(cuda)
-        self._scratch: Block | None = None
+        self._scratch: PoolBlock | None = None
         self._closed = False
 
-    def scratch(self, size: int) -> Block:
+    def scratch(self, size: int) -> PoolBlock:
         """Working memory that all engines share, for they run one after another; it only grows."""
         with self._lock:
             if self._scratch is None or self._scratch.size < size:

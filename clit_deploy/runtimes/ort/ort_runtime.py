@@ -25,7 +25,7 @@ from clit_deploy.runtimes.cuda.cuda_api import open_cuda
 from clit_deploy.runtimes.cuda.device_arrays import DeviceArray, DeviceArrays, dense
 from clit_deploy.runtimes.host_arrays import HostArrays
 from clit_deploy.runtimes.ort.ort_layers import LayerTrace
-from clit_deploy.runtimes.protocols import ON_DEVICE, Appetite
+from clit_deploy.runtimes.protocols import ON_DEVICE, WorkLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -158,7 +158,7 @@ class OrtRuntime:
     def __init__(self, cuda: bool, threads: int, device: DeviceArrays | None = None) -> None:
         place = "CUDA" if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
         self.name = f"onnxruntime {ort.__version__} ({place})"
-        self.appetite = ON_DEVICE if cuda else Appetite(workers=threads)
+        self.work_limits = ON_DEVICE if cuda else WorkLimits(workers=threads)
         self.arrays: Arrays = device or HostArrays()
         self.on_device = cuda
         self._device = device
@@ -178,13 +178,13 @@ class OrtRuntime:
             self._providers = [(CUDA, options), CPU]
 
     def runner(
-        self, plan: Plan, member: str, *, wide: bool, dims: Mapping[str, int] | None = None
+        self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
     ) -> Runner:
         """Open a session; see `Runtime.runner`."""
         precision = plan.manifest.precision
-        options, disabled = session_options(precision, self._threads if wide else 1)
-        # A wide run is rare and large: its memory goes back to the system after each run.
-        options.enable_cpu_mem_arena = not wide
+        options, disabled = session_options(precision, self._threads if parallel else 1)
+        # A parallel run is rare and large: its memory goes back to the system after each run.
+        options.enable_cpu_mem_arena = not parallel
         for dim, value in (dims or {}).items():
             options.add_free_dimension_override_by_name(dim, value)
         graph = plan.read(member)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OFTEN = 2
+MIN_REPEATS = 2
 """Runs with the same shapes and addresses before the next one is recorded."""
 GRAPHS = 16
-"""Recordings that an engine keeps, the last used ones."""
-MET = 256
+"""CUDA graphs that an engine keeps, the last used ones."""
+MAX_SEEN = 256
 """Shapes and addresses that are remembered."""
 
 REFUSALS = (EngineError, GraphRunError, DeviceMemoryError)
@@ -35,25 +35,25 @@ Shapes = dict[str, "tuple[int, ...]"]
 
 
 @dataclass
-class Seat:
+class ContextState:
     """A context, and what it was told last."""
 
     context: Any
     shapes: Shapes = field(default_factory=dict)
-    need: int = 0
+    workspace_size: int = 0
     """Bytes of working memory."""
-    lent: int | None = None
+    workspace_ptr: int | None = None
     """Where that is; all contexts borrow one piece, for they run one after another."""
     graph: Any = None
     """What was recorded on it."""
 
 
-class Recordings:
+class CudaGraphCache:
     """What was recorded of an engine, by shapes and addresses. Not for two threads at once."""
 
     def __init__(self, name: str, device: DeviceArrays, *, wanted: bool) -> None:
         self._name, self._device, self._wanted = name, device, wanted
-        self._kept: OrderedDict[Any, Seat] = OrderedDict()
+        self._kept: OrderedDict[Any, ContextState] = OrderedDict()
         self._met: Counter[Any] = Counter()
         self._hits = self._evicted = 0
 
@@ -62,13 +62,13 @@ class Recordings:
         device refuses it."""
         if key not in self._kept:
             return False
-        seat = self._kept[key]
-        memory = self._device.scratch(seat.need)
-        self._drop(lambda other: other.lent != memory.pointer)
+        state = self._kept[key]
+        memory = self._device.scratch(state.workspace_size)
+        self._drop(lambda other: other.workspace_ptr != memory.pointer)
         if key not in self._kept:
             return False
         try:
-            self._device.cuda.launch(seat.graph, self._device.compute)
+            self._device.cuda.launch(state.graph, self._device.compute)
         except REFUSALS as error:
             self.clear()
             self.stop(error)
@@ -79,20 +79,20 @@ class Recordings:
 
     def due(self, key: Any) -> bool:
         """Whether a run that comes once more is to be recorded; counts it."""
-        if len(self._met) > MET:
+        if len(self._met) > MAX_SEEN:
             self._met.clear()
         self._met[key] += 1
-        return self._wanted and self._met[key] > OFTEN
+        return self._wanted and self._met[key] > MIN_REPEATS
 
-    def keep(self, key: Any, seat: Seat, enqueue: Callable[[Any], None]) -> None:
-        """Record what was just enqueued on a seat, for the next time."""
+    def keep(self, key: Any, state: ContextState, enqueue: Callable[[Any], None]) -> None:
+        """Record what was just enqueued on a context, for the next time."""
         try:
-            seat.graph = self._recorded(enqueue)
+            state.graph = self._recorded(enqueue)
         except REFUSALS as error:
             self.stop(error)
             return
-        self._drop(lambda other: other.lent != seat.lent)
-        self._kept[key] = seat
+        self._drop(lambda other: other.workspace_ptr != state.workspace_ptr)
+        self._kept[key] = state
         if len(self._kept) > GRAPHS:
             self._forget(next(iter(self._kept)))
             self._evicted += 1
@@ -121,8 +121,8 @@ class Recordings:
                 raise
             return cuda.end_capture(stream)
 
-    def _drop(self, gone: Callable[[Seat], bool]) -> None:
-        for key in [key for key, seat in self._kept.items() if gone(seat)]:
+    def _drop(self, gone: Callable[[ContextState], bool]) -> None:
+        for key in [key for key, state in self._kept.items() if gone(state)]:
             self._forget(key)
 
     def _forget(self, key: Any) -> None:

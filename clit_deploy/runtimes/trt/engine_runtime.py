@@ -10,7 +10,7 @@ import numpy as np
 
 from clit_deploy.errors import DamageError, EngineError, UnfitEngineError
 from clit_deploy.runtimes.cuda.device_arrays import DeviceArrays
-from clit_deploy.runtimes.protocols import ON_DEVICE, Appetite
+from clit_deploy.runtimes.protocols import ON_DEVICE, WorkLimits
 from clit_deploy.runtimes.trt.launch import Launcher
 from clit_deploy.runtimes.trt.tensorrt_api import Kernels
 from clit_deploy.runtimes.trt.trt_layers import LayerSums
@@ -33,7 +33,7 @@ class EngineRuntime:
 
     def __init__(self, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> None:
         self.name = f"{trt.title} ({cuda.gpu.name})"
-        self.appetite = Appetite(
+        self.work_limits = WorkLimits(
             ON_DEVICE.workers,
             engines.times,
             engines.sides,
@@ -78,7 +78,7 @@ class EngineRuntime:
         plan: Plan,
         member: str,
         *,
-        wide: bool,  # noqa: ARG002
+        parallel: bool,  # noqa: ARG002
         dims: Mapping[str, int] | None = None,  # noqa: ARG002
     ) -> Runner:
         """A graph's engine; it takes every shape of its profiles, so nothing is fixed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy.errors import EngineError, GraphRunError
-from clit_deploy.runtimes.trt.cuda_graphs import MET, REFUSALS, Recordings, Seat
+from clit_deploy.runtimes.trt.cuda_graphs import MAX_SEEN, REFUSALS, ContextState, CudaGraphCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,24 +30,24 @@ class Launcher:
     ) -> None:
         self._trt, self._engine, self._name, self._device = trt, engine, name, device
         self._kernels, self._layers = kernels, layers
-        self._seats: dict[int, Seat] = {}
-        self._recordings = Recordings(name, device, wanted=not trt.is_rtx and layers is None)
+        self._states: dict[int, ContextState] = {}
+        self._recordings = CudaGraphCache(name, device, wanted=not trt.is_rtx and layers is None)
         self._outputs: dict[Any, tuple[int, ...]] = {}
 
     @property
     def profiles(self) -> set[int]:
         """The profiles that have run."""
-        return set(self._seats)
+        return set(self._states)
 
     def output_shape(self, profile: int, shapes: Shapes, output: str) -> tuple[int, ...]:
         """The shape that a run's output is going to have."""
         key = profile, tuple(shapes.items())
         if key not in self._outputs:
-            seat = self._seat(profile)
-            self._tell_shapes(seat, shapes)
-            if len(self._outputs) > MET:
+            state = self._state(profile)
+            self._tell_shapes(state, shapes)
+            if len(self._outputs) > MAX_SEEN:
                 self._outputs.clear()
-            self._outputs[key] = tuple(seat.context.get_tensor_shape(output))
+            self._outputs[key] = tuple(state.context.get_tensor_shape(output))
         return self._outputs[key]
 
     def launch(self, profile: int, shapes: Shapes, tensors: Mapping[str, DeviceArray]) -> None:
@@ -57,12 +57,12 @@ class Launcher:
             return
         if self._recordings.due(key) and self._record(key, profile, shapes, tensors):
             return
-        self._run(self._seat(profile), shapes, tensors)
+        self._run(self._state(profile), shapes, tensors)
 
     def close(self) -> None:
         """Give contexts and recordings back."""
         self._recordings.clear()
-        self._seats.clear()
+        self._states.clear()
 
     def _record(
         self, key: Any, profile: int, shapes: Shapes, tensors: Mapping[str, DeviceArray]
@@ -70,50 +70,52 @@ class Launcher:
         """Enqueue a run on a context of its own, and record it for the next time; False where there
         is no such context, so that another one has to run."""
         try:
-            seat = self._made(profile)
-            self._run(seat, shapes, tensors)
+            state = self._made(profile)
+            self._run(state, shapes, tensors)
         except REFUSALS as error:
             self._recordings.stop(error)
             return False
-        self._recordings.keep(key, seat, lambda stream: self._enqueue(seat, stream))
+        self._recordings.keep(key, state, lambda stream: self._enqueue(state, stream))
         return True
 
-    def _seat(self, profile: int) -> Seat:
-        if profile not in self._seats:
-            self._seats[profile] = self._made(profile)
-        return self._seats[profile]
+    def _state(self, profile: int) -> ContextState:
+        if profile not in self._states:
+            self._states[profile] = self._made(profile)
+        return self._states[profile]
 
-    def _made(self, profile: int) -> Seat:
+    def _made(self, profile: int) -> ContextState:
         context = self._trt.context(self._engine, self._kernels)
         if self._layers:
             context.profiler = self._layers.of(self._name)
         stream = int(self._device.compute)
         self._must(context.set_optimization_profile_async(profile, stream), f"profile {profile}")
-        return Seat(context)
+        return ContextState(context)
 
-    def _run(self, seat: Seat, shapes: Shapes, tensors: Mapping[str, DeviceArray]) -> None:
-        self._tell_shapes(seat, shapes)
-        memory = self._device.scratch(seat.need)  # held until the run is enqueued, no longer
-        if seat.lent != memory.pointer:
-            self._trt.lend(seat.context, memory.pointer, memory.size, self._name)
-            seat.lent = memory.pointer
+    def _run(self, state: ContextState, shapes: Shapes, tensors: Mapping[str, DeviceArray]) -> None:
+        self._tell_shapes(state, shapes)
+        memory = self._device.scratch(
+            state.workspace_size
+        )  # held until the run is enqueued, no longer
+        if state.workspace_ptr != memory.pointer:
+            self._trt.lend(state.context, memory.pointer, memory.size, self._name)
+            state.workspace_ptr = memory.pointer
         for name, array in tensors.items():
-            self._must(seat.context.set_tensor_address(name, array.pointer), f"memory for {name}")
-        self._enqueue(seat, self._device.compute)
+            self._must(state.context.set_tensor_address(name, array.pointer), f"memory for {name}")
+        self._enqueue(state, self._device.compute)
 
-    def _tell_shapes(self, seat: Seat, shapes: Shapes) -> None:
-        if seat.shapes == shapes:
+    def _tell_shapes(self, state: ContextState, shapes: Shapes) -> None:
+        if state.shapes == shapes:
             return
-        seat.shapes = {}
+        state.shapes = {}
         for name, shape in shapes.items():
-            self._must(seat.context.set_input_shape(name, shape), f"{name} {list(shape)}")
-        seat.need = self._trt.working_memory(self._engine, seat.context)
-        seat.shapes, seat.lent = shapes, None
+            self._must(state.context.set_input_shape(name, shape), f"{name} {list(shape)}")
+        state.workspace_size = self._trt.working_memory(self._engine, state.context)
+        state.shapes, state.workspace_ptr = shapes, None
 
     def _must(self, done: bool, what: str) -> None:
         if not done:
             raise self._trt.failed(EngineError, f"{self._name} refuses {what}")
 
-    def _enqueue(self, seat: Seat, stream: Any) -> None:
-        if not seat.context.execute_async_v3(int(stream)):
+    def _enqueue(self, state: ContextState, stream: Any) -> None:
+        if not state.context.execute_async_v3(int(stream)):
             raise self._trt.failed(GraphRunError, f"{self._trt.title} cannot run {self._name}")

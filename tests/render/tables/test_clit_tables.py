@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
 from clit_deploy.export.clit_graphs import ClitExport
-from clit_deploy.grid.cascade import Level, levels
-from clit_deploy.grid.geometry import Axis, Slots, Span
+from clit_deploy.grid.cascade import StageGrid, stage_grids
+from clit_deploy.grid.geometry import Axis, GroupedOutputs, Span
 from clit_deploy.models import build_model
 from clit_deploy.models.implicit_model import pixel_centres, sample
 from clit_deploy.render.tables.clit_tables import ClitTables
@@ -19,8 +19,8 @@ TABLES = ClitTables(SPEC["args"], ClitExport(MODEL).arrays())
 
 
 def test_row_and_column_biases_add_up_to_the_model_s():
-    rows = Slots.sort(Axis(5, 23), Span(0, 23), "pixel")
-    cols = Slots.sort(Axis(4, 9), Span(0, 9), "pixel")
+    rows = GroupedOutputs.sort(Axis(5, 23), Span(0, 23), "pixel")
+    cols = GroupedOutputs.sort(Axis(4, 9), Span(0, 9), "pixel")
     by_row = TABLES.axis("row", rows)["row_bias"]  # [cells, n, heads, k]
     by_col = TABLES.axis("col", cols)["col_bias"]
     steps = 2.0 * np.arange(-3, 4)
@@ -34,7 +34,7 @@ def test_row_and_column_biases_add_up_to_the_model_s():
 
 def test_bilinear_weights_are_those_of_interpolation():
     axis = Axis(6, 20)
-    slots = Slots.sort(axis, Span(0, 20), "pixel")
+    slots = GroupedOutputs.sort(axis, Span(0, 20), "pixel")
     weights = TABLES.axis("row", slots)["row_weights"]
     ramp = slots.pixels()[..., None] + np.arange(-1, 2) + 0.5
     centre = (2 * slots.index + 1) * 6 / 40
@@ -53,8 +53,8 @@ def test_taps_are_a_convolution_of_the_resampled_map(h, w, factor, data):
     expected = conv2d(fine, kernel, padding=1)[0, 0].numpy()
     expected = expected[rows.start : rows.stop, cols.start : cols.stop]
     rise = Axis(h, grid[0]), Axis(w, grid[1])
-    level = Level(rise, (Axis(grid[0], grid[0]), Axis(grid[1], grid[1])))
-    work = TABLES.project(1, level, rows, cols)
+    stage_grid = StageGrid(rise, (Axis(grid[0], grid[0]), Axis(grid[1], grid[1])))
+    work = TABLES.project(1, stage_grid, rows, cols)
     # Features reach one pixel further, for the convolution that widens them.
     y, x = work.rows.grow(-1, -1), work.cols.grow(-1, -1)
     part = coarse[0, 0, y.start : y.stop, x.start : x.stop].numpy()
@@ -65,8 +65,8 @@ def test_taps_are_a_convolution_of_the_resampled_map(h, w, factor, data):
 
 
 def test_the_mask_is_zero_outside_the_image():
-    (level,) = levels((5, 6), (5, 6), (10, 12), 2, 1)
-    work = TABLES.project(0, level, Span(0, 5), Span(2, 4))
+    (stage_grid,) = stage_grids((5, 6), (5, 6), (10, 12), 2, 1)
+    work = TABLES.project(0, stage_grid, Span(0, 5), Span(2, 4))
     assert work.feeds["row_inside"].tolist() == [0, 1, 1, 1, 1, 1, 0]
     assert work.feeds["col_inside"].tolist() == [1, 1, 1, 1]
     assert (work.rows, work.cols) == (Span(-2, 7), Span(0, 6))

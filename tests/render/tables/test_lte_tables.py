@@ -1,6 +1,6 @@
 import numpy as np
 
-from clit_deploy.grid.geometry import Axis, Slots, Span
+from clit_deploy.grid.geometry import Axis, GroupedOutputs, Span
 from clit_deploy.models import build_model
 from clit_deploy.render.tables.lte_tables import LteTables
 from tests.helpers import tiny_lte
@@ -10,7 +10,8 @@ TABLES = LteTables({}, {})
 
 def cell(grid, output, scale):
     slots = [
-        Slots.sort(Axis(g, o), Span(0, o), "corner") for g, o in zip(grid, output, strict=True)
+        GroupedOutputs.sort(Axis(g, o), Span(0, o), "corner")
+        for g, o in zip(grid, output, strict=True)
     ]
     return TABLES.cell(*slots, scale)
 
