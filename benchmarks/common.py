@@ -23,6 +23,18 @@ def data_dir() -> Path:
     return Path(os.environ.get("CLIT_DEPLOY_DATA", default))
 
 
+def recorded_tree(name: str, root: Path) -> Path:
+    """Write the files of a recorded machine (`tests/profile/trees`) under `root`, but for those
+    that could not be read there."""
+    trees = Path(__file__).resolve().parents[1] / "tests" / "profile" / "trees"
+    for line in (trees / f"{name}.txt").read_text().splitlines():
+        path, _, content = line.partition(": ")
+        if not line.startswith("#") and not content.startswith("!"):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(content.replace("\\n", "\n").replace("\\t", "\t") + "\n")
+    return root
+
+
 def clit_spec(dim: int = 256, stages: int = 3) -> dict[str, Any]:
     """The published CLIT configuration with an EDSR-baseline encoder."""
     posenc = {"posenc_type": "sinusoid", "posenc_scale": 10, "hidden_dims": 64, "enc_dims": 64}

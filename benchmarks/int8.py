@@ -27,7 +27,7 @@ import onnxruntime as ort
 import clit_deploy
 from benchmarks.common import report
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.render.stage import cells_at_once
+from clit_deploy.render.layout import cells_at_once
 from clit_deploy.runtimes.ort.ort_runtime import session_options
 from clit_deploy.runtimes.protocols import WorkLimits
 

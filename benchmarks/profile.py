@@ -27,19 +27,16 @@ import timeit
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from benchmarks.common import report
+from benchmarks.common import recorded_tree, report
 from clit_deploy.images.image_files import PHOTOGRAPH
-from clit_deploy.profile.observe import TracedRuntime
 from clit_deploy.profile.runs import FileJob
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.profile.sensors import find
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
+from clit_deploy.runtimes.wrappers import TracedRuntime
 from clit_deploy.system.phases import Recorder, phase
 from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
 from clit_deploy.upscaler import DEFAULT, Upscaler
-from tests.profile.tree import unfold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -225,8 +222,8 @@ def main() -> None:
     parser.add_argument("--scales", type=float, nargs="*", default=[2.0, 4.0])
     parser.add_argument("--json")
     args = parser.parse_args()
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        root = unfold("orin-nx-jetpack6", Path(folder) / "root", patch)
+    with tempfile.TemporaryDirectory() as folder:
+        root = recorded_tree("orin-nx-jetpack6", Path(folder) / "root")
         picture = Path(shutil.copy(PHOTOGRAPH, folder))
         rows = [shown(agreement(picture, scale, args)) for scale in args.scales]
         report(f"Phases and stopwatch, {args.threads} threads", rows, args.json)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import TypeVar
 
-from clit_deploy.errors import MemoryBudgetError
+from clit_deploy.errors import OptionError
+
+Kind = TypeVar("Kind", bound=Enum)
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -31,16 +34,29 @@ class RuntimeName(str, Enum):
     TENSORRT_RTX = "tensorrt-rtx"
 
 
+def member(kind: type[Kind], name: str, what: str) -> Kind:
+    """The member of an enumeration that has this value; a member stands for itself.
+
+    Raises:
+        OptionError: there is none; `what` says in the message what was named.
+    """
+    try:
+        return kind(name)
+    except ValueError:
+        known = ", ".join(str(one.value) for one in kind)
+        raise OptionError(f"Unknown {what} {name!r}; there are {known}.") from None
+
+
 def parse_bytes(text: str | int) -> int:
     """`2GB`, `1.5GiB`, `800MB` or a number of bytes -> bytes.
 
     Raises:
-        MemoryBudgetError: not a positive size.
+        OptionError: not a positive size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(text).lower())
     value = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
     if value <= 0:
-        raise MemoryBudgetError(f"{text!r} is no memory size; write it like 2GB or 800MB.")
+        raise OptionError(f"{text!r} is no memory size; write it like 2GB or 800MB.")
     return value
 
 

@@ -17,6 +17,14 @@ class MissingFileError(ClitDeployError, FileNotFoundError):
     """A named input file does not exist or is no regular file."""
 
 
+class OptionError(ClitDeployError, ValueError):
+    """An option or argument with a value that it cannot have."""
+
+
+class ClosedError(ClitDeployError, RuntimeError):
+    """An upscaler that is used after it was closed."""
+
+
 class CheckpointError(ClitDeployError, ValueError):
     """A checkpoint cannot be read, or its tensors do not fit its own description."""
 
@@ -77,6 +85,10 @@ class AccuracyError(ClitDeployError, ArithmeticError):
     """A quantised plan loses more accuracy than was allowed."""
 
 
+class GraphError(ClitDeployError, ValueError):
+    """An ONNX graph is not valid, or has operators that are ruled out."""
+
+
 class GraphRunError(ClitDeployError, RuntimeError):
     """A runtime cannot load or run a graph."""
 
@@ -116,7 +128,7 @@ class OutputError(ClitDeployError, OSError):
     """The output file cannot be written."""
 
 
-def said(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
     """An error in words, without the number that the builtin puts before an `OutputError`."""
     if isinstance(error, OutputError) and error.strerror:
         return error.strerror

@@ -104,6 +104,15 @@ def order(graph: dict[str, set[str]]) -> None:
         left = {name: targets for name, targets in left.items() if name not in free}
 
 
+@pytest.mark.parametrize("folder", ["benchmarks", "train"])
+def test_what_is_beside_the_package_does_not_stand_on_tests(folder):
+    for path in (ROOT.parent / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not {"tests", "pytest"} & {name.split(".")[0] for name in found}, path
+
+
 def test_the_root_is_small_and_file_names_mean_one_thing():
     assert len(list(ROOT.glob("*.py"))) <= 10
     names = Counter(path.name for path in ROOT.rglob("*.py") if path.name != "__init__.py")

@@ -8,7 +8,7 @@ import pytest
 
 import clit_deploy
 from clit_deploy.families import FAMILIES, Family
-from clit_deploy.render.scheduler import Layout
+from clit_deploy.render.layout import Layout
 from tests.helpers import ROOT, photo, tiny_checkpoint, tiny_encoder
 
 PACKAGE = ROOT / "clit_deploy"

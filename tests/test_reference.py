@@ -8,7 +8,7 @@ import torch
 
 import clit_deploy
 from clit_deploy.models import build_model
-from clit_deploy.render.scheduler import Layout
+from clit_deploy.render.layout import Layout
 from tests.helpers import REFERENCE_CASES, Case, ruled_weights
 
 pytestmark = pytest.mark.data

@@ -2,12 +2,7 @@ import numpy as np
 import pytest
 
 import clit_deploy
-from clit_deploy.errors import (
-    ImageError,
-    MemoryBudgetError,
-    RuntimeUnavailableError,
-    SizeError,
-)
+from clit_deploy.errors import ClosedError, ImageError, OptionError, SizeError
 from tests.helpers import photo
 
 
@@ -72,18 +67,31 @@ def test_wishes_are_checked(up):
             up.upscale(photo(8, 8), **wish)
 
 
+def test_the_public_surface_is_small(plans):
+    with clit_deploy.load(plans["liif"], runtime="cpu", threads=1) as up:
+        public = {name for name in dir(up) if not name.startswith("_")}
+        assert public == {
+            *("upscale", "query", "attention", "close"),
+            *("plan", "runtime", "max_memory", "renderer"),
+        }
+        assert repr(up).startswith("<Upscaler of liif.plan on onnxruntime ")
+        with pytest.raises(AttributeError):
+            up.max_memory = 1
+    assert repr(up).endswith(", closed>")
+
+
 def test_a_closed_upscaler_says_so(plans):
     with clit_deploy.load(plans["liif"]) as opened:
         pass
-    with pytest.raises(RuntimeUnavailableError, match="closed"):
+    with pytest.raises(ClosedError, match="closed"):
         opened.upscale(photo(8, 8), scale=2)
 
 
 def test_bad_options_are_refused(plans):
-    with pytest.raises(RuntimeUnavailableError, match="auto, cpu, cuda"):
+    with pytest.raises(OptionError, match="auto, cpu, cuda"):
         clit_deploy.load(plans["clit"], runtime="npu")
     for threads in (0, -1, 100_000):
-        with pytest.raises(RuntimeUnavailableError, match="from 1 to 256"):
+        with pytest.raises(OptionError, match="from 1 to 256"):
             clit_deploy.load(plans["clit"], threads=threads)
-    with pytest.raises(MemoryBudgetError, match="write it like 2GB"):
+    with pytest.raises(OptionError, match="write it like 2GB"):
         clit_deploy.load(plans["clit"], max_memory="lots")

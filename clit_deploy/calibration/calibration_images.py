@@ -27,16 +27,16 @@ log = logging.getLogger(__name__)
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
 """The default set; who took them is in its SOURCES.md."""
 
-LEAST = 4
+MIN_IMAGES = 4
 """Images: three to calibrate with, one to measure on."""
-ENOUGH, MOST = 20, 40
+ENOUGH_IMAGES, MAX_IMAGES = 20, 40
 """With fewer, what INT8 costs is little more than a guess; more are not taken."""
 HELD_OUT = 5
 """Every fifth picture is not calibrated with but measured on (with few of them, the last)."""
 
 SIDE = 512
 """Largest side of the part of a picture that is used; no more of it is held."""
-SMALLEST = 64
+MIN_SIDE = 64
 """Side of a picture that can be shrunk by 30."""
 FLAT = 2.5 / 255
 """Standard deviation from which on a picture shows anything."""
@@ -63,7 +63,7 @@ class CalibrationImages:
 
 
 def gather(folder: Path | None) -> CalibrationImages:
-    """The usable pictures of a folder, at most `MOST`, evenly spaced by name; None for the
+    """The usable pictures of a folder, at most `MAX_IMAGES`, evenly spaced by name; None for the
     package's own photographs.
 
     Raises:
@@ -76,16 +76,16 @@ def gather(folder: Path | None) -> CalibrationImages:
         )
         folder = PHOTOGRAPHS
     paths = images_in(folder)
-    found = dict(itertools.islice(_usable(_spread(paths)), MOST))
-    if len(found) < LEAST:
+    found = dict(itertools.islice(_usable(_spread(paths)), MAX_IMAGES))
+    if len(found) < MIN_IMAGES:
         raise CalibrationError(
-            f"{folder} has {len(found)} usable pictures among {len(paths)}; at least {LEAST} are "
-            f"needed, of {SMALLEST} pixels a side or more and not flat. {ENOUGH} to {MOST} "
-            "photographs like those that will be enlarged are best."
+            f"{folder} has {len(found)} usable pictures among {len(paths)}; at least {MIN_IMAGES} "
+            f"are needed, of {MIN_SIDE} pixels a side or more and not flat. {ENOUGH_IMAGES} to "
+            f"{MAX_IMAGES} photographs like those that will be enlarged are best."
         )
-    if len(found) < ENOUGH:
+    if len(found) < ENOUGH_IMAGES:
         text = "%d pictures are few to tell what INT8 costs; %d are better"
-        log.warning(text, len(found), ENOUGH)
+        log.warning(text, len(found), ENOUGH_IMAGES)
     ordered = [found[path] for path in sorted(found)]
     apart = range(HELD_OUT - 1, len(ordered), HELD_OUT) or [len(ordered) - 1]
     return CalibrationImages(
@@ -131,8 +131,8 @@ def _flat(pixels: NDArray[np.uint8]) -> bool:
 
 def _spread(paths: list[Path]) -> list[Path]:
     """Evenly spaced ones first, then those between."""
-    step = max(len(paths) / MOST, 1)
-    first = [paths[int(k * step)] for k in range(min(len(paths), MOST))]
+    step = max(len(paths) / MAX_IMAGES, 1)
+    first = [paths[int(k * step)] for k in range(min(len(paths), MAX_IMAGES))]
     taken = set(first)
     return [*first, *(path for path in paths if path not in taken)]
 
@@ -141,7 +141,7 @@ def _usable(paths: list[Path]) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
     for path in paths:
         pixels = to_bytes(read_image(path).rgb)
         height, width, _ = pixels.shape
-        if min(height, width) < SMALLEST:
+        if min(height, width) < MIN_SIDE:
             log.warning("%s is only %dx%d pixels; it is left out.", path.name, width, height)
             continue
         kept = part(pixels, (min(height, SIDE), min(width, SIDE)), Part.BUSIEST).copy()

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.calibration.calibration_images import Part
-from clit_deploy.calibration.crops import CachingRuntime, render, shrink
+from clit_deploy.calibration.crops import render, shrink
 from clit_deploy.plan.manifest import ScaleDrop
-from clit_deploy.quality.evaluate import Y
+from clit_deploy.quality.metrics import luminance_of, mean_square, psnr
+from clit_deploy.runtimes.wrappers import CachingRuntime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     Luminance = NDArray[np.float64]
 
-SCALES = (2.0, 4.0, 12.0)
+PROMISED_SCALES = (2.0, 4.0, 12.0)
 """Scales that accuracy is promised at."""
 
 ROUNDING = 1 / (12 * 255**2)
@@ -50,12 +51,14 @@ class DropEvaluator:
     ) -> None:
         self._runtime = runtime
         self._cases = [
-            self._case(plan, picture, scale, side) for scale in SCALES for picture in pictures
+            self._case(plan, picture, scale, side)
+            for scale in PROMISED_SCALES
+            for picture in pictures
         ]
 
     def _case(self, plan: Plan, picture: NDArray[np.uint8], scale: float, side: int) -> _Case:
         low, true = shrink(picture, scale, side, Part.USUAL)
-        return _Case(scale, low, _luminance(true), _enlarge(plan, self._runtime, low, scale))
+        return _Case(scale, low, luminance_of(true), _enlarge(plan, self._runtime, low, scale))
 
     def measured(self, plan: Plan) -> list[ScaleDrop]:
         """PSNR against the truth, of the float plan and of another one."""
@@ -83,27 +86,19 @@ class DropEvaluator:
 
 
 def _enlarge(plan: Plan, runtime: Runtime, low: NDArray[np.float32], scale: float) -> Luminance:
-    return _luminance(np.clip(render(plan, runtime, low, scale), 0, 1))
-
-
-def _error(output: Luminance, other: Luminance) -> float:
-    return float(np.mean((output - other) ** 2))
+    return luminance_of(np.clip(render(plan, runtime, low, scale), 0, 1))
 
 
 def _quality(output: Luminance, true: Luminance) -> float:
     """PSNR; that of a perfect picture is 59 dB."""
-    return -10 * math.log10(_error(output, true) + ROUNDING)
+    return psnr(output, true, added=ROUNDING)
 
 
 def _loss(case: _Case, output: Luminance) -> float:
-    own = _error(case.reference, case.true) + ROUNDING
-    return 10 * math.log10(1 + _error(output, case.reference) / own)
+    own = mean_square(case.reference, case.true) + ROUNDING
+    return 10 * math.log10(1 + mean_square(output, case.reference) / own)
 
 
 def worst(drops: Sequence[ScaleDrop]) -> ScaleDrop:
     """The scale that loses most."""
     return max(drops, key=lambda found: found.drop)
-
-
-def _luminance(rgb: NDArray[np.float32]) -> Luminance:
-    return np.asarray(rgb.astype(np.float64) @ Y)

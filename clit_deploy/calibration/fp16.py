@@ -20,7 +20,7 @@ from clit_deploy.passes.fp16_emulation import emulate_fp16
 from clit_deploy.passes.fp16_types import INTER_GRAPH, Fp32Rules, to_fp16
 from clit_deploy.plan.manifest import Fp16Report, ParityReport, ScaleDrop
 from clit_deploy.quality.evaluate import low_and_high, score_picture
-from clit_deploy.quality.verify import compare, stored_samples
+from clit_deploy.quality.parity import compare_samples, stored_samples
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.wrappers import InputRecorder
 from clit_deploy.upscaler import Upscaler
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SCALES = (4.0, 12.0)
+FP16_SCALES = (4.0, 12.0)
 MOST_DROP = 0.01
 """dB that FP16 may cost on the picture, at any of the scales."""
 MIXED_MAX_DROP = 0.1
@@ -77,7 +77,7 @@ class _Choice:
         return self.device - kept
 
 
-def fp16_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
+def fp16_plan(plan: Plan, report: Callable[[str], None]) -> Plan:
     """The FP16 form of a proved plan: of FP32 graphs, or of what Q/DQ leaves of them.
 
     Its proof holds the figures of graphs that round every result, as hardware does at worst.
@@ -86,10 +86,10 @@ def fp16_plan(plan: Plan, tell: Callable[[str], None]) -> Plan:
         ParityError: it loses more than `MOST_DROP` dB with every graph that may be kept FP32 kept.
     """
     graphs = {name: _model(plan, name) for name in plan.manifest.digests if name.endswith(".onnx")}
-    tell("looking at the ranges of all tensors")
+    report("looking at the ranges of all tensors")
     choice, first = _choose(plan, graphs)
     before = _scores(plan)
-    tell("measuring what FP16 costs")
+    report("measuring what FP16 costs")
     quantised = plan.manifest.quantization is not None
     most = MIXED_MAX_DROP if quantised else MOST_DROP
     choice, emulated, cases = _within_budget(plan, graphs, choice, before, most)
@@ -125,7 +125,7 @@ def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
 
 def _recorded(plan: Plan) -> dict[str, list[Feeds]]:
     """Inputs of every graph: the picture at every scale, and the proof's images for all stages."""
-    images = [(low_and_high(PHOTOGRAPH, scale)[0], scale) for scale in SCALES]
+    images = [(low_and_high(PHOTOGRAPH, scale)[0], scale) for scale in FP16_SCALES]
     images += [(sample.image, sample.scale) for sample in stored_samples(plan)]
     seen: dict[str, list[Feeds]] = {}
     for image, scale in images:
@@ -200,7 +200,7 @@ def _worst(plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score])
 
 def _scores(plan: Plan) -> list[Score]:
     with Upscaler(plan, runtime="cpu") as up:
-        return [score_picture(up, PHOTOGRAPH, scale) for scale in SCALES]
+        return [score_picture(up, PHOTOGRAPH, scale) for scale in FP16_SCALES]
 
 
 def _drop(cases: Sequence[ScaleDrop]) -> float:
@@ -212,7 +212,7 @@ def _proof(plan: Plan, emulated: Plan) -> ParityReport:
     """The FP32 plan's proof, repeated with rounded results; its tolerance follows from them."""
     before = plan.manifest.proof
     assert before is not None  # noqa: S101  (only proved plans are halved)
-    runtime, cases = compare(emulated, stored_samples(plan), tolerance=np.inf)
+    runtime, cases = compare_samples(emulated, stored_samples(plan), tolerance=np.inf)
     worst = max(case.relative_error for case in cases)
     tolerance = max(SPREAD * worst, LEAST_TOLERANCE)
     return dataclasses.replace(

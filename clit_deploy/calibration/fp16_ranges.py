@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from clit_deploy.passes.fp16_types import LARGEST, QUANTISING, element_types
+from clit_deploy.passes.inner_tensors import session_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import onnx
 
     from clit_deploy.runtimes.protocols import Array
 
 MARGIN = 4.0
 """Other pictures may reach this much further than those that were looked at."""
 
-SMALLEST = float(np.finfo(np.float16).tiny)
+SMALLEST_NORMAL = float(np.finfo(np.float16).tiny)
 """A tensor that lies below this everywhere has lost bits, or is black."""
 
 
@@ -34,20 +35,10 @@ def largest(model: onnx.ModelProto, runs: Sequence[Mapping[str, Array]]) -> dict
         runs: inputs, by name; of the graph's inputs none may be missing.
     """
     types = element_types(model)
-    wide = onnx.ModelProto()
-    wide.CopyFrom(model)
-    outputs = {value.name for value in wide.graph.output}
     inner = [
-        x for node in wide.graph.node for x in node.output if types.get(x) == TensorProto.FLOAT
+        x for node in model.graph.node for x in node.output if types.get(x) == TensorProto.FLOAT
     ]
-    for name in inner:
-        if name not in outputs:
-            wide.graph.output.append(helper.make_empty_tensor_value_info(name))
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        wide.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = session_with(model, inner)
     wanted = [value.name for value in session.get_inputs()]
     steps = {node.input[1] for node in model.graph.node if node.op_type in QUANTISING}
     found = {
@@ -70,7 +61,7 @@ def unfit(magnitudes: Mapping[str, float]) -> dict[str, float]:
     return {
         name: value
         for name, value in magnitudes.items()
-        if not value * MARGIN <= LARGEST or 0 < value < SMALLEST
+        if not value * MARGIN <= LARGEST or 0 < value < SMALLEST_NORMAL
     }
 
 

@@ -21,16 +21,16 @@ try:
     import onnx
 
     from clit_deploy.calibration.calibration_images import gather
-    from clit_deploy.calibration.crops import CachingRuntime
     from clit_deploy.calibration.drop_evaluator import DropEvaluator
     from clit_deploy.calibration.fp16 import fp16_plan
-    from clit_deploy.calibration.int8_parity import proved
+    from clit_deploy.calibration.int8_parity import with_int8_parity
     from clit_deploy.calibration.recipe import find_recipe
     from clit_deploy.calibration.samples import record
     from clit_deploy.calibration.search import sensitivities, smallest_float_set
     from clit_deploy.passes.fp16_weights import store_fp16_weights
     from clit_deploy.passes.qdq import int8_products
     from clit_deploy.passes.u8s8 import to_u8s8
+    from clit_deploy.runtimes.wrappers import CachingRuntime
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
         f"Calibration needs {error.name}, which is not installed; "
@@ -54,7 +54,7 @@ def _as_it_is(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.Model
     return model
 
 
-FORMS: dict[Precision, Finalize] = {Precision.INT8: to_u8s8, Precision.INT8_FP16: _as_it_is}
+QDQ_FORMATS: dict[Precision, Finalize] = {Precision.INT8: to_u8s8, Precision.INT8_FP16: _as_it_is}
 """The last pass over each graph that holds INT8 products. What `quantise` makes is the form that
 TensorRT wants already."""
 
@@ -89,15 +89,21 @@ def calibrate_plan(
 
     Raises:
         MissingFileError, PlanError: the plan or the folder cannot be read.
-        CalibrationError: the plan is INT8 already, the pictures are no use, or a wish makes no
-            sense.
+        OptionError: a setting is unknown or out of range.
+        CalibrationError: the plan is INT8 already, or the pictures cannot be used.
         AccuracyError: the budget cannot be met; nothing is written.
         ParityError: FP16 around INT8 costs too much; nothing is written.
     """
     settings = Settings.parse(images, precision, max_drop, method, seed)
-    target = Path(target)
+    return calibrate_with(Path(plan), Path(target), settings, progress)
+
+
+def calibrate_with(
+    plan: Path, target: Path, settings: Settings, progress: Callable[[str], None] | None = None
+) -> Path:
+    """The same with settings that are checked already."""
     check_writable(target, force=True)
-    if target.exists() and Path(plan).exists() and target.samefile(plan):
+    if target.exists() and plan.exists() and target.samefile(plan):
         raise OutputError(errno.EEXIST, f"{target} is the float plan itself; name another file.")
     return quantise_plan(Plan.open(plan), settings, progress).save(target)
 
@@ -111,31 +117,31 @@ def quantise_plan(
             f"{plan.name} is {plan.manifest.precision} already; calibrate the fp32 plan it was "
             "made from."
         )
-    tell = progress or (lambda step: log.info("%s", step))
+    report = progress or (lambda step: log.info("%s", step))
     bare = plan.without_engines()
-    found, made = _searched(bare, settings, tell)
-    tell("proving the INT8 plan")
-    made = proved(_narrowed(made).replaced({}, quantization=found), bare)
-    return fp16_plan(made, tell) if settings.precision is Precision.INT8_FP16 else made
+    found, made = _searched(bare, settings, report)
+    report("proving the INT8 plan")
+    made = with_int8_parity(_narrowed(made).replaced({}, quantization=found), bare)
+    return fp16_plan(made, report) if settings.precision is Precision.INT8_FP16 else made
 
 
 def _searched(
-    plan: Plan, settings: Settings, tell: Callable[[str], None]
+    plan: Plan, settings: Settings, report: Callable[[str], None]
 ) -> tuple[Quantization, Plan]:
     """Sample, find ranges, measure, and let stay float what has to."""
     pictures = gather(settings.images)
     runtime = open_runtime(RuntimeName.CPU)
     shared = CachingRuntime(runtime, plan)
     try:
-        tell(f"sampling {len(pictures.seen)} of {pictures.description}")
+        report(f"sampling {len(pictures.seen)} of {pictures.description}")
         reservoirs = record(plan, runtime, pictures.seen, settings.seed)
         _warn_of_unseen(plan, reservoirs)
-        tell(f"finding ranges ({settings.method.value})")
-        recipe = find_recipe(plan, reservoirs, settings.method, FORMS[settings.precision])
-        tell(f"measuring what each of {len(recipe.nodes)} products costs")
+        report(f"finding ranges ({settings.method.value})")
+        recipe = find_recipe(plan, reservoirs, settings.method, QDQ_FORMATS[settings.precision])
+        report(f"measuring what each of {len(recipe.nodes)} products costs")
         small = DropEvaluator(plan, shared, pictures.held_out, SEARCH_SIDE)
         costs = sensitivities(plan, recipe, small)
-        tell(f"measuring the whole on {len(pictures.held_out)} held-out pictures")
+        report(f"measuring the whole on {len(pictures.held_out)} held-out pictures")
         large = DropEvaluator(plan, shared, pictures.held_out, MEASURE_SIDE)
         made, kept, drops = smallest_float_set(plan, recipe, large, costs, settings.budget)
     finally:

@@ -12,13 +12,13 @@ from clit_deploy.calibration.crops import shrink
 from clit_deploy.errors import PlanError
 from clit_deploy.images.image_files import images_in, read_image, to_bytes
 from clit_deploy.plan.manifest import ParityReport
-from clit_deploy.quality.verify import (
+from clit_deploy.quality.parity import (
     TILED_SCALE,
     ParitySample,
-    compare,
+    compare_samples,
     pack_samples,
     tiled_against_whole,
-    tiling_picture,
+    tiling_image,
 )
 from clit_deploy.upscaler import Upscaler
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 OUTPUT = 128
 """Side of what the pictures become: it is kept in the plan."""
 
-SLACK = 2.0
+TOLERANCE_FACTOR = 2.0
 """How many times the error that was measured here another machine may show."""
 
 
-def proved(plan: Plan, source: Plan) -> Plan:
+def with_int8_parity(plan: Plan, source: Plan) -> Plan:
     """An INT8 plan with a proof of its own: photographs as the float plan enlarges them.
 
     The float plan's proof has noise for pictures, far outside of what photographs calibrate.
@@ -46,9 +46,9 @@ def proved(plan: Plan, source: Plan) -> Plan:
         raise PlanError(f"{source.name} carries no proof; export the checkpoint again.")
     name = source.manifest.proof.samples
     samples = _samples(source, [case.scale for case in source.manifest.proof.cases])
-    runtime, cases = compare(plan, samples, math.inf)
-    tolerance = SLACK * max(case.relative_error for case in cases)
-    tiling = tiled_against_whole(plan, tiling_picture(plan), TILED_SCALE)
+    runtime, cases = compare_samples(plan, samples, math.inf)
+    tolerance = TOLERANCE_FACTOR * max(case.relative_error for case in cases)
+    tiling = tiled_against_whole(plan, tiling_image(plan), TILED_SCALE)
     return plan.replaced(
         {name: pack_samples(samples)},
         encoder=dataclasses.replace(plan.manifest.encoder, tiling=tiling),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 
 from clit_deploy.calibration.settings import Method
 from clit_deploy.errors import CalibrationError
+from clit_deploy.passes.inner_tensors import session_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import onnx
     from numpy.typing import NDArray
 
 BINS = 2048
@@ -23,7 +23,7 @@ LEVELS = 128
 SHARE = 0.99999
 """Of the magnitudes that `percentile` keeps."""
 
-SMALLEST = LEVELS * 2.0**-24
+MIN_RANGE = LEVELS * 2.0**-24
 """Range from which on a step is a number of FP16, the smallest."""
 
 
@@ -55,15 +55,15 @@ class AbsHistogram:
         self._counts += np.histogram(size, BINS, (0, self._limit))[0]
 
     def range(self, method: Method) -> float:
-        """The largest magnitude to keep, at least `SMALLEST`; 1 where all numbers are zero, for
+        """The largest magnitude to keep, at least `MIN_RANGE`; 1 where all numbers are zero, for
         any step holds them."""
         if self.largest == 0.0:
             return 1.0
         if method is Method.MINMAX:
-            return max(self.largest, SMALLEST)
+            return max(self.largest, MIN_RANGE)
         find = _percentile if method is Method.PERCENTILE else _entropy
         edge = find(self._counts) * self._limit / BINS
-        return max(min(edge, self.largest), SMALLEST)
+        return max(min(edge, self.largest), MIN_RANGE)
 
 
 def _percentile(counts: NDArray[np.int64]) -> int:
@@ -116,7 +116,7 @@ def observe(
     inputs = {value.name for value in model.graph.input}
     seen = {name: AbsHistogram() for name in wanted}
     inner = [name for name in wanted if name not in inputs]
-    session = _session(model, inner)
+    session = session_with(model, inner)
     for batch in batches:
         feeds = {name: value for name, value in batch.items() if name in inputs}
         found = dict(zip(inner, session.run(inner, feeds), strict=True)) if inner else {}
@@ -129,19 +129,3 @@ def observe(
                     "at the checkpoint's weights."
                 ) from error
     return seen
-
-
-def _session(model: onnx.ModelProto, more: list[str]) -> ort.InferenceSession:
-    """A session that also answers inner tensors."""
-    open_model = onnx.ModelProto()
-    open_model.CopyFrom(model)
-    known = {value.name for value in open_model.graph.output}
-    open_model.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in more if name not in known
-    )
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False
-    return ort.InferenceSession(
-        open_model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

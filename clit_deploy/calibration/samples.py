@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.protocols import Runtime
     from clit_deploy.runtimes.wrappers import Feeds
 
-SCALES = (2.0, 3.0, 4.0, 6.0, 12.0, 30.0)
+SAMPLE_SCALES = (2.0, 3.0, 4.0, 6.0, 12.0, 30.0)
 """Images take turns with these scales; every fourth gets a random one."""
 RANDOM_SCALES = (1.5, 16.0)
 SIDE = 256
 """Of the part of a picture that is shrunk and enlarged again."""
-LEAST = 8
+MIN_TURNS = 8
 """Turns, so that every scale has one; few pictures have several."""
 
-MOST = 96
+MAX_BATCHES = 96
 """Batches that are kept of each graph."""
-MOST_BYTES = 96_000_000
+MAX_BYTES = 96_000_000
 """Bytes that are kept of each graph."""
 
 Batch = dict[str, "NDArray[np.generic]"]
@@ -43,7 +43,7 @@ class Reservoir:
     """A few batches out of many, spread evenly: those whose number has the smallest hash. Of equal
     batches one is kept, so that no two are alike."""
 
-    def __init__(self, seed: int = 0, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, seed: int = 0, most: int = MAX_BATCHES, most_bytes: int = MAX_BYTES) -> None:
         self.offered = 0
         self._seed, self._most, self._most_bytes, self._held = seed, most, most_bytes, 0
         self._heap: list[tuple[int, str, Batch]] = []  # largest hash first
@@ -99,7 +99,7 @@ def record(
     pictures: Sequence[NDArray[np.uint8]],
     seed: int = 0,
 ) -> dict[str, Reservoir]:
-    """Upscale pictures, each once or in `LEAST` turns, and keep some of what every graph gets.
+    """Upscale pictures, each once or in `MIN_TURNS` turns, and keep some of what every graph gets.
 
     Args:
         plan: a float plan.
@@ -115,7 +115,7 @@ def record(
 
     # On one thread chunks and their order are the same on every machine.
     recording = InputRecorder(runtime, keep, WorkLimits())
-    turns = scales_for(max(len(pictures), LEAST), seed)
+    turns = scales_for(max(len(pictures), MIN_TURNS), seed)
     for picture, scale in zip(itertools.cycle(pictures), turns, strict=False):
         low, _ = shrink(picture, scale, SIDE, Part.BUSIEST)
         render(plan, recording, low, scale)
@@ -127,5 +127,5 @@ def scales_for(count: int, seed: int = 0) -> list[float]:
     random = np.random.RandomState(seed)
     low, high = np.log(RANDOM_SCALES)
     drawn = np.round(np.exp(random.uniform(low, high, count)), 2)
-    fixed = iter(SCALES * count)
+    fixed = iter(SAMPLE_SCALES * count)
     return [float(drawn[k]) if k % 4 == 3 else next(fixed) for k in range(count)]

@@ -6,13 +6,10 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TypeVar
 
-from clit_deploy.config import Precision
-from clit_deploy.errors import CalibrationError
+from clit_deploy.config import Precision, member
+from clit_deploy.errors import OptionError
 from clit_deploy.system.files import check_folder
-
-Kind = TypeVar("Kind", bound=Enum)
 
 MAX_DROP = 0.05
 """dB that INT8 may cost; the advantage of CLIT over LIIF is 0.15."""
@@ -38,7 +35,7 @@ class Settings:
 
     Raises:
         MissingFileError: there is no such folder.
-        CalibrationError: any other wish that makes none.
+        OptionError: any other value out of range.
     """
 
     images: Path | None = None
@@ -56,13 +53,13 @@ class Settings:
             check_folder(self.images)
         if self.precision not in QUANTISED:
             known = " and ".join(kind.value for kind in QUANTISED)
-            raise CalibrationError(
+            raise OptionError(
                 f"Calibration makes {known}, not {self.precision.value}; choose one of them."
             )
         if not 0 <= self.seed < 2**32:
-            raise CalibrationError(f"The seed is {self.seed}; give one from 0 to {2**32 - 1}.")
+            raise OptionError(f"The seed is {self.seed}; give one from 0 to {2**32 - 1}.")
         if not 0 < self.budget < math.inf:
-            raise CalibrationError(
+            raise OptionError(
                 f"The drop allowed is {self.max_drop} dB; give one above {self._half:g}, like "
                 f"{MAX_DROP}."
             )
@@ -82,22 +79,14 @@ class Settings:
         images: str | Path | None,
         precision: str,
         max_drop: float | None = None,
-        method: str = "minmax",
+        method: str = Method.MINMAX,
         seed: int = 0,
     ) -> Settings:
-        """Wishes in words; None for what is usual."""
+        """Settings as a caller names them; None for the default."""
         return cls(
             None if images is None else Path(images),
-            _member(Precision, precision, "precision"),
+            member(Precision, precision, "precision"),
             MAX_DROP if max_drop is None else max_drop,
-            _member(Method, method, "method"),
+            member(Method, method, "method"),
             seed,
         )
-
-
-def _member(kind: type[Kind], name: str, what: str) -> Kind:
-    try:
-        return kind(name)
-    except ValueError:
-        known = ", ".join(str(member.value) for member in kind)
-        raise CalibrationError(f"Unknown {what} {name!r}; there are {known}.") from None

@@ -24,7 +24,7 @@ from clit_deploy.cli import (
     run_command,
     train_commands,
 )
-from clit_deploy.errors import ClitDeployError, said
+from clit_deploy.errors import ClitDeployError, error_message
 
 app = typer.Typer(
     name="clit-deploy",
@@ -48,7 +48,7 @@ def main() -> None:
     try:
         app(arguments, prog_name="clit-deploy")
     except ClitDeployError as error:
-        _fail(said(error), debug)
+        _fail(error_message(error), debug)
     except _Stopped as stop:
         _fail("stopped; nothing unfinished was left behind.", debug, code=128 + stop.signal)
     except MemoryError:

@@ -44,22 +44,15 @@ def calibrate(
     force: ForceOption = False,
 ) -> None:
     """Make an INT8 plan from a float plan, and measure what that costs."""
-    from clit_deploy.calibration.int8 import calibrate_plan
+    from clit_deploy.calibration.int8 import calibrate_with
     from clit_deploy.cli.report import quantization_lines
     from clit_deploy.plan.plan_file import Plan
 
-    Settings.parse(images, precision.value, max_drop, method.value, seed)  # refused before names
+    settings = Settings.parse(images, precision, max_drop, method, seed)  # refused before names
     output = output or plan.with_name(f"{plan.stem}-{precision.value}.plan")
     check_writable(output, force=force)
-    path = calibrate_plan(
-        plan,
-        output,
-        images,
-        precision=precision.value,
-        max_drop=max_drop,
-        method=method.value,
-        seed=seed,
-        progress=lambda step: typer.echo(f"  {step}", err=True),
+    path = calibrate_with(
+        plan, output, settings, progress=lambda step: typer.echo(f"  {step}", err=True)
     )
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     for line in quantization_lines(Plan.open(path).manifest):
@@ -88,12 +81,12 @@ def compare(
         check_writable(figure, force=force)
         check_format(figure, (1, 1), alpha=False)
     with ProgressBar(data.name) as progress:
-        rows = compare_plans(plans, data, wanted, runtime.value, threads, progress)
+        rows = compare_plans(plans, data, wanted, runtime, threads, progress)
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
     else:
         for line in comparison_table(rows):
             typer.echo(line)
     if figure is not None:
-        name = difference_figure(plans, data, wanted[-1], figure, runtime.value, threads)
+        name = difference_figure(plans, data, wanted[-1], figure, runtime, threads)
         typer.echo(f"{figure}  {name} at x{wanted[-1]:g}, then differences x10", err=as_json)

@@ -10,8 +10,8 @@ import typer
 from clit_deploy.cli.build_command import CapabilityOption, WorkspaceOption, build_and_tell
 from clit_deploy.cli.options import MaxDropOption, parse_capability
 from clit_deploy.config import Precision, parse_bytes
-from clit_deploy.engines.build import EngineLimits, refuse_form
-from clit_deploy.errors import BuildError
+from clit_deploy.engines.build import EngineLimits, refuse_qdq_format
+from clit_deploy.errors import OptionError
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
 from clit_deploy.system.files import check_writable
@@ -48,18 +48,18 @@ def export(
     from clit_deploy.export.checkpoint_export import default_plan, export_checkpoint
 
     if (compute_capability or workspace) and runtime is None:
-        raise BuildError("--compute-capability and --workspace are for engines; name a --runtime.")
+        raise OptionError("--compute-capability and --workspace are for engines; name a --runtime.")
     capabilities = tuple(parse_capability(text) for text in compute_capability or ())
     options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
     if runtime is not None:
         load_tensorrt(runtime)  # before the work begins
-        refuse_form(precision.value, "The plan")
+        refuse_qdq_format(precision.value, "The plan")
     output = output or default_plan(checkpoint, precision)
     check_writable(output, force=force)
     path = export_checkpoint(
         checkpoint,
         output,
-        precision=precision.value,
+        precision=precision,
         half_weights=half_weights,
         calibration=calibration,
         max_drop=max_drop,

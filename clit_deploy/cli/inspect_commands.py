@@ -36,7 +36,7 @@ def verify(
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.quality.verify import verify_plan
 
-    result = verify_plan(Plan.open(plan), image, runtime.value, rebuild=rebuild)
+    result = verify_plan(Plan.open(plan), image, runtime, rebuild=rebuild)
     typer.echo(
         json.dumps(dataclasses.asdict(result), indent=1) if as_json else verification(result)
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import BuildError, CoordinateError, SizeError
+from clit_deploy.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def parse_capability(text: str) -> str:
     """`86` or `8.6` -> `8.6`."""
     found = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.strip().lower())
     if not found:
-        raise BuildError(f"{text!r} is no compute capability; write it like 8.6 or 86.")
+        raise OptionError(f"{text!r} is no compute capability; write it like 8.6 or 86.")
     return f"{found[1]}.{found[2]}"
 
 
@@ -59,7 +59,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return None
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-        raise SizeError(f"{text!r} is no size; write it like 1920x1080.")
+        raise OptionError(f"{text!r} is no size; write it like 1920x1080.")
     return int(parts[1]), int(parts[0])
 
 
@@ -68,14 +68,14 @@ def parse_scales(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise SizeError(f"{text!r} are no scales; write them like 2,3.5,4.") from error
+        raise OptionError(f"{text!r} are no scales; write them like 2,3.5,4.") from error
 
 
 def parse_place(text: str) -> tuple[int, int]:
     """`X,Y` -> (row, column)."""
     found = re.fullmatch(r"\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*", text)
     if not found:
-        raise CoordinateError(f"{text!r} is no place; write it like 120,80 (column, row).")
+        raise OptionError(f"{text!r} is no place; write it like 120,80 (column, row).")
     return int(found[2]), int(found[1])
 
 

@@ -57,7 +57,7 @@ def warp(
     wanted = parse_size(size)
     assert wanted is not None  # noqa: S101  (typer demands it)
     with (
-        load(engine, runtime=runtime.value, threads=threads, max_memory=max_memory) as up,
+        load(engine, runtime=runtime, threads=threads, max_memory=max_memory) as up,
         ProgressBar(image.name) as progress,
     ):
         outcome = warp_file(up, image, output, way, wanted, force=force, progress=progress)
@@ -87,7 +87,7 @@ def attention(
     from clit_deploy.upscaler import load
 
     place, wanted = parse_place(at), parse_size(size)
-    with load(engine, runtime=runtime.value, threads=threads, max_memory=max_memory) as up:
+    with load(engine, runtime=runtime, threads=threads, max_memory=max_memory) as up:
         maps = attention_file(up, image, output, place, scale=scale, size=wanted, force=force)
         name = up.runtime.name
     if as_json:

@@ -120,12 +120,12 @@ def profile_diff(
 
     from rich.console import Console
 
-    from clit_deploy.profile.diff import compare
+    from clit_deploy.profile.diff import compare_profiles
     from clit_deploy.profile.table import show_changes
 
     profiles = _read(before), _read(after)
     try:
-        found = compare(*profiles, threshold, floating=floating)
+        found = compare_profiles(*profiles, threshold, floating=floating)
     except NotComparableError as error:
         typer.echo(f"clit-deploy: {error}", err=True)
         raise typer.Exit(NOT_COMPARABLE) from error

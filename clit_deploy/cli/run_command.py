@@ -57,7 +57,7 @@ def run(
     try:
         with load(
             engine,
-            runtime=runtime.value,
+            runtime=runtime,
             threads=threads,
             max_memory=max_memory,
             rebuild=rebuild,

@@ -82,7 +82,7 @@ def evaluate(
 
     wanted = parse_scales(scales)
     with (
-        load(engine, runtime=runtime.value, threads=threads, max_memory=max_memory) as up,
+        load(engine, runtime=runtime, threads=threads, max_memory=max_memory) as up,
         ProgressBar(data.name) as progress,
     ):
         scores = score_all(up, data, wanted, border=border, luminance=not rgb, progress=progress)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.config import Precision
 from clit_deploy.engines.profiles import shape_ranges
-from clit_deploy.errors import BuildError, DamageError, SizeError
+from clit_deploy.errors import BuildError, DamageError, OptionError, SizeError
 from clit_deploy.grid.tiling import smallest
 from clit_deploy.plan.manifest import Engine, EngineSet
 from clit_deploy.plan.plan_file import ENGINES, make_plan
-from clit_deploy.render.budget import TILES
+from clit_deploy.render.layout import TILES
 from clit_deploy.runtimes.protocols import ON_DEVICE, WorkLimits
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions, EngineBuilder
 from clit_deploy.system.jetson import jetson
@@ -68,9 +68,9 @@ def build_engines(
 
     Raises:
         BuildError: a graph is refused; with all that TensorRT says.
-        SizeError: a tile or chunk that makes no sense.
+        SizeError, OptionError: a tile or chunk out of range.
     """
-    tell = progress or (lambda step: log.info("%s", step))
+    report = progress or (lambda step: log.info("%s", step))
     work_limits = work_limits_of(plan, limits or EngineLimits())
     named = sorted(set(options.capabilities), key=lambda text: (len(text), text))
     options = dataclasses.replace(options, capabilities=tuple(named))  # one set has one name
@@ -78,17 +78,17 @@ def build_engines(
     made = _described(trt, options, work_limits, gpu)
     builder, engines, members = EngineBuilder(trt), [], {}
     for member, some in shape_ranges(plan, work_limits).items():
-        tell(f"building {member} with {trt.title}")
+        report(f"building {member} with {trt.title}")
         graph = plan.read(member)
         shapes = [
-            {name: (box.least[name], box.usual[name], box.most[name]) for name in box.most}
-            for box in some
+            {name: (span.min[name], span.opt[name], span.max[name]) for name in span.max}
+            for span in some
         ]
         content, profiles, cache = builder.build(member, graph, shapes, options)
         options = dataclasses.replace(options, timing_cache=cache)
         name = f"{folder_of(made)}/{member.removesuffix('.onnx')}.engine"
         members[name] = content
-        listed = [{k: [list(shape) for shape in box] for k, box in p.items()} for p in profiles]
+        listed = [{k: [list(shape) for shape in span] for k, span in p.items()} for p in profiles]
         digest = hashlib.sha256(graph).hexdigest()
         engines.append(Engine(member, name, digest, listed))
     made = dataclasses.replace(made, engines=tuple(engines))
@@ -96,12 +96,12 @@ def build_engines(
 
 
 def _check(plan: Plan, trt: TensorRT, gpu: Gpu | None) -> None:
-    refuse_form(plan.manifest.precision, plan.name)
+    refuse_qdq_format(plan.manifest.precision, plan.name)
     if not trt.is_rtx and gpu is None:
         raise BuildError("TensorRT builds on the GPU that is going to run, and there is none here.")
 
 
-def refuse_form(precision: str, name: str) -> None:
+def refuse_qdq_format(precision: str, name: str) -> None:
     """Raises a BuildError if TensorRT cannot read what such plans hold."""
     if precision == Precision.INT8.value:
         raise BuildError(
@@ -137,7 +137,8 @@ def work_limits_of(plan: Plan, limits: EngineLimits) -> WorkLimits:
     """The limits as the scheduler takes them.
 
     Raises:
-        SizeError: a tile too small for the encoder, or a chunk below 1.
+        SizeError: a tile too small for the encoder.
+        OptionError: a chunk below 1, or blocks that are too small.
     """
     encoder = plan.manifest.encoder
     least = smallest(encoder.halo, plan.manifest.margin, encoder.multiple)
@@ -151,7 +152,7 @@ def work_limits_of(plan: Plan, limits: EngineLimits) -> WorkLimits:
             f"of {encoder.multiple}."
         )
     if limits.chunk < 1 or limits.block < max(ON_DEVICE.cell_classes):
-        raise SizeError(
+        raise OptionError(
             f"Chunks of {limits.chunk} and blocks of {limits.block} make no sense; at least 1 and "
             f"{max(ON_DEVICE.cell_classes)} are needed."
         )

@@ -10,10 +10,10 @@ import numpy as np
 from clit_deploy.errors import EngineError
 from clit_deploy.grid.cascade import output_size
 from clit_deploy.images.image_files import PHOTOGRAPH, read_image
-from clit_deploy.render.budget import layouts
 from clit_deploy.render.coordinates import queries_of
+from clit_deploy.render.layout import BATCHES, Job, PointLayout, layouts
 from clit_deploy.render.points import PointScheduler
-from clit_deploy.render.scheduler import Job, Scheduler
+from clit_deploy.render.scheduler import Scheduler
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.plan.plan_file import Plan
-    from clit_deploy.render.scheduler import Layout
+    from clit_deploy.render.layout import Layout
     from clit_deploy.runtimes.protocols import Runtime
 
 log = logging.getLogger(__name__)
@@ -87,14 +87,14 @@ def _answers(plan: Plan, runtime: Runtime, tile: int) -> Iterator[tuple[str, NDA
         for stage in range(stages):
             side, scale = max(SIDE >> 2 * stage, 2), SCALE * 4.0**stage
             job = _job(photo[32 : 32 + side, 32 : 32 + side], scale)
-            layout = layouts(scheduler, job)[0]
+            layout = layouts(plan.manifest, runtime.work_limits, job)[0]
             yield f"a photograph at x{scale:g}", _rendered(scheduler, job, layout)
             yield from _single(plan, scheduler, job, layout, stage)
         finest = 4 ** (stages - 1)
         for factor in WIDE:
             size = 2 * finest, round(2 * finest * factor)
             job = Job(np.ascontiguousarray(photo[32:34, 32:34]), size, finest * factor)
-            layout = layouts(scheduler, job)[0]
+            layout = layouts(plan.manifest, runtime.work_limits, job)[0]
             yield f"a photograph at {size[1]}x{size[0]}", _rendered(scheduler, job, layout)
     finally:
         scheduler.close()
@@ -113,12 +113,12 @@ def _single(
     plan: Plan, scheduler: Scheduler, job: Job, layout: Layout, seed: int
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """The graphs for single queries."""
-    points = PointScheduler(plan, scheduler)
+    points, cut = PointScheduler(plan, scheduler), PointLayout(layout.tile, BATCHES[0])
     places = np.random.RandomState(seed).uniform(-1, 1, (64, 2))
     queries = queries_of(places, None, job.size)
-    yield f"queries at x{job.scale:g}", points.residuals(job, queries, layout)
+    yield f"queries at x{job.scale:g}", points.residuals(job, queries, cut)
     if plan.manifest.stages[0].attention:
-        for found in points.attention(job, queries.take(np.array([0])), layout):
+        for found in points.attention(job, queries.take(np.array([0])), cut):
             yield f"the attention at x{job.scale:g}", found
 
 

@@ -1,8 +1,8 @@
-"""The shapes that a scheduler's graphs see: computed by what cuts the work, for engines to be
-built for.
+"""Optimization profiles: the ranges of shapes that the scheduler asks of each graph, computed by
+what cuts the work.
 
-An engine takes a box of shapes (a *profile* in TensorRT's words): every length between a smallest
-and a largest. Lengths that the graph itself fixes are None here.
+An engine takes every length between a min and a max and is fastest at the opt. Lengths that the
+graph itself fixes are None here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.grid.cascade import BASE, Size, StageGrid, output_size, stage_grids
+from clit_deploy.grid.cascade import MAX_STAGE_FACTOR, Size, StageGrid, output_size, stage_grids
 from clit_deploy.grid.geometry import GroupedOutputs, PointQueries, Span
 from clit_deploy.grid.tiling import round_up
-from clit_deploy.render.budget import BATCHES, LARGEST_CELL
+from clit_deploy.render.layout import BATCHES, LARGEST_CELL, PATCH, class_shape
 from clit_deploy.render.maps import window_of
-from clit_deploy.render.points import PATCH
-from clit_deploy.render.stage import class_shape
 from clit_deploy.render.tables import tables_of
 
 if TYPE_CHECKING:
@@ -44,9 +42,9 @@ USUAL_QUERIES = 1024
 class ShapeRange:
     """Shapes of a graph's inputs: the smallest, those to be fastest at, the largest."""
 
-    least: Shapes
-    usual: Shapes
-    most: Shapes
+    min: Shapes
+    opt: Shapes
+    max: Shapes
 
 
 def shape_ranges(plan: Plan, work_limits: WorkLimits) -> dict[str, tuple[ShapeRange, ...]]:
@@ -73,14 +71,14 @@ def shape_ranges(plan: Plan, work_limits: WorkLimits) -> dict[str, tuple[ShapeRa
 
 
 def _encoder(multiple: int, tile: int) -> ShapeRange:
-    least: Shapes = {"image": (None, None, multiple, multiple)}
-    most: Shapes = {"image": (None, None, tile, tile)}
-    return ShapeRange(least, most, most)
+    smallest: Shapes = {"image": (None, None, multiple, multiple)}
+    largest: Shapes = {"image": (None, None, tile, tile)}
+    return ShapeRange(smallest, largest, largest)
 
 
 def _decode(info: StageInfo, side: int, work_limits: WorkLimits, tables: Feeds) -> ShapeRange:
     rows, cols = class_shape(info, side, work_limits)
-    usual = max(side - 1, 1)
+    opt = max(side - 1, 1)
 
     def shapes(rows: int, cols: int, slots: int) -> Shapes:
         lengths = {"row": (rows, slots), "col": (cols, slots)}
@@ -91,7 +89,7 @@ def _decode(info: StageInfo, side: int, work_limits: WorkLimits, tables: Feeds) 
         fed["bias"] = None, rows, cols, slots, slots, None
         return {**fed, "cell": (1, None)}
 
-    return ShapeRange(shapes(1, 1, 1), shapes(rows, cols, usual), shapes(rows, cols, side))
+    return ShapeRange(shapes(1, 1, 1), shapes(rows, cols, opt), shapes(rows, cols, side))
 
 
 def _queries(info: StageInfo, side: int, work_limits: WorkLimits) -> int:
@@ -101,28 +99,28 @@ def _queries(info: StageInfo, side: int, work_limits: WorkLimits) -> int:
 
 def _project(plan: Plan, tables: Tables, index: int, block: int) -> ShapeRange:
     """Patches of blocks at the image's corner and inside it, at every scale that a stage sees."""
-    info, floor = plan.manifest.stages[index], BASE**index
+    info, floor = plan.manifest.stages[index], MAX_STAGE_FACTOR**index
     wide = block + ROUNDING
     # A stage's scale begins just above that of the stage before it.
-    scales = [floor * factor for factor in (1.0 + 1e-3 * (index > 0), 1.5, 2, 3, BASE)]
+    scales = [floor * factor for factor in (1.0 + 1e-3 * (index > 0), 1.5, 2, 3, MAX_STAGE_FACTOR)]
     side = round_up(2 * wide, plan.manifest.encoder.multiple)
-    evenly = [(_levels(plan, (side, side), scale)[index], wide) for scale in scales]
+    evenly = [(_grids(plan, (side, side), scale)[index], wide) for scale in scales]
     unevenly = [(_unscaled(plan, side)[index], LARGEST_CELL + ROUNDING)]
-    most = [
+    largest = [
         _patch(info, tables, index, stage_grid, Span(start, start + longest))
         for stage_grid, longest in [*evenly, *unevenly]
         for start in (0, stage_grid.over_grid[0].out // 2)
     ]
-    usual = _levels(plan, (side, side), floor * USUAL_SCALE)[index]
-    middle = usual.over_grid[0].out // 2
+    opt = _grids(plan, (side, side), floor * USUAL_SCALE)[index]
+    middle = opt.over_grid[0].out // 2
     small = [
         _patch(info, tables, index, some[index], Span(0, 1))
-        for some in (_levels(plan, (1, 1), scales[0]), _unscaled(plan, 1))
+        for some in (_grids(plan, (1, 1), scales[0]), _unscaled(plan, 1))
     ]
     return ShapeRange(
-        _extreme(min, [*small, *most]),
-        _patch(info, tables, index, usual, Span(middle, middle + block)),
-        _extreme(max, most),
+        _extreme(min, [*small, *largest]),
+        _patch(info, tables, index, opt, Span(middle, middle + block)),
+        _extreme(max, largest),
     )
 
 
@@ -150,23 +148,23 @@ def _point(plan: Plan, tables: Tables, info: StageInfo, batch: int) -> ShapeRang
         return {**fed, "pixel": (queries, None), "cell": (sizes, None)}
 
     # A patch is one image pixel at least, which is more than `PATCH` where a cascade is deep.
-    side = max(PATCH, int(BASE) ** (len(plan.manifest.stages) - 1)) + ROUNDING + reach
-    usual = shapes(min(USUAL_QUERIES, batch), PATCH + reach, 1)
-    return ShapeRange(shapes(1, 1 + reach, 1), usual, shapes(batch, side, batch))
+    side = max(PATCH, int(MAX_STAGE_FACTOR) ** (len(plan.manifest.stages) - 1)) + ROUNDING + reach
+    opt = shapes(min(USUAL_QUERIES, batch), PATCH + reach, 1)
+    return ShapeRange(shapes(1, 1 + reach, 1), opt, shapes(batch, side, batch))
 
 
-def _pairs(most: int) -> ShapeRange:
-    return ShapeRange({"offset": (1, None)}, {"offset": (256, None)}, {"offset": (most, None)})
+def _pairs(queries: int) -> ShapeRange:
+    return ShapeRange({"offset": (1, None)}, {"offset": (256, None)}, {"offset": (queries, None)})
 
 
 def _axis_tables(plan: Plan, tables: Tables, info: StageInfo) -> Feeds:
     """Tables of one cell, for their names and dimensions."""
-    stage_grid = _levels(plan, (1, 1), 1.0)[0]
+    stage_grid = _grids(plan, (1, 1), 1.0)[0]
     row, col = (GroupedOutputs.sort(axis, Span(0, 1), info.anchor) for axis in stage_grid.over_grid)
     return {**tables.axis("row", row), **tables.axis("col", col)}
 
 
-def _levels(plan: Plan, image: Size, scale: float) -> list[StageGrid]:
+def _grids(plan: Plan, image: Size, scale: float) -> list[StageGrid]:
     multiple = plan.manifest.encoder.multiple
     padded = round_up(image[0], multiple), round_up(image[1], multiple)
     output, _ = output_size(image, scale, None)
@@ -176,7 +174,9 @@ def _levels(plan: Plan, image: Size, scale: float) -> list[StageGrid]:
 def _unscaled(plan: Plan, side: int) -> list[StageGrid]:
     """All stages along an axis that keeps its length, while the other one grows."""
     stages, padded = len(plan.manifest.stages), round_up(side, plan.manifest.encoder.multiple)
-    return stage_grids((side, side), (padded, padded), (side, side), BASE**stages, stages)
+    return stage_grids(
+        (side, side), (padded, padded), (side, side), MAX_STAGE_FACTOR**stages, stages
+    )
 
 
 def _extreme(pick: Callable[[int, int], int], cases: Iterable[Shapes]) -> Shapes:

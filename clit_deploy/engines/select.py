@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from clit_deploy.config import Precision, RuntimeName
+from clit_deploy.config import Precision, RuntimeName, member
 from clit_deploy.engines.build import EngineLimits, differences
 from clit_deploy.engines.store import BuildJob, build_for_this_run, open_verified
 from clit_deploy.errors import (
@@ -53,16 +53,18 @@ def choose_runtime(
     Returns: the plan, with new engines where they had to be built, and the runtime.
 
     Raises:
-        RuntimeUnavailableError: what was named is unknown or not there.
+        OptionError: there is no runtime of that name.
+        RuntimeUnavailableError: what was named is not there.
         EngineError: engines do not fit and may not be rebuilt, or compute something else.
         BuildError: they cannot be rebuilt.
     """
-    if name in {flavour.value for flavour in Flavour}:
-        return _named(plan, Flavour(name), rebuild=rebuild)
-    if name == RuntimeName.AUTO.value and (found := _automatic(plan, rebuild=rebuild)):
+    kind = member(RuntimeName, name, "runtime")
+    if kind in (RuntimeName.TENSORRT, RuntimeName.TENSORRT_RTX):
+        return _named(plan, Flavour(kind.value), rebuild=rebuild)
+    if kind is RuntimeName.AUTO and (found := _automatic(plan, rebuild=rebuild)):
         return found
-    runtime = open_runtime(name, threads)
-    halved = plan.manifest.precision in (Precision.FP16.value, Precision.INT8_FP16.value)
+    runtime = open_runtime(kind, threads)
+    halved = plan.manifest.precision in (Precision.FP16, Precision.INT8_FP16)
     if halved and isinstance(runtime.arrays, HostArrays):
         log.warning("an FP16 plan is slower than an FP32 plan on a processor, which widens it")
     return plan, runtime
@@ -83,7 +85,7 @@ def _others(asked: Flavour) -> list[str]:
     found = []
     for name in (RuntimeName.CPU, RuntimeName.CUDA):
         with contextlib.suppress(*UNUSABLE):
-            open_runtime(name.value).close()
+            open_runtime(name).close()
             found.append(name.value)
     (flavour,) = set(Flavour) - {asked}
     with contextlib.suppress(*UNUSABLE):

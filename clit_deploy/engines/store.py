@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.engines.build import build_engines, differences
 from clit_deploy.engines.check import check_engines
-from clit_deploy.errors import BuildError, ClitDeployError, OutputError
+from clit_deploy.errors import ClitDeployError, OptionError, OutputError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime
 from clit_deploy.system.cache import Store
@@ -57,11 +57,12 @@ def build_into(
         progress: is told what is being done.
 
     Raises:
+        OptionError: a timing cache for TensorRT-RTX.
         BuildError, EngineError: no engines, or wrong ones; the file stays as it was.
         OutputError: it cannot be written, or another process is building into it.
     """
     if trt.is_rtx and timing_cache is not None:
-        raise BuildError(
+        raise OptionError(
             "TensorRT-RTX times nothing while it builds, so it has no timing cache; leave out "
             "--timing-cache."
         )

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING
 
 from clit_deploy._version import __version__
 from clit_deploy.calibration.settings import QUANTISED, Settings
-from clit_deploy.config import Precision
-from clit_deploy.errors import (
-    CalibrationError,
-    MissingDependencyError,
-    OutputError,
-    UnsupportedModelError,
-)
+from clit_deploy.config import Precision, member
+from clit_deploy.errors import MissingDependencyError, OptionError, OutputError
 from clit_deploy.families import FAMILIES
 from clit_deploy.plan.manifest import EncoderInfo, Manifest, Source
 from clit_deploy.plan.plan_file import make_plan, pack_arrays
@@ -29,7 +24,7 @@ try:
     from clit_deploy.calibration.fp16 import fp16_plan
     from clit_deploy.calibration.int8 import quantise_plan
     from clit_deploy.export.encoder_graph import encoder_graph
-    from clit_deploy.export.export_parity import prove
+    from clit_deploy.export.export_parity import with_parity
     from clit_deploy.models import Checkpoint, load_checkpoint
     from clit_deploy.passes import clean
     from clit_deploy.passes.check_graph import check
@@ -78,36 +73,31 @@ def export_checkpoint(
     Raises:
         CheckpointError, UnsupportedModelError: the checkpoint cannot be used.
         ParityError: the graphs disagree with the model, or FP16 costs too much; nothing is written.
-        MissingFileError, CalibrationError: the pictures are no use, or a wish for INT8 makes no
-            sense; of the wishes that is said before the work begins.
+        OptionError: an option is unknown, out of range or does not fit the precision; options are
+            checked before the export starts.
+        MissingFileError, CalibrationError: the pictures for INT8 cannot be used.
         AccuracyError: `int8` loses more than allowed; nothing is written.
     """
     checkpoint = Path(checkpoint)
-    tell = progress or (lambda step: log.info("%s", step))
-    try:
-        kind = Precision(precision)
-    except ValueError:
-        known = ", ".join(member.value for member in Precision)
-        raise UnsupportedModelError(
-            f"Unknown precision {precision!r}; there are {known}."
-        ) from None
+    report = progress or (lambda step: log.info("%s", step))
+    kind = member(Precision, precision, "precision")
     if half_weights and kind in (Precision.FP16, Precision.INT8_FP16):
-        raise UnsupportedModelError("FP16 plans store FP16 weights anyway; leave out half_weights.")
+        raise OptionError("FP16 plans store FP16 weights anyway; leave out half_weights.")
     settings = _settings(kind, calibration, max_drop)
     target = Path(plan) if plan is not None else default_plan(checkpoint, kind)
     check_writable(target, force=True)
     if target.exists() and checkpoint.exists() and target.samefile(checkpoint):
         raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
-    tell(f"reading {checkpoint.name}")
+    report(f"reading {checkpoint.name}")
     loaded = load_checkpoint(checkpoint)
-    made = build_plan(loaded, tell, half_weights=half_weights)
-    tell("proving the graphs against the PyTorch model")
-    made = prove(made, loaded.model)
+    made = build_plan(loaded, report, half_weights=half_weights)
+    report("proving the graphs against the PyTorch model")
+    made = with_parity(made, loaded.model)
     if settings is not None:
-        made = quantise_plan(made, settings, tell)
+        made = quantise_plan(made, settings, report)
     if kind is Precision.FP16:
-        made = fp16_plan(made, tell)
-    tell(f"writing {target.name}")
+        made = fp16_plan(made, report)
+    report(f"writing {target.name}")
     return made.save(target)
 
 
@@ -116,9 +106,9 @@ def _settings(
 ) -> Settings | None:
     """Of the calibration, where there is one."""
     if kind in QUANTISED:
-        return Settings.parse(calibration, kind.value, max_drop)
+        return Settings.parse(calibration, kind, max_drop)
     if calibration is not None or max_drop is not None:
-        raise CalibrationError(
+        raise OptionError(
             f"Wishes for INT8 were given, but the precision is {kind.value}; add --precision int8."
         )
     return None
@@ -132,7 +122,7 @@ def default_plan(checkpoint: Path, precision: Precision) -> Path:
 
 def build_plan(
     source: Checkpoint,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     half_weights: bool = False,
 ) -> Plan:
@@ -140,10 +130,10 @@ def build_plan(
     model = source.model
     family: FamilyExport = FAMILIES[source.spec["name"]].part("export")(model)
     stages = tuple(family.describe(stage) for stage in range(model.stages))
-    tell("exporting the encoder")
+    report("exporting the encoder")
     graphs = {"encoder.onnx": encoder_graph(model.encoder)}
     for index, stage in enumerate(stages):
-        tell(f"exporting stage {index + 1} of {len(stages)}")
+        report(f"exporting stage {index + 1} of {len(stages)}")
         graphs[stage.project] = family.project(index)
         graphs[stage.decode] = family.decode(index)
         graphs[stage.point] = family.point(index)

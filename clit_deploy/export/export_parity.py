@@ -11,13 +11,13 @@ import torch
 
 from clit_deploy.grid.cascade import output_size
 from clit_deploy.plan.manifest import ParityReport
-from clit_deploy.quality.verify import (
+from clit_deploy.quality.parity import (
     TILED_SCALE,
     ParitySample,
-    compare,
+    compare_samples,
     pack_samples,
     tiled_against_whole,
-    tiling_picture,
+    tiling_image,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def cases(stages: int) -> list[tuple[tuple[int, int], float]]:
     return [*CASES, *(((3, 2), 1.1 * 4.0**stage) for stage in range(len(CASES), stages))]
 
 
-def prove(plan: Plan, model: ImplicitModel) -> Plan:
+def with_parity(plan: Plan, model: ImplicitModel) -> Plan:
     """Render the cases with both; the plan returned carries the figures and the samples.
 
     For an encoder whose tiles are not exact it also carries what tiles cost on a test picture.
@@ -57,10 +57,10 @@ def prove(plan: Plan, model: ImplicitModel) -> Plan:
         expected = exact.render(image, size, scale, batch=2000).numpy().astype(np.float32)
         samples.append(ParitySample(scale, pixels, expected))
     tolerance = HALF_TOLERANCE if plan.manifest.half_weights else TOLERANCE
-    runtime, found = compare(plan, samples, tolerance)
+    runtime, found = compare_samples(plan, samples, tolerance)
     proof = ParityReport(runtime, tolerance, found, SAMPLES)
     encoder = plan.manifest.encoder
     if not model.encoder.exact:
-        tiled = tiled_against_whole(plan, tiling_picture(plan), TILED_SCALE)
+        tiled = tiled_against_whole(plan, tiling_image(plan), TILED_SCALE)
         encoder = dataclasses.replace(encoder, tiling=tiled)
     return plan.replaced({SAMPLES: pack_samples(samples)}, encoder=encoder, proof=proof)

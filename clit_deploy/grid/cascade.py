@@ -8,7 +8,7 @@ from numbers import Real
 from clit_deploy.errors import SizeError
 from clit_deploy.grid.geometry import Axis
 
-BASE = 4.0
+MAX_STAGE_FACTOR = 4.0
 """Largest factor of a stage that another one can follow (CLIT, section 3.3 and its code)."""
 
 LARGEST_SCALE = 1_000_000
@@ -24,9 +24,9 @@ def factors(scale: float, stages: int) -> list[float]:
     stages leaves the rest to its last one.
     """
     result: list[float] = []
-    while scale > BASE and len(result) < stages - 1:
-        result.append(BASE)
-        scale /= BASE
+    while scale > MAX_STAGE_FACTOR and len(result) < stages - 1:
+        result.append(MAX_STAGE_FACTOR)
+        scale /= MAX_STAGE_FACTOR
     return [*result, scale]
 
 
@@ -38,8 +38,8 @@ def grids(image: Size, output: Size, scale: float, stages: int) -> list[Size]:
     count = len(factors(scale, stages))
     return [
         (
-            min(round(image[0] * BASE**stage), output[0]),
-            min(round(image[1] * BASE**stage), output[1]),
+            min(round(image[0] * MAX_STAGE_FACTOR**stage), output[0]),
+            min(round(image[1] * MAX_STAGE_FACTOR**stage), output[1]),
         )
         for stage in range(count)
     ]

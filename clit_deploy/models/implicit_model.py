@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clit_deploy.grid.cascade import Size, StageGrid, stage_grids
+from clit_deploy.grid.tiling import round_up
 
 
 def pixel_centres(size: Size, like: Tensor) -> Tensor:
@@ -112,7 +113,7 @@ def mirrored(image: Tensor, multiple: int) -> Tensor:
     """`[h, w, c]` mirrored at its lower and right edges until its sides are multiples."""
     for axis in (0, 1):
         length = image.shape[axis]
-        index = torch.arange(-(-length // multiple) * multiple, device=image.device) % (2 * length)
+        index = torch.arange(round_up(length, multiple), device=image.device) % (2 * length)
         image = image.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
     return image
 

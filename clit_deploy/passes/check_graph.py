@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from clit_deploy.errors import ParityError
+from clit_deploy.errors import GraphError
 
 FORBIDDEN = frozenset({"GridSample", "GatherND", "Sin", "Cos", "Loop", "Scan", "If", "DFT"})
 """Operators that some TensorRT compiles wrongly, slowly or not at all."""
@@ -14,13 +14,13 @@ def check(model: onnx.ModelProto) -> onnx.ModelProto:
     """Run the ONNX checker with shape inference, and look at the operators.
 
     Raises:
-        ParityError: the graph is not sound.
+        GraphError: the graph is not sound.
     """
     found = sorted({node.op_type for node in model.graph.node} & FORBIDDEN)
     if found:
-        raise ParityError(f"The graph {model.graph.name} uses {', '.join(found)}.")
+        raise GraphError(f"The graph {model.graph.name} uses {', '.join(found)}.")
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ParityError(f"The graph {model.graph.name} is not valid ONNX: {error}") from error
+        raise GraphError(f"The graph {model.graph.name} is not valid ONNX: {error}") from error
     return model

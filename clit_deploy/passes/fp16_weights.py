@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from clit_deploy.passes.fp16_types import LARGEST, QUANTISING
 
-SMALLEST = 256
+MIN_SIZE = 256
 """Numbers of a tensor from which on it pays."""
 
 
@@ -24,7 +24,7 @@ def store_fp16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     casts = []
     for weight in list(graph.initializer):
         values = numpy_helper.to_array(weight)
-        if values.dtype != np.float32 or values.size < SMALLEST or weight.name in steps:
+        if values.dtype != np.float32 or values.size < MIN_SIZE or weight.name in steps:
             continue
         if np.abs(values).max() > LARGEST:
             continue

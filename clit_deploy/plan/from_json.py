@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 T = TypeVar("T")
 
 
-def build(kind: type[T], content: Any) -> T:
+def from_json(kind: type[T], content: Any) -> T:
     """Make a dataclass, and those inside it; what it does not know is left out.
 
     Raises:
@@ -29,7 +29,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if origin in (Union, UnionType):
         return _one_of(inner, value, name)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return build(hint, value)
+        return from_json(hint, value)
     if origin in (tuple, list) and isinstance(value, list):
         return _items(origin, inner, value, name)
     if origin is dict and isinstance(value, Mapping):

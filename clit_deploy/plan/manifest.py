@@ -9,7 +9,7 @@ from typing import Any
 
 from clit_deploy.errors import PlanError
 from clit_deploy.grid.geometry import Anchor  # noqa: TC001  (resolved at run time by get_type_hints)
-from clit_deploy.plan.from_json import build
+from clit_deploy.plan.from_json import from_json
 
 FORMAT = 2
 """Version of the plan format that this package writes and reads."""
@@ -277,6 +277,6 @@ class Manifest:
                 "Export the checkpoint again, or install the clit-deploy that made it."
             )
         try:
-            return build(cls, content)
+            return from_json(cls, content)
         except (KeyError, TypeError, ValueError) as error:
             raise PlanError(f"The plan's manifest is incomplete: {error!r:.80}.") from error

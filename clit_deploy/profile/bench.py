@@ -10,7 +10,7 @@ from clit_deploy.config import show_bytes
 from clit_deploy.engines.select import choose_runtime
 from clit_deploy.errors import MemoryBudgetError
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.render.scheduler import Layout
+from clit_deploy.render.layout import Layout
 from clit_deploy.upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clit_deploy.profile.reference import Reference
     from clit_deploy.profile.sensors import Domain, SensorSet
     from clit_deploy.profile.sweep import Case
-    from clit_deploy.render.scheduler import Job
+    from clit_deploy.render.layout import Job
     from clit_deploy.runtimes.protocols import Runtime
 
 
@@ -65,19 +65,20 @@ def opened(
         yield up
 
 
-def lay_out(up: Upscaler, case: Case, job: Job) -> None:
-    """Cut the work as the case asks; loads the graphs of the stages.
+def lay_out(up: Upscaler, case: Case, job: Job) -> Layout | None:
+    """How the case asks to cut the work, or None; loads the graphs of the stages.
 
     Raises:
         MemoryBudgetError: that does not fit into the memory allowed.
     """
-    up.layout = None
-    chosen = up.forecast(job).layout
-    if case.tile or case.block:
-        up.layout = Layout(case.tile or chosen.tile, case.block or chosen.block)
-        peak = up.forecast(job).peak
-        if up.max_memory is not None and peak > up.max_memory:
-            raise MemoryBudgetError(
-                f"Tiles of {up.layout.tile} and blocks of {up.layout.block} need "
-                f"{show_bytes(peak)}, more than --max-memory allows; sweep smaller ones."
-            )
+    chosen = up.renderer.prepare(job).forecast.layout
+    if not (case.tile or case.block):
+        return None
+    layout = Layout(case.tile or chosen.tile, case.block or chosen.block)
+    peak = up.renderer.prepare(job, layout=layout).forecast.peak
+    if up.max_memory is not None and peak > up.max_memory:
+        raise MemoryBudgetError(
+            f"Tiles of {layout.tile} and blocks of {layout.block} need "
+            f"{show_bytes(peak)}, more than --max-memory allows; sweep smaller ones."
+        )
+    return layout

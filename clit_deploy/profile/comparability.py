@@ -102,7 +102,8 @@ def _unjudged(a: Row, b: Row) -> Iterator[str]:
         yield f"energy: it was that of {rails[0]}, and is that of {rails[1]}; it is not judged"
     for name, figure in {"energy": "power", "quality": "quality"}.items():
         if getattr(a, figure) and not getattr(b, figure):
-            yield f"{name}: there is none any more ({b.reasons.get(figure, 'no reason is told')})"
+            why = b.reasons.get(figure, "no reason is known")
+            yield f"{name}: there is none any more ({why})"
 
 
 def _differences(a: Any, b: Any, names: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:

@@ -58,19 +58,21 @@ def conditions(
 
 def caveats(found: Conditions) -> list[str]:
     """Why figures made under these conditions cannot be compared with others."""
-    told = []
+    reported = []
     if found.clock_state == "floating":
         names = [clock.name for clock in found.clocks if clock.state == "floating"]
         many = f" and {len(names) - 3} more" * (len(names) > 3)
-        told.append(f"clocks float ({', '.join(names[:3])}{many}); lock them first")
+        reported.append(f"clocks float ({', '.join(names[:3])}{many}); lock them first")
     if found.clock_state == "unknown":
-        told.append("the clocks that matter cannot be read all the time, so they count as floating")
+        reported.append(
+            "the clocks that matter cannot be read all the time, so they count as floating"
+        )
     if found.throttled:
-        told.append(f"the machine throttled ({', '.join(found.throttling[:3])})")
+        reported.append(f"the machine throttled ({', '.join(found.throttling[:3])})")
     grown = (found.swap_end or 0) - (found.swap_start or 0)
     if grown > SWAPPED:
-        told.append(f"{grown / 1e6:.0f} MB went into swap")
-    return told
+        reported.append(f"{grown / 1e6:.0f} MB went into swap")
+    return reported
 
 
 def _state(clocks: Sequence[Clock], *, on_device: bool) -> str:
@@ -98,8 +100,8 @@ def _clock(series: Series, domain: Domain | None) -> Clock:
 
 
 def _throttled(steady: Sampler) -> bool | None:
-    told = [s for s in steady.of("throttle", "events") if s.values]
-    return bool(_throttling(steady)) if told else None
+    reported = [s for s in steady.of("throttle", "events") if s.values]
+    return bool(_throttling(steady)) if reported else None
 
 
 def _throttling(steady: Sampler) -> list[str]:

@@ -70,7 +70,7 @@ class ProfileDiff:
         return any(change.verdict == "worse" for change in self.changes)
 
 
-def compare(
+def compare_profiles(
     before: Profile, after: Profile, threshold: float, *, floating: bool = False
 ) -> ProfileDiff:
     """Hold the rows that both profiles have against each other.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from clit_deploy.errors import said
+from clit_deploy.errors import error_message
 from clit_deploy.profile.bench import opened
 from clit_deploy.runtimes.protocols import LayerProfiler
 
 if TYPE_CHECKING:
     from clit_deploy.profile.bench import ProfileContext
     from clit_deploy.profile.sweep import Case
-    from clit_deploy.render.scheduler import Layout
+    from clit_deploy.render.layout import Layout
     from clit_deploy.runtimes.protocols import LayerTime, Runtime
 
 PASSES = 2
@@ -30,7 +30,7 @@ def time_layers(
     try:
         return _timed(bench, case, layout)
     except Exception as error:  # what is measured already is not lost by it
-        return None, f"the pass that times them failed: {said(error)}"
+        return None, f"the pass that times them failed: {error_message(error)}"
 
 
 def _timed(
@@ -47,10 +47,9 @@ def _timed(
     with opened(case, bench.max_memory, start) as up:
         if not profilers:
             return None, NONE
-        up.layout = layout
-        job = up.job(bench.reference.picture, scale=case.scale)
-        forecast = up.forecast(job)
+        job = up.renderer.job(bench.reference.picture, scale=case.scale)
+        rendering = up.renderer.prepare(job, layout=layout)
         for _ in range(PASSES):
-            for _ in islice(up.strips(job, forecast), 1):
+            for _ in islice(rendering.strips(), 1):
                 pass
         return tuple(profilers[0].layers()), ""

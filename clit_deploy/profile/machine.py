@@ -13,23 +13,13 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.profile.profile_file import Machine
 from clit_deploy.profile.sensors.nvml import DRIVER
-from clit_deploy.profile.sensors.sensor import text_or
+from clit_deploy.system.jetson import jetson
+from clit_deploy.system.proc_files import kilobytes, text_or
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-JETPACKS = {
-    "36.3": "6.0",
-    "36.4": "6.1",
-    "36.4.3": "6.2",
-    "36.4.4": "6.2.1",
-    "36.5": "6.2.2",
-    "38.2": "7.0",
-    "38.4": "7.1",
-    "39.2": "7.2",
-    "39.2.2": "7.2.2",
-}
-"""JetPack by release of Jetson Linux (L4T), for systems without the package nvidia-jetpack."""
+MEMINFO = "proc/meminfo"
 
 QUERY = ["nvpmodel", "-q"]
 
@@ -42,8 +32,8 @@ LIBRARIES = (
 def machine(root: Path) -> Machine:
     """Describe the machine; what is not to be known is None, with its reason."""
     reasons: dict[str, str] = {}
-    l4t = _l4t(root)
-    jetpack = _jetpack(root, l4t)
+    board = jetson(root)
+    l4t = board.l4t if board else None
     mode = power_mode(root)
     if l4t is None:
         reasons["l4t"] = reasons["jetpack"] = "this is no Jetson (/etc/nv_tegra_release)"
@@ -58,9 +48,9 @@ def machine(root: Path) -> Machine:
         module=_module(root),
         processor=_processor(root),
         processors=os.cpu_count() or 1,
-        memory_bytes=kilobytes(root, "MemTotal"),
+        memory_bytes=kilobytes(root / MEMINFO, "MemTotal"),
         l4t=l4t,
-        jetpack=jetpack,
+        jetpack=board.jetpack if board and l4t else None,
         power_mode=mode,
         driver=driver[1] if driver else None,
         kernel=platform.release(),
@@ -71,15 +61,9 @@ def machine(root: Path) -> Machine:
     return found
 
 
-def kilobytes(root: Path, field: str) -> int | None:
-    """A line of /proc/meminfo, in bytes."""
-    line = re.search(rf"^{field}:\s+(\d+) kB", text_or(root / "proc/meminfo"), re.MULTILINE)
-    return int(line[1]) * 1024 if line else None
-
-
 def swapped(root: Path) -> int | None:
     """Bytes of swap in use."""
-    total, free = kilobytes(root, "SwapTotal"), kilobytes(root, "SwapFree")
+    total, free = (kilobytes(root / MEMINFO, field) for field in ("SwapTotal", "SwapFree"))
     return None if total is None or free is None else total - free
 
 
@@ -93,10 +77,10 @@ def power_mode(root: Path) -> str | None:
     if str(root) != "/" or shutil.which("nvpmodel") is None:
         return None
     try:
-        told = subprocess.run(QUERY, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+        reported = subprocess.run(QUERY, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return None
-    name = re.search(r"NV Power Mode:\s*(\S+)", told.stdout)
+    name = re.search(r"NV Power Mode:\s*(\S+)", reported.stdout)
     return name[1] if name else None
 
 
@@ -107,23 +91,6 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
-
-
-def _l4t(root: Path) -> str | None:
-    release = text_or(root / "etc/nv_tegra_release")
-    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
-    return f"{found[1]}.{found[2]}" if found else None
-
-
-def _jetpack(root: Path, l4t: str | None) -> str | None:
-    if l4t is None:
-        return None
-    try:
-        packages = (root / "var/lib/dpkg/status").read_text(errors="replace")
-    except OSError:
-        packages = ""
-    stanza = re.search(r"^Package: nvidia-jetpack\n(?:.+\n)*?Version: ([\d.]+)", packages, re.M)
-    return stanza[1] if stanza else JETPACKS.get(l4t) or JETPACKS.get(l4t.removesuffix(".0"))
 
 
 def _module(root: Path) -> str:

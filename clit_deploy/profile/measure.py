@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.profile.bench import lay_out, opened
 from clit_deploy.profile.machine import swapped
-from clit_deploy.profile.observe import TracedRuntime
 from clit_deploy.profile.records import Loading
 from clit_deploy.profile.runs import FileJob, Runs
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.runtimes.protocols import DeviceClock, DeviceMemory, MaybeOnDevice
+from clit_deploy.runtimes.protocols import DeviceClock, DeviceMemory
+from clit_deploy.runtimes.wrappers import TracedRuntime
 from clit_deploy.system import memory
 
 if TYPE_CHECKING:
@@ -53,20 +53,21 @@ class Measured:
     load_before: float | None
 
 
-def measure(bench: ProfileContext, case: Case, tell: Callable[[float], None]) -> Measured:
+def measure(bench: ProfileContext, case: Case, progress: Callable[[float], None]) -> Measured:
     """Measure a case; `tell` hears the part that is done."""
     load, start = _load_average(), time.perf_counter()
     with opened(case, bench.max_memory, TracedRuntime) as up:
-        lay_out(up, case, up.job(bench.reference.picture, scale=case.scale))
+        whole = up.renderer.job(bench.reference.picture, scale=case.scale)
+        layout = lay_out(up, case, whole)
         observed = up.runtime
         assert isinstance(observed, TracedRuntime)  # noqa: S101  (it was just given)
-        job = FileJob(up, observed, bench.source, bench.target, case.scale)
+        job = FileJob(up, observed, bench.source, bench.target, case.scale, layout)
         loading = _warm_up(job, observed, (time.perf_counter() - start) * 1000)
         inner, swap_start = observed.inner, swapped(bench.root)
         clock = inner if isinstance(inner, DeviceClock) else None
         if clock:
             clock.start_device_times()
-        runs, steady, outcome = _steady(bench, job, clock, tell)
+        runs, steady, outcome = _steady(bench, job, clock, progress)
         # Before the reference comes, which may need more memory.
         peak, swap_end = memory.peak(), swapped(bench.root)
         quality, no_quality = bench.reference.score(up, case.scale)
@@ -78,7 +79,7 @@ def measure(bench: ProfileContext, case: Case, tell: Callable[[float], None]) ->
             steady=steady,
             outcome=outcome,
             peak=peak,
-            on_device=clock is not None or (isinstance(inner, MaybeOnDevice) and inner.on_device),
+            on_device=clock is not None or inner.on_device,
             device=runs.device() if clock else None,
             device_bytes=dict(inner.device_bytes()) if isinstance(inner, DeviceMemory) else None,
             quality=quality,
@@ -99,7 +100,10 @@ def _warm_up(job: FileJob, observed: TracedRuntime, open_ms: float) -> Loading:
 
 
 def _steady(
-    bench: ProfileContext, job: FileJob, clock: DeviceClock | None, tell: Callable[[float], None]
+    bench: ProfileContext,
+    job: FileJob,
+    clock: DeviceClock | None,
+    progress: Callable[[float], None],
 ) -> tuple[Runs, Sampler, UpscaleResult]:
     runs, window = Runs(), bench.window
     with Sampler(bench.found.sensors) as sampler:
@@ -109,7 +113,7 @@ def _steady(
             runs.add(run, clock.device_times() if clock else ())
             spent = time.perf_counter() - sampler.start
             done = len(runs.ms) / window.runs, spent / window.seconds if window.seconds else 1.0
-            tell(min(*done, 1.0))
+            progress(min(*done, 1.0))
             if min(done) >= 1:
                 return runs, sampler, outcome
 

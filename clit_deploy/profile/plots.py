@@ -40,8 +40,8 @@ def phases(rows: Sequence[Row]) -> str:
         start = 0.0
         for phase in row.phases:
             stop = start + phase.mean_ms
-            told = f"{phase.name}: {phase.mean_ms:.2f} ms, {100 * phase.share:.1f} %"
-            plot.box((start, stop), plot.lane(k), order.index(phase.name), told)
+            reported = f"{phase.name}: {phase.mean_ms:.2f} ms, {100 * phase.share:.1f} %"
+            plot.box((start, stop), plot.lane(k), order.index(phase.name), reported)
             start = stop
     return plot.svg()
 
@@ -55,9 +55,9 @@ def timeline(row: Row, order: Sequence[str]) -> str:
     for mark in _merged(row.timeline, end * FINEST):
         name = mark.name.removesuffix(".onnx")
         colour = order.index(name) if name in order else LAST
-        told = f"{mark.name}: {mark.start_ms:.2f} to {mark.start_ms + mark.ms:.2f} ms"
+        reported = f"{mark.name}: {mark.start_ms:.2f} to {mark.start_ms + mark.ms:.2f} ms"
         plot.box((mark.start_ms, mark.start_ms + mark.ms), plot.lane(lanes.index(mark.lane)),
-                 colour, told)  # fmt: skip
+                 colour, reported)  # fmt: skip
     return plot.svg()
 
 
@@ -81,8 +81,8 @@ def histogram(row: Row) -> str:
     )
     for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
         if count:
-            told = f"{left:.2f} to {right:.2f} ms: {count} runs"
-            plot.box((float(left), float(right)), (0, float(count)), 0, told)
+            reported = f"{left:.2f} to {right:.2f} ms: {count} runs"
+            plot.box((float(left), float(right)), (0, float(count)), 0, reported)
     return plot.svg()
 
 

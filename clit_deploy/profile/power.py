@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clit_deploy.profile.sampler import Sampler, Series
     from clit_deploy.profile.sensors.sensor import Component
 
-LEAST = 3
+MIN_READINGS = 3
 """Readings without which there is no mean."""
 
 
@@ -86,7 +86,7 @@ def mean_of(series: Series) -> float:
 
 
 def _few(series: Series) -> str:
-    if len(series.values) >= LEAST:
+    if len(series.values) >= MIN_READINGS:
         return ""
     return f"{series.sensor.name} has {len(series.values)} readings; measure for longer"
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from clit_deploy.errors import ProfileError
-from clit_deploy.plan.from_json import build
+from clit_deploy.plan.from_json import from_json
 from clit_deploy.profile.records import Row  # noqa: TC001  (get_type_hints)
 
 FORMAT = 1
@@ -85,7 +85,7 @@ class Profile:
                 + ("install a newer clit-deploy." if newer else "measure it again.")
             )
         try:
-            found = build(cls, content)
+            found = from_json(cls, content)
             found.check()
         except (TypeError, ValueError, RecursionError) as error:
             raise ProfileError(f"{name} is damaged ({error!s:.80}); measure it again.") from error

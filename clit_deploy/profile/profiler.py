@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clit_deploy.config import parse_bytes
-from clit_deploy.errors import ClitDeployError, ProfileError, said
-from clit_deploy.grid.tiling import tiles
+from clit_deploy.errors import ClitDeployError, ProfileError, error_message
+from clit_deploy.grid.tiling import round_up, tiles
 from clit_deploy.images.image_files import PHOTOGRAPH, read_image
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.profile.bench import MeasureWindow, ProfileContext, lay_out, opened
@@ -33,7 +33,7 @@ from clit_deploy.profile.sensors import SensorSet, find
 from clit_deploy.profile.sensors.sensor import Sensor
 from clit_deploy.profile.stats import LEAST_RUNS
 from clit_deploy.profile.sweep import Case, Sweep, cases
-from clit_deploy.render.scheduler import Layout
+from clit_deploy.render.layout import Layout
 from clit_deploy.system import memory
 from clit_deploy.upscaler import default_plan
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from clit_deploy.profile.records import Row
-    from clit_deploy.render.scheduler import Job
+    from clit_deploy.render.layout import Job
     from clit_deploy.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
@@ -69,12 +69,12 @@ class Request:
     """Where `sys` and `proc` are."""
 
 
-def profile(request: Request, tell: Callable[[str, float], None] | None = None) -> Profile:
+def profile(request: Request, progress: Callable[[str, float], None] | None = None) -> Profile:
     """Measure every combination that is asked for.
 
     Args:
         request: what to measure.
-        tell: hears which row is being measured, and the part that is done.
+        progress: called with the row that is being measured, and the part that is done.
 
     Raises:
         ClitDeployError: whatever is wrong, before anything is measured if it can be known.
@@ -104,7 +104,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
             reference=Reference(picture, request.reference, plans, Path(folder), allowed),
         )
         found.sensors += _memory_sensors()
-        rows, failed = _rows(bench, wanted, tell)
+        rows, failed = _rows(bench, wanted, progress)
         about = machine(request.root), _info(source, picture)
         return Profile(started, *about, tuple(rows), tuple(failed))
 
@@ -112,7 +112,7 @@ def profile(request: Request, tell: Callable[[str, float], None] | None = None) 
 def _rows(
     bench: ProfileContext,
     wanted: Sequence[tuple[dict[str, Any], Case]],
-    tell: Callable[[str, float], None] | None,
+    progress: Callable[[str, float], None] | None,
 ) -> tuple[list[Row], list[Failure]]:
     """All rows, one after the other; one that fails does not take the others with it.
 
@@ -122,22 +122,22 @@ def _rows(
     rows, failed = [], []
     for k, (asked, case) in enumerate(wanted):
         try:
-            rows.append(_row(bench, asked, case, _teller(tell, asked, k, len(wanted))))
+            rows.append(_row(bench, asked, case, _teller(progress, asked, k, len(wanted))))
         except (ClitDeployError, MemoryError) as error:
             if len(wanted) == 1:
                 raise
-            failed.append(Failure(asked, said(error)))
+            failed.append(Failure(asked, error_message(error)))
     if not rows:
         raise ProfileError(f"No row could be measured; the first: {failed[0].reason}")
     return rows, failed
 
 
 def _row(
-    bench: ProfileContext, asked: dict[str, Any], case: Case, tell: Callable[[float], None]
+    bench: ProfileContext, asked: dict[str, Any], case: Case, progress: Callable[[float], None]
 ) -> Row:
     memory.restart_peak()  # or rows would have the peaks of those before them
     before = memory.peak()
-    measured = measure(bench, case, tell)
+    measured = measure(bench, case, progress)
     layers = time_layers(bench, case, Layout(measured.outcome.tile, measured.outcome.block))
     return make_row(bench, case, asked, measured, layers, before)
 
@@ -159,7 +159,7 @@ def _check(wanted: Sequence[Case], picture: Any, max_memory: str | None) -> None
     for opening, some in alike.items():
         with opened(opening, max_memory) as up:
             for case in some:
-                job = up.job(picture, scale=case.scale)
+                job = up.renderer.job(picture, scale=case.scale)
                 _check_tile(up, case, job)
                 lay_out(up, case, job)
 
@@ -167,7 +167,7 @@ def _check(wanted: Sequence[Case], picture: Any, max_memory: str | None) -> None
 def _check_tile(up: Upscaler, case: Case, job: Job) -> None:
     info = up.plan.manifest.encoder
     for side in job.size if case.tile else ():
-        padded = -(-side // info.multiple) * info.multiple
+        padded = round_up(side, info.multiple)
         tiles(padded, case.tile or padded, info.halo, up.plan.manifest.margin, info.multiple)
 
 
@@ -224,12 +224,12 @@ def _info(source: Path, picture: Any) -> ImageInfo:
 
 
 def _teller(
-    tell: Callable[[str, float], None] | None, asked: dict[str, Any], index: int, count: int
+    progress: Callable[[str, float], None] | None, asked: dict[str, Any], index: int, count: int
 ) -> Callable[[float], None]:
     label = ", ".join(f"{key}={value}" for key, value in asked.items())
 
-    def told(done: float) -> None:
-        if tell:
-            tell(label, (index + done) / count)
+    def reported(done: float) -> None:
+        if progress:
+            progress(label, (index + done) / count)
 
-    return told
+    return reported

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.config import Precision, show_bytes
-from clit_deploy.errors import ClitDeployError, MemoryBudgetError, ProfileError, said
+from clit_deploy.errors import ClitDeployError, MemoryBudgetError, ProfileError, error_message
+from clit_deploy.grid.tiling import round_up
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.profile.plan_variants import plans_of_same_checkpoint
 from clit_deploy.profile.records import Quality
-from clit_deploy.render.scheduler import Layout
+from clit_deploy.quality.metrics import psnr
+from clit_deploy.quality.parity import LEAST_NOISE
+from clit_deploy.render.layout import Layout
 from clit_deploy.system import memory
 from clit_deploy.upscaler import Upscaler
 
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WHOLE_BLOCK = 256
-LEAST_NOISE = 1e-16
-"""Mean square error that counts as none: 160 dB."""
 UNTILED = "ONNX Runtime's CPU, untiled"
 BYTES_HELD = 24
 """Of the two outputs, a pixel."""
@@ -57,16 +58,16 @@ class Reference:
         try:
             name, expected = self._expected(path, scale)
         except (ClitDeployError, OSError) as error:  # what was measured is not lost by it
-            return None, f"there is no reference from {path.name}: {said(error)}"
+            return None, f"there is no reference from {path.name}: {error_message(error)}"
         try:
             got = up.upscale(self.picture, scale=scale, clip=False)
         except MemoryBudgetError as error:
             return None, f"the whole output does not fit: {error}"
-        difference = got.astype(np.float64) - expected
-        noise = max(float(np.mean(difference**2)), LEAST_NOISE)
-        if not math.isfinite(noise):
+        exact = got.astype(np.float64)
+        decibels = psnr(exact, expected, least=LEAST_NOISE)
+        if not math.isfinite(decibels):
             return None, "the output holds NaN or infinite values"
-        return Quality(name, -10 * math.log10(noise), float(np.abs(difference).max())), ""
+        return Quality(name, decibels, float(np.abs(exact - expected).max())), ""
 
     def _reference(self, plan: Plan) -> Path | None:
         """The plan that is named, the plan itself, one that is measured, or one beside it."""
@@ -92,16 +93,15 @@ class Reference:
     def _made(self, path: Path, scale: float) -> NDArray[np.float32]:
         plan = Plan.open(path)
         whole = Layout(_side(plan, self.picture), WHOLE_BLOCK)
-        with Upscaler(plan, runtime="cpu", layout=whole) as up:
-            forecast = up.forecast(up.job(self.picture, scale=scale), held_per_pixel=BYTES_HELD)
-            self._check_memory(forecast.peak)
-            return up.upscale(self.picture, scale=scale, clip=False)
+        with Upscaler(plan, runtime="cpu") as up:
+            job = up.renderer.job(self.picture, scale=scale)
+            rendering = up.renderer.prepare(job, held_per_pixel=BYTES_HELD, layout=whole)
+            self._check_memory(rendering.forecast.peak)
+            return rendering.array()
 
     def _check_memory(self, needed: int) -> None:
-        free = memory.available()
-        limits = [self.allowed, None if free is None else memory.resident() + free]
-        limit = min((known for known in limits if known is not None), default=needed)
-        if needed > limit:
+        limit = memory.limit(self.allowed)
+        if limit is not None and needed > limit:
             raise MemoryBudgetError(
                 f"untiled it needs {show_bytes(needed)}, and there are {show_bytes(limit)}"
             )
@@ -124,4 +124,4 @@ def check_reference(path: Path) -> None:
 
 def _side(plan: Plan, picture: NDArray[np.float32]) -> int:
     multiple, longest = plan.manifest.encoder.multiple, max(len(picture), picture.shape[1])
-    return int(-(-longest // multiple) * multiple)
+    return round_up(longest, multiple)

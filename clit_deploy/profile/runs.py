@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from clit_deploy.profile.observe import Call, TracedRuntime
+    from clit_deploy.render.layout import Layout
+    from clit_deploy.runtimes.wrappers import Call, TracedRuntime
     from clit_deploy.system.phases import Phase
     from clit_deploy.upscaler import Upscaler
 
@@ -54,6 +55,7 @@ class FileJob:
     source: Path
     target: Path
     scale: float
+    layout: Layout | None = None
 
     def run(self) -> tuple[Run, UpscaleResult]:
         """Do it once."""
@@ -61,7 +63,12 @@ class FileJob:
         with Recorder() as recorder:
             start = perf_counter_ns()
             outcome = upscale_file(
-                self.up, self.source, self.target, OutputSize(self.scale), force=True
+                self.up,
+                self.source,
+                self.target,
+                OutputSize(self.scale),
+                force=True,
+                layout=self.layout,
             )
             stop = perf_counter_ns()
         return Run(start, stop, recorder.phases, list(self.observed.calls)), outcome

@@ -52,8 +52,8 @@ class Series:
         """Why the series cannot stand for the whole time; None if it can."""
         if self.asked and len(self.values) >= max(ENOUGH * self.asked, 1):
             return None
-        told = f"{len(self.values)} of {self.asked} readings"
-        return f"{self.sensor.name} answered {told}: {self.lost or 'too short a time'}"
+        reported = f"{len(self.values)} of {self.asked} readings"
+        return f"{self.sensor.name} answered {reported}: {self.lost or 'too short a time'}"
 
     def watts(self) -> Series:
         """The same as power, where the sensor counts energy."""

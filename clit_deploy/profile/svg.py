@@ -41,10 +41,10 @@ class Plot:
     def points(self, xs: Sequence[float], ys: Sequence[float], colour: int = 0) -> None:
         """A dot for each pair."""
         for x, y in zip(xs, ys, strict=True):
-            told = f"{x:.4g}: {y:.5g}"
+            reported = f"{x:.4g}: {y:.5g}"
             self._marks.append(
                 f'<circle class="mark c{colour % COLOURS}" cx="{self._x(x):.1f}" '
-                f'cy="{self._y(y):.1f}" r="2.2"><title>{told}</title></circle>'
+                f'cy="{self._y(y):.1f}" r="2.2"><title>{reported}</title></circle>'
             )
 
     def line(self, xs: Sequence[float], ys: Sequence[float], colour: int = 0) -> None:
@@ -61,13 +61,15 @@ class Plot:
             f'<text class="word" x="{right - 4}" y="{at - 4:.1f}">{escape(text)}</text>'
         )
 
-    def box(self, x: tuple[float, float], y: tuple[float, float], colour: int, told: str) -> None:
+    def box(
+        self, x: tuple[float, float], y: tuple[float, float], colour: int, reported: str
+    ) -> None:
         """A filled rectangle."""
         (top, bottom), left = sorted(map(self._y, y)), self._x(x[0])
         wide, high = max(self._x(x[1]) - left, 0.4), max(bottom - top, 0.4)
         self._marks.append(
             f'<rect class="mark c{colour % COLOURS}" x="{left:.2f}" y="{top:.2f}" '
-            f'width="{wide:.2f}" height="{high:.2f}"><title>{escape(told)}</title></rect>'
+            f'width="{wide:.2f}" height="{high:.2f}"><title>{escape(reported)}</title></rect>'
         )
 
     def lane(self, index: int) -> tuple[float, float]:

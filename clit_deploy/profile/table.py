@@ -31,8 +31,8 @@ def show(profile: Profile, console: Console) -> None:
     """Print what ran it, a line of latencies for each row, and the details of each row."""
     picture = profile.picture
     console.print(machine_line(profile.machine), markup=False, highlight=False)
-    told = f"{picture.name}, {picture.width}x{picture.height} pixels, {profile.started}"
-    console.print(told, markup=False, highlight=False)
+    reported = f"{picture.name}, {picture.width}x{picture.height} pixels, {profile.started}"
+    console.print(reported, markup=False, highlight=False)
     spared = SPARED if console.width < NARROW else ()
     console.print(_latencies(profile.rows, spared))
     for row in profile.rows:
@@ -85,8 +85,8 @@ def show_changes(found: ProfileDiff, threshold: float, console: Console) -> None
         console.print(_changes(changes))
     for note in found.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
-    told = f"worse by more than {threshold:g} % and the noise"
-    console.print(f"something is {told}" if found.regressed else f"nothing is {told}")
+    reported = f"worse by more than {threshold:g} % and the noise"
+    console.print(f"something is {reported}" if found.regressed else f"nothing is {reported}")
 
 
 def _changes(changes: Iterable[Change]) -> Table:

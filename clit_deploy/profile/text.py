@@ -83,8 +83,8 @@ def _graphs(row: Row) -> str:
 
 def _phases(row: Row) -> str:
     parts = ", ".join(f"{p.name} {p.mean_ms:.1f}" for p in row.phases)
-    told = f"{parts} ms; together {100 * row.phases_cover:.1f} % of the end-to-end time"
-    return f"{told}. {ENQUEUED}" if row.on_device else told
+    reported = f"{parts} ms; together {100 * row.phases_cover:.1f} % of the end-to-end time"
+    return f"{reported}. {ENQUEUED}" if row.on_device else reported
 
 
 def _device(row: Row) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.errors import SizeError
+from clit_deploy.errors import OptionError
 from clit_deploy.images.image_files import check_format, image_writer, to_bytes
 from clit_deploy.quality.evaluate import checked_pictures, low_and_high, scorable, score
 from clit_deploy.upscaler import load
@@ -67,11 +67,11 @@ def compare_plans(
 
     Raises:
         MissingFileError: a plan or the folder is missing, or holds no picture.
-        SizeError: fewer than two plans, a scale that makes no sense, or a picture too small for
-            it; all of that is said before anything runs.
+        OptionError: fewer than two plans, or a scale out of range.
+        SizeError: a picture too small for a scale. All errors come before anything runs.
     """
     if len(plans) < 2:
-        raise SizeError("One plan cannot be compared; name two or more.")
+        raise OptionError("One plan cannot be compared; name two or more.")
     paths = checked_pictures(folder, scales)
     for path, scale in itertools.product(paths, scales):
         scorable(path, scale)

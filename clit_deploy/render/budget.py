@@ -1,51 +1,56 @@
-"""Memory: predict the peak of a job before it runs, and cut the work so that it fits."""
+"""Memory: predict the peak of a job before it runs, cut the work so that it fits, and say what
+would fit where a device has no room.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import itertools
 import logging
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from clit_deploy.config import show_bytes
-from clit_deploy.errors import MemoryBudgetError
-from clit_deploy.grid.cascade import BASE, Size, grids
-from clit_deploy.grid.tiling import smallest
-from clit_deploy.render.points import PATCH
-from clit_deploy.render.scheduler import Layout
-from clit_deploy.render.stage import cells_at_once
+from clit_deploy.errors import DeviceMemoryError, MemoryBudgetError
+from clit_deploy.grid.cascade import Size, grids
+from clit_deploy.render.layout import (
+    PATCH,
+    Layout,
+    PointLayout,
+    cells_at_once,
+    layouts,
+    point_layouts,
+)
 from clit_deploy.system import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from clit_deploy.plan.manifest import Manifest
-    from clit_deploy.render.scheduler import Job, Scheduler
+    from clit_deploy.render.layout import Job
+    from clit_deploy.render.scheduler import Scheduler
     from clit_deploy.runtimes.protocols import WorkLimits
 
 log = logging.getLogger(__name__)
 
-TILES = (512, 384, 320, 256, 192, 160, 128, 96, 64, 48, 32, 24, 16)
-BLOCKS = (256, 128, 64)
-BATCHES = (2048, 1024, 512, 256, 128, 64)
-"""Single queries at a time."""
-LARGEST_CELL = 64
-"""Queries of a cell along one axis, at most: smaller blocks keep a cell from growing past it."""
+AnyLayout = TypeVar("AnyLayout", Layout, PointLayout)
 
 SLACK = 32_000_000
 """Bytes that first runs take beside their tensors: packed weights, buffers, Python itself."""
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Forecast(Generic[AnyLayout]):
     """A way to cut the work, and the most memory the process is expected to hold."""
 
-    layout: Layout
+    layout: AnyLayout
     peak: int
 
 
-def choose(scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: int) -> Forecast:
+def choose(
+    scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: int
+) -> Forecast[Layout]:
     """The largest tile and block whose predicted peak fits.
 
     Args:
@@ -60,7 +65,7 @@ def choose(scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: 
     held = job.output[0] * job.output[1] * held_per_pixel + memory.resident()
     ways = (
         Forecast(layout, held + working_memory(scheduler, job, layout))
-        for layout in layouts(scheduler, job)
+        for layout in layouts(scheduler.manifest, scheduler.runtime.work_limits, job)
     )
     return _first_that_fits(
         ways,
@@ -70,16 +75,17 @@ def choose(scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: 
     )
 
 
-def choose_points(scheduler: Scheduler, job: Job, allowed: int | None, held: int) -> Forecast:
+def choose_points(
+    scheduler: Scheduler, job: Job, allowed: int | None, held: int
+) -> Forecast[PointLayout]:
     """The largest tile and batch of single queries whose predicted peak fits; see `choose`.
 
     The job's output matters only for the stages that it asks for; `held` is bytes.
     """
     held += memory.resident()
-    sides = dict.fromkeys(layout.tile for layout in layouts(scheduler, job))
     ways = (
-        Forecast(Layout(tile, batch), held + point_memory(scheduler, job, Layout(tile, batch)))
-        for batch, tile in itertools.product(BATCHES, sides)
+        Forecast(layout, held + point_memory(scheduler, job, layout))
+        for layout in point_layouts(scheduler.manifest, scheduler.runtime.work_limits, job)
     )
     size = f"{job.size[1]}x{job.size[0]}"
     return _first_that_fits(
@@ -88,15 +94,13 @@ def choose_points(scheduler: Scheduler, job: Job, allowed: int | None, held: int
 
 
 def _first_that_fits(
-    ways: Iterable[Forecast], allowed: int | None, what: str, repair: str
-) -> Forecast:
-    now, free = memory.resident(), memory.available()
-    limits = [allowed, None if free is None else now + free]
-    limit = min((known for known in limits if known is not None), default=None)
+    ways: Iterable[Forecast[AnyLayout]], allowed: int | None, what: str, repair: str
+) -> Forecast[AnyLayout]:
+    limit = memory.limit(allowed)
     least: int | None = None
     for way in ways:
         if limit is None or way.peak <= limit:
-            log.info("tile %d, block %d, peak %s", *_shown(way))
+            log.info("%s, peak %s", way.layout, show_bytes(way.peak))
             return way
         least = way.peak if least is None else min(least, way.peak)
     raise MemoryBudgetError(
@@ -104,30 +108,6 @@ def _first_that_fits(
         f"{show_bytes(limit or 0)} is {'allowed' if limit == allowed else 'available'}. "
         f"Allow more, or {repair}."
     )
-
-
-def _shown(way: Forecast) -> tuple[int, int, str]:
-    return way.layout.tile, way.layout.block, show_bytes(way.peak)
-
-
-def layouts(scheduler: Scheduler, job: Job) -> list[Layout]:
-    """Ways to cut the job, from the fastest to the smallest."""
-    info = scheduler.encoder.info
-    least = smallest(info.halo, scheduler.manifest.margin, info.multiple)
-    longest = max(scheduler.encoder.padded_size(job.size))
-    work_limits = scheduler.runtime.work_limits
-    sides = [side for side in TILES if side >= least and side % info.multiple == 0] or [least]
-    if work_limits.max_tile:
-        sides = [side for side in [*sides, work_limits.max_tile] if side <= work_limits.max_tile]
-    sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
-    ratios = [out / side for out, side in zip(job.output, job.size, strict=True)]
-    blocks = [side for side in BLOCKS if not work_limits.max_block or side <= work_limits.max_block]
-    # Along an axis that grows less than the stages do, a block reads many features, and engines
-    # for as many at its full size would need gigabytes.
-    uneven = min(ratios) < BASE ** (scheduler.depth(job) - 1)
-    if max(ratios) >= LARGEST_CELL or (work_limits.max_block and uneven):
-        blocks = [LARGEST_CELL]
-    return [Layout(tile, block) for block, tile in itertools.product(blocks, sides)]
 
 
 def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
@@ -140,14 +120,14 @@ def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     return SLACK + (_encoding(scheduler, job, layout.tile) + strip + decoding) * 11 // 10
 
 
-def point_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
-    """The same for single queries, `layout.block` of them at a time."""
+def point_memory(scheduler: Scheduler, job: Job, layout: PointLayout) -> int:
+    """The same for single queries."""
     if in_device(scheduler):
         return SLACK
     needs = []
-    for info in scheduler.manifest.stages[: scheduler.depth(job)]:
+    for info in scheduler.manifest.stages[: job.depth(scheduler.manifest)]:
         side = PATCH + info.before + info.after + 2
-        needs.append(side * side * info.project_bytes + layout.block * info.point_bytes)
+        needs.append(side * side * info.project_bytes + layout.batch * info.point_bytes)
     return SLACK + (_encoding(scheduler, job, layout.tile) + max(needs)) * 11 // 10
 
 
@@ -199,3 +179,45 @@ def _cells(block: int, grid: int, out: int) -> int:
 def _slots(grid: Size, output: Size, block: int) -> int:
     rows, cols = (min(-(-o // g), block) for g, o in zip(grid, output, strict=True))
     return rows * cols
+
+
+@contextlib.contextmanager
+def with_memory_advice(
+    scheduler: Scheduler, job: Job, forecast: Forecast[Layout]
+) -> Iterator[None]:
+    """Add to an error about the device's memory how the work would have to be cut.
+
+    Raises:
+        DeviceMemoryError: what came from inside, with that sentence.
+    """
+    try:
+        yield
+    except DeviceMemoryError as error:
+        if error.room is None:
+            raise
+        advice = _advice(scheduler, job, forecast, error.room)
+        raise DeviceMemoryError(f"{error} {advice}", error.room) from error
+
+
+def _advice(scheduler: Scheduler, job: Job, forecast: Forecast[Layout], room: int) -> str:
+    if in_device(scheduler) and scheduler.runtime.work_limits.max_tile is None:  # no engines
+        return "Use --runtime cpu."
+    fits = _that_fits(scheduler, job, forecast.layout, room)
+    if fits is None:
+        return "Not even the smallest tiles are expected to fit."
+    if in_device(scheduler):
+        return f"What should fit: clit-deploy build --tile {fits.tile} --chunk 1."
+    now, then = (working_memory(scheduler, job, way) for way in (forecast.layout, fits))
+    return f"What should fit: --max-memory {math.ceil((forecast.peak - now + then) / 1e6)}MB."
+
+
+def _that_fits(scheduler: Scheduler, job: Job, tried: Layout, room: int) -> Layout | None:
+    """The first smaller way to cut the job that fits. The blocks of a device with memory of its own
+    are those that its engines were built for."""
+    ways = layouts(scheduler.manifest, scheduler.runtime.work_limits, job)
+    smaller = ways[ways.index(tried) + 1 :] if tried in ways else ways
+    for way in smaller:
+        kept = way.block == tried.block or not in_device(scheduler)
+        if kept and device_memory(scheduler, job, way) <= room:
+            return way
+    return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.grid.geometry import PointQueries, Span
+from clit_deploy.render.layout import PATCH
 from clit_deploy.render.pair_bias import PairBiasTable
 
 if TYPE_CHECKING:
@@ -25,13 +26,11 @@ if TYPE_CHECKING:
     from clit_deploy.grid.tiling import Tile
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.render.encoder import Features
+    from clit_deploy.render.layout import Job, PointLayout
     from clit_deploy.render.maps import MapMaker
-    from clit_deploy.render.scheduler import Job, Layout, Scheduler
+    from clit_deploy.render.scheduler import Scheduler
     from clit_deploy.render.tables.family_tables import Feeds, Tables
     from clit_deploy.runtimes.protocols import Runner, Runtime
-
-PATCH = 64
-"""Side of a patch in pixels of the finest grid: its maps take some ten megabytes."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ class PointScheduler:
         self,
         job: Job,
         queries: Queries,
-        layout: Layout,
+        layout: PointLayout,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
         """Answers without the bilinear base, `[q, 3]`.
@@ -143,7 +142,7 @@ class PointScheduler:
             for index, stage_grid in enumerate(stages):
                 stage = self._stage(index)
                 answer = stage.run(
-                    stage.info.point, features, stage_grid, part, job.scale, layout.block
+                    stage.info.point, features, stage_grid, part, job.scale, layout.batch
                 )
                 total = answer + np.float32(self.manifest.decay) * total
             result[some] = total
@@ -152,7 +151,7 @@ class PointScheduler:
                 progress(done / len(result))
         return result
 
-    def attention(self, job: Job, query: Queries, layout: Layout) -> list[NDArray[np.float32]]:
+    def attention(self, job: Job, query: Queries, layout: PointLayout) -> list[NDArray[np.float32]]:
         """The attention of one query, `[heads, 2r + 1, 2r + 1]` for every stage that runs."""
         stages = self._scheduler.stage_grids(job)
         features, _ = next(self._patches(job.image, query, len(stages), layout.tile))
@@ -201,22 +200,6 @@ class PointScheduler:
             cuts = np.flatnonzero(np.diff(key[order])) + 1
             for some in np.split(band[order], cuts):
                 yield features, some
-
-
-def bilinear_at(image: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Bilinear samples of `image [h, w, c]` at `at [q, 2]` (pixels from its corner), `[q, c]`.
-
-    Beyond the centres of the outermost pixels their colour is repeated.
-    """
-    low = np.floor(at - 0.5)
-    row_weight, col_weight = ((at - 0.5) - low).T.astype(np.float32)[..., None]
-    ends = np.array(image.shape[:2]) - 1
-    top, left = np.clip(low.astype(np.int64), 0, ends).T
-    bottom, right = np.clip(low.astype(np.int64) + 1, 0, ends).T
-    above = image[top, left] + (image[top, right] - image[top, left]) * col_weight
-    below = image[bottom, left] + (image[bottom, right] - image[bottom, left]) * col_weight
-    result: NDArray[np.float32] = above + (below - above) * row_weight
-    return result
 
 
 def _span(pixels: NDArray[np.int64]) -> Span:

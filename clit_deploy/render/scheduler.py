@@ -7,16 +7,17 @@ It knows no family: shapes come from the manifest, tables from `Tables`, arithme
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.grid.cascade import Size, StageGrid, factors, stage_grids
+from clit_deploy.grid.cascade import StageGrid, stage_grids
 from clit_deploy.grid.geometry import Axis, Span
+from clit_deploy.render.bilinear import bilinear
 from clit_deploy.render.encoder import TileEncoder
+from clit_deploy.render.layout import Block
 from clit_deploy.render.maps import MapMaker
-from clit_deploy.render.stage import Block, Stage
+from clit_deploy.render.stage import Stage
 from clit_deploy.render.tables import tables_of
 from clit_deploy.system.phases import phase
 
@@ -27,29 +28,8 @@ if TYPE_CHECKING:
 
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.render.encoder import Features
+    from clit_deploy.render.layout import Job, Layout
     from clit_deploy.runtimes.protocols import Runtime
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the work is cut: the side of an encoder tile and of a block of the output, in pixels."""
-
-    tile: int
-    block: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image on its way to one output size."""
-
-    image: NDArray[np.float32]
-    output: Size
-    scale: float
-
-    @property
-    def size(self) -> Size:
-        """Height and width of the input."""
-        return self.image.shape[0], self.image.shape[1]
 
 
 class Scheduler:
@@ -76,12 +56,8 @@ class Scheduler:
 
     def open_stages(self, job: Job) -> None:
         """Load the graphs that the job needs, so that its memory can be predicted."""
-        for index in range(self.depth(job)):
+        for index in range(job.depth(self.manifest)):
             self._stage(index)
-
-    def depth(self, job: Job) -> int:
-        """How many stages the job runs."""
-        return len(factors(job.scale, len(self.manifest.stages)))
 
     def maps(self, index: int) -> MapMaker:
         """The maker of a stage's maps, loaded when it is first asked for."""
@@ -142,19 +118,3 @@ class Scheduler:
         if index not in self._stages:
             self._stages[index] = Stage(self.maps(index), self._plan, self.runtime, self.tables)
         return self._stages[index]
-
-
-def bilinear(image: NDArray[np.float32], output: Size, block: Block) -> NDArray[np.float32]:
-    """Bilinear resampling of `image [h, w, c]` with repeated border, at a block of the output."""
-    low, frac = _taps(Axis(image.shape[0], output[0]), block.rows)
-    rows = image[low[0]] + (image[low[1]] - image[low[0]]) * frac[:, None, None]
-    low, frac = _taps(Axis(image.shape[1], output[1]), block.cols)
-    left = rows[:, low[0]]
-    result: NDArray[np.float32] = left + (rows[:, low[1]] - left) * frac[None, :, None]
-    return result
-
-
-def _taps(axis: Axis, outputs: Span) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    lower, weight = axis.bilinear(outputs)
-    both = np.clip(np.stack([lower, lower + 1]), 0, axis.grid - 1)
-    return both, weight.astype(np.float32)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.errors import DeviceMemoryError, EngineError
+from clit_deploy.errors import DeviceMemoryError
 from clit_deploy.grid.geometry import GroupedOutputs, Span
+from clit_deploy.render.layout import chunk_shape
 from clit_deploy.render.pair_bias import PairBiasTable
 from clit_deploy.system.phases import phase
 
@@ -20,24 +21,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Size, StageGrid
+    from clit_deploy.grid.cascade import StageGrid
     from clit_deploy.plan.manifest import StageInfo
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.render.encoder import Features
+    from clit_deploy.render.layout import Block
     from clit_deploy.render.maps import MapMaker
     from clit_deploy.render.tables.family_tables import Feeds, Side, Tables
-    from clit_deploy.runtimes.protocols import Array, Runtime, WorkLimits
+    from clit_deploy.runtimes.protocols import Array, Runtime
 
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A rectangle of the output."""
-
-    rows: Span
-    cols: Span
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Stage:
     def __init__(self, maps: MapMaker, plan: Plan, runtime: Runtime, tables: Tables) -> None:
         self.info: StageInfo = maps.info
         self._tables = tables
-        self._work_limits = runtime.work_limits
+        self._limits = runtime.work_limits
         self._arrays = runtime.arrays
         self._maps = maps
         self._name = f"stage{maps.index}"
@@ -83,15 +77,14 @@ class Stage:
             try:
                 return self._decoded(maps, rows, cols, size, pool)
             except DeviceMemoryError:
-                self._eat_less()
+                if self._limits.chunk_factor == 1:
+                    raise
+                self._halve_chunks()
 
-    def _eat_less(self) -> None:
-        """Halve the chunks; called while an error is handled, which goes on if nothing is left."""
-        if self._work_limits.chunk_factor == 1:
-            raise
-        self._work_limits = dataclasses.replace(
-            self._work_limits, chunk_factor=self._work_limits.chunk_factor // 2
-        )
+    def _halve_chunks(self) -> None:
+        """Decode fewer cells at a time from now on."""
+        half = self._limits.chunk_factor // 2
+        self._limits = dataclasses.replace(self._limits, chunk_factor=half)
         log.warning("the device's memory is short: chunks of %s are halved", self.info.decode)
 
     def _decoded(
@@ -103,7 +96,7 @@ class Stage:
         pool: Executor,
     ) -> NDArray[np.float32]:
         """The block `rows x cols`, chunk by chunk."""
-        shape = chunk_shape(self.info, rows, cols, self._work_limits)
+        shape = chunk_shape(self.info, rows, cols, self._limits)
         with phase(f"{self._name}.tables"):
             row_parts = self._parts("row", rows, shape[0])
             col_parts = self._parts("col", cols, shape[1])
@@ -160,52 +153,3 @@ class _Placement:
     def pick(self, slots: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
         """Drop the slots that only repeat others."""
         return slots if self.gather is None else slots.take(self.gather, axis)
-
-
-def cells_at_once(info: StageInfo, n: int, work_limits: WorkLimits) -> int:
-    """Cells of `n` queries that decode at once best: as many as the cache or the device holds."""
-    queries, most = (
-        info.chunk_queries * work_limits.chunk_factor,
-        info.chunk_cells * work_limits.chunk_factor,
-    )
-    return min(max(queries // n, 1), most)
-
-
-def chunk_shape(
-    info: StageInfo, rows: GroupedOutputs, cols: GroupedOutputs, work_limits: WorkLimits
-) -> Size:
-    """Rows and columns of cells that decode at once.
-
-    As many cells as the plan finds best for the cache, fewer where a cell has many queries or
-    the block is too small to keep all workers busy. On a device, what the class of cells takes.
-    """
-    if work_limits.cell_classes:
-        return class_shape(info, side_class(max(rows.n, cols.n), work_limits), work_limits)
-    total = len(rows.cells) * len(cols.cells)
-    cells = cells_at_once(info, rows.n * cols.n, work_limits)
-    cells = min(cells, -(-total // work_limits.workers))
-    if len(cols.cells) >= cells:
-        return 1, cells
-    return max(cells // len(cols.cells), 1), len(cols.cells)
-
-
-def side_class(side: int, work_limits: WorkLimits) -> int:
-    """The class of a cell with up to `side` queries along an axis: the class's largest side."""
-    for limit in work_limits.cell_classes:
-        if side <= limit:
-            return limit
-    raise EngineError(
-        f"A cell has {side} queries along an axis; a device takes at most "
-        f"{work_limits.cell_classes[-1]}. Use smaller blocks."
-    )
-
-
-def class_shape(info: StageInfo, side: int, work_limits: WorkLimits) -> Size:
-    """Rows and columns of cells of a class, at most; the product is what the device takes."""
-    cells = cells_at_once(info, side * side, work_limits)
-    cols = min(WIDEST, cells)
-    return cells // cols, cols
-
-
-WIDEST = 64
-"""Columns of cells that a device takes at once: a block of 256 output pixels at x4."""

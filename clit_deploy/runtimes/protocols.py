@@ -101,6 +101,8 @@ class Runtime(Protocol):
     """What it is, for people: `onnxruntime 1.32.0 (CPU, 2 threads)`."""
     work_limits: WorkLimits
     arrays: Arrays
+    on_device: bool
+    """Whether its graphs run elsewhere than on the CPU."""
 
     def runner(
         self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
@@ -131,13 +133,6 @@ class DeviceTime:
     upload_ms: float
     compute_ms: float
     download_ms: float
-
-
-@runtime_checkable
-class MaybeOnDevice(Protocol):
-    """What a runtime may tell beside: whether its graphs run elsewhere than on the processor."""
-
-    on_device: bool
 
 
 @runtime_checkable

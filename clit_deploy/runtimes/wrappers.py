@@ -1,8 +1,10 @@
-"""What the graphs of a plan really see: a runtime that shows the inputs of every run."""
+"""Runtimes around a runtime: they record inputs, trace calls, or share graphs between plans."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,36 +16,113 @@ if TYPE_CHECKING:
     RecordInputs = Callable[[str, Feeds], object]
 
 
-class InputRecorder:
-    """A `Runtime` around another one; `keep` gets a graph's name and its inputs before every run.
+class RuntimeWrapper:
+    """A `Runtime` that passes everything on to an inner one."""
 
-    Another work_limits than that of the inner runtime makes chunks of another size and order.
-    """
-
-    def __init__(
-        self, inner: Runtime, keep: RecordInputs, work_limits: WorkLimits | None = None
-    ) -> None:
-        self.name, self.arrays = inner.name, inner.arrays
+    def __init__(self, inner: Runtime, work_limits: WorkLimits | None = None) -> None:
+        self.inner = inner
+        self.name, self.arrays, self.on_device = inner.name, inner.arrays, inner.on_device
         self.work_limits = work_limits or inner.work_limits
-        self._inner = inner
-        self._keep = keep
 
     def runner(
         self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
     ) -> Runner:
         """See `Runtime.runner`."""
-        inner = self._inner.runner(plan, member, parallel=parallel, dims=dims)
-        return _RecordedRunner(inner, member, self._keep)
+        return self.inner.runner(plan, member, parallel=parallel, dims=dims)
 
     def close(self) -> None:
         """See `Runtime.close`."""
-        self._inner.close()
+        self.inner.close()
+
+
+class InputRecorder(RuntimeWrapper):
+    """Shows a graph's name and its inputs to `record` before every run.
+
+    Other work limits than those of the inner runtime make chunks of another size and order.
+    """
+
+    def __init__(
+        self, inner: Runtime, record: RecordInputs, work_limits: WorkLimits | None = None
+    ) -> None:
+        super().__init__(inner, work_limits)
+        self._record = record
+
+    def runner(
+        self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
+    ) -> Runner:
+        """See `Runtime.runner`."""
+        inner = super().runner(plan, member, parallel=parallel, dims=dims)
+        return _RecordedRunner(inner, member, self._record)
 
 
 class _RecordedRunner:
-    def __init__(self, inner: Runner, member: str, keep: RecordInputs) -> None:
-        self._inner, self._member, self._keep = inner, member, keep
+    def __init__(self, inner: Runner, member: str, record: RecordInputs) -> None:
+        self._inner, self._member, self._record = inner, member, record
 
     def run(self, feeds: Feeds) -> Array:
-        self._keep(self._member, feeds)
+        self._record(self._member, feeds)
         return self._inner.run(feeds)
+
+
+class Call(NamedTuple):
+    """One run of a graph on one thread; times are those of `time.perf_counter_ns`."""
+
+    member: str
+    thread: int
+    start: int
+    stop: int
+
+
+class TracedRuntime(RuntimeWrapper):
+    """Notes when graphs are opened and run. Two readings of the clock are all that a run costs."""
+
+    def __init__(self, inner: Runtime) -> None:
+        super().__init__(inner)
+        self.calls: list[Call] = []
+        self.opened: dict[str, float] = {}
+        """Milliseconds that opening each graph took, the last time."""
+
+    def runner(
+        self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
+    ) -> Runner:
+        """See `Runtime.runner`."""
+        start = perf_counter_ns()
+        runner = super().runner(plan, member, parallel=parallel, dims=dims)
+        self.opened[member] = (perf_counter_ns() - start) / 1e6
+        return _TracedRunner(runner, member, self.calls)
+
+
+class _TracedRunner:
+    def __init__(self, inner: Runner, member: str, calls: list[Call]) -> None:
+        self._inner, self._member, self._calls = inner, member, calls
+
+    def run(self, feeds: Feeds) -> Array:
+        start = perf_counter_ns()
+        result = self._inner.run(feeds)
+        self._calls.append(Call(self._member, threading.get_ident(), start, perf_counter_ns()))
+        return result
+
+
+class CachingRuntime(RuntimeWrapper):
+    """Opens each graph of one plan once, for plans that share most graphs with it."""
+
+    def __init__(self, inner: Runtime, plan: Plan) -> None:
+        super().__init__(inner)
+        self._shared = set(plan.manifest.digests.values())
+        self._runners: dict[tuple[Any, ...], Runner] = {}
+
+    def runner(
+        self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
+    ) -> Runner:
+        """See `Runtime.runner`."""
+        digest = plan.manifest.digests[member]
+        if digest not in self._shared:
+            return super().runner(plan, member, parallel=parallel, dims=dims)
+        key = (digest, plan.manifest.precision, parallel, *sorted((dims or {}).items()))
+        if key not in self._runners:
+            self._runners[key] = super().runner(plan, member, parallel=parallel, dims=dims)
+        return self._runners[key]
+
+    def close(self) -> None:
+        """Let the graphs go; the inner runtime is its owner's."""
+        self._runners.clear()

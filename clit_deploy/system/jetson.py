@@ -1,4 +1,4 @@
-"""What machine this is, read from files that anybody may read."""
+"""Which Jetson this is, and with which JetPack, read from files that anybody may read."""
 
 from __future__ import annotations
 
@@ -6,11 +6,23 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from clit_deploy.system.proc_files import text_or
+
 ROOT = Path("/")
 
-JETPACKS = {"35": "5", "36.3": "6.0", "36.4": "6.1 or 6.2", "36.5": "6.2", "38": "7.0 or 7.1",
-            "39": "7.2"}  # fmt: skip
-"""JetPack by L4T release."""
+JETPACKS = {
+    "35": "5",
+    "36.3": "6.0",
+    "36.4": "6.1",
+    "36.4.3": "6.2",
+    "36.4.4": "6.2.1",
+    "36.5": "6.2.2",
+    "38.2": "7.0",
+    "38.4": "7.1",
+    "39.2": "7.2",
+    "39.2.2": "7.2.2",
+}
+"""JetPack by release of Jetson Linux (L4T); 36.4 is 36.4.0, and 35 stands for all of JetPack 5."""
 
 
 @dataclass(frozen=True)
@@ -20,26 +32,35 @@ class Jetson:
     model: str
     l4t: str | None
     """Release of Linux for Tegra, like `36.4.3`."""
+    package: str | None = None
+    """Version of the package nvidia-jetpack, where it is installed."""
 
     @property
     def jetpack(self) -> str | None:
-        """The JetPack that the release belongs to, as far as known."""
-        found = [name for start, name in JETPACKS.items() if f"{self.l4t}.".startswith(f"{start}.")]
-        return found[0] if found else None
+        """The JetPack: that of the package, else the one that the release belongs to."""
+        if self.package or self.l4t is None:
+            return self.package
+        names = self.l4t, self.l4t.removesuffix(".0"), self.l4t.split(".")[0]
+        return next((JETPACKS[name] for name in names if name in JETPACKS), None)
 
 
-def jetson(root: Path = ROOT) -> Jetson | None:
+def jetson(root: Path | None = None) -> Jetson | None:
     """The module, or None on other machines."""
-    model = _text(root / "proc/device-tree/model").strip("\0 \n")
-    release = _text(root / "etc/nv_tegra_release")
+    root = root or ROOT
+    model = text_or(root / "proc/device-tree/model")
+    release = text_or(root / "etc/nv_tegra_release")
     if not release and "jetson" not in model.lower():
         return None
     found = re.search(r"R(\d+).*?REVISION:\s*([\d.]+)", release)
-    return Jetson(model or "an unknown Jetson", f"{found[1]}.{found[2]}" if found else None)
+    l4t = f"{found[1]}.{found[2]}" if found else None
+    return Jetson(model or "an unknown Jetson", l4t, _package(root))
 
 
-def _text(path: Path) -> str:
+def _package(root: Path) -> str | None:
+    """The version of nvidia-jetpack in the list of packages, which may have some megabytes."""
     try:
-        return path.read_text(errors="replace")
+        packages = (root / "var/lib/dpkg/status").read_text(errors="replace")
     except OSError:
-        return ""
+        return None
+    stanza = re.search(r"^Package: nvidia-jetpack\n(?:.+\n)*?Version: ([\d.]+)", packages, re.M)
+    return stanza[1] if stanza else None

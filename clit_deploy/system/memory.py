@@ -8,10 +8,13 @@ import gc
 import sys
 from pathlib import Path
 
+from clit_deploy.system.proc_files import kilobytes
+
 M_MMAP_THRESHOLD = -3
 LARGE_BLOCK = 1 << 20
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
+MEMINFO = Path("/proc/meminfo")
 
 GUESS = 200_000_000
 """Bytes that the process is taken to hold where the system does not say."""
@@ -47,16 +50,7 @@ def restart_peak() -> None:
 
 
 def _status(field: str) -> int | None:
-    return _kilobytes(Path("/proc/self/status"), field)
-
-
-def _kilobytes(path: Path, field: str) -> int | None:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
-    return int(found[0]) * 1024 if found else None
+    return kilobytes(Path("/proc/self/status"), field)
 
 
 def available() -> int | None:
@@ -66,14 +60,24 @@ def available() -> int | None:
     return min(known) if known else None
 
 
+def limit(allowed: int | None) -> int | None:
+    """The most that this process may hold: `allowed`, or less where the machine has less left.
+
+    Returns: bytes, or None where nothing limits them.
+    """
+    free = available()
+    known = [allowed, None if free is None else resident() + free]
+    return min((bound for bound in known if bound is not None), default=None)
+
+
 def used() -> int | None:
     """Bytes that all of the machine holds now, a Jetson's GPU too; None where nothing tells."""
-    total, free = _kilobytes(Path("/proc/meminfo"), "MemTotal"), _meminfo()
+    total, free = kilobytes(MEMINFO, "MemTotal"), _meminfo()
     return None if total is None or free is None else total - free
 
 
 def _meminfo() -> int | None:
-    return _kilobytes(Path("/proc/meminfo"), "MemAvailable")
+    return kilobytes(MEMINFO, "MemAvailable")
 
 
 def _cgroup() -> int | None:

@@ -64,10 +64,11 @@ def attention_file(
         ClitDeployError: whatever is wrong, before the work starts if it can be known.
     """
     check_writable(target, force=force)
-    rgb = read_image(source).rgb
+    image = read_image(source)
     check_format(target, (PANEL, PANEL), alpha=False)
-    maps = up.attention(rgb, at, scale=scale, size=size)
-    drawn = figure(rgb, at, up.stage_grids(up.job(rgb, scale=scale, size=size)), maps)
+    job = up.renderer.job(image, scale=scale, size=size)
+    maps = up.renderer.attention(job, at)
+    drawn = figure(job.image, at, up.renderer.stage_grids(job), maps)
     with replacing(target) as part:
         drawn.save(part, Image.registered_extensions()[target.suffix.lower()])
     return maps

@@ -15,7 +15,7 @@ import onnxruntime as ort
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import ClitDeployError
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.quality.verify import compare, stored_samples
+from clit_deploy.quality.parity import compare_samples, stored_samples
 from clit_deploy.runtimes.cuda.cuda_api import open_cuda
 from clit_deploy.runtimes.ort.ort_runtime import CUDA, open_runtime, usable_cpus
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
@@ -170,7 +170,7 @@ def _numbers() -> Finding:
     try:
         sample = stored_samples(plan)[:1]
         tolerance = plan.manifest.proof.tolerance if plan.manifest.proof else 0.0
-        name, (case,) = compare(plan, sample, tolerance)
+        name, (case,) = compare_samples(plan, sample, tolerance)
     except ClitDeployError as error:
         return Finding("Numbers", "wrong", "fault", f"{error} Install onnxruntime again.")
     took = time.monotonic() - start

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.errors import OutputError, OutputExistsError, SizeError
+from clit_deploy.errors import OptionError, OutputError, OutputExistsError
 from clit_deploy.grid.geometry import Span
 from clit_deploy.images.image_files import (
     NO_ALPHA,
@@ -21,8 +21,8 @@ from clit_deploy.images.image_files import (
     read_image,
     to_bytes,
 )
-from clit_deploy.render.scheduler import bilinear
-from clit_deploy.render.stage import Block
+from clit_deploy.render.bilinear import bilinear
+from clit_deploy.render.layout import Block
 from clit_deploy.system import memory
 from clit_deploy.system.files import check_writable
 from clit_deploy.system.phases import phase
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clit_deploy.grid.cascade import Size
+    from clit_deploy.render.layout import Layout
     from clit_deploy.upscaler import Upscaler
 
 
@@ -48,11 +49,11 @@ class OutputSize:
         """Refuse what no image can fulfil.
 
         Raises:
-            SizeError: none or several are given.
+            OptionError: none or several are given.
         """
         given = [v for v in (self.scale, self.size, self.width, self.height) if v is not None]
         if len(given) != 1:
-            raise SizeError("Give exactly one of --scale, --size, --width and --height.")
+            raise OptionError("Give exactly one of --scale, --size, --width and --height.")
 
     def resolve(self, image: Size) -> tuple[float | None, Size | None]:
         """Scale or size (height, width) for an image of this size."""
@@ -78,19 +79,19 @@ class UpscaleResult:
     peak_bytes: int
 
 
-def default_output(image: Path, wish: OutputSize) -> Path:
-    """Beside the image, with the wish in its name: `photo_x4.png`."""
-    if wish.scale is not None:
-        suffix = f"x{wish.scale:g}"
-    elif wish.size is not None:
-        suffix = f"{wish.size[1]}x{wish.size[0]}"
+def default_output(image: Path, wanted: OutputSize) -> Path:
+    """Beside the image, with the size in its name: `photo_x4.png`."""
+    if wanted.scale is not None:
+        suffix = f"x{wanted.scale:g}"
+    elif wanted.size is not None:
+        suffix = f"{wanted.size[1]}x{wanted.size[0]}"
     else:
-        suffix = f"w{wish.width}" if wish.width is not None else f"h{wish.height}"
+        suffix = f"w{wanted.width}" if wanted.width is not None else f"h{wanted.height}"
     return image.parent / f"{image.stem}_{suffix}.png"
 
 
 def targets(
-    images: list[Path], output: Path | None, wish: OutputSize, *, force: bool
+    images: list[Path], output: Path | None, wanted: OutputSize, *, force: bool
 ) -> list[Path]:
     """Where each image goes: beside itself, into the folder `output`, or to the file `output`.
 
@@ -102,7 +103,7 @@ def targets(
         raise OutputError(errno.ENOTDIR, f"{output} is no folder; several images need one.")
     found: list[Path] = []
     for image in images:
-        target = default_output(image, wish)
+        target = default_output(image, wanted)
         if output is not None:
             target = output / target.name if output.is_dir() else output
         if target in found:
@@ -116,12 +117,22 @@ def upscale_file(
     up: Upscaler,
     source: Path,
     target: Path,
-    wish: OutputSize,
+    wanted: OutputSize,
     *,
     force: bool = False,
+    layout: Layout | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> UpscaleResult:
     """Read, upscale and write one image; alpha is resampled bilinearly.
+
+    Args:
+        up: a loaded plan.
+        source: the image.
+        target: where to write.
+        wanted: the size of the output.
+        force: overwrite.
+        layout: how to cut the work; None chooses what fits into the memory.
+        progress: is told the part that is done.
 
     Raises:
         ClitDeployError: whatever is wrong, before the work starts if it can be known.
@@ -131,17 +142,19 @@ def upscale_file(
     with phase("read"):
         picture = read_image(source)
     height, width, _ = picture.rgb.shape
-    scale, size = wish.resolve((height, width))
+    scale, size = wanted.resolve((height, width))
     with phase("prepare"):
-        job = up.job(picture.rgb, scale=scale, size=size)
+        job = up.renderer.job(picture, scale=scale, size=size)
         check_format(target, job.output, alpha=picture.alpha is not None)
         keep_alpha = picture.alpha is not None and target.suffix.lower() not in NO_ALPHA
         channels = 4 if keep_alpha else 3
         # Pillow's encoders hold the pixels a second time.
-        forecast = up.forecast(job, held_per_pixel=0 if is_streamed(target) else 2 * channels)
+        held = 0 if is_streamed(target) else 2 * channels
+        rendering = up.renderer.prepare(job, held_per_pixel=held, layout=layout)
+        forecast = rendering.forecast
     with image_writer(target, job.output, channels) as append:
         row = 0
-        for strip in up.strips(job, forecast, progress):
+        for strip in rendering.strips(progress):
             rows = Span(row, row + len(strip))
             with phase("write"):
                 if keep_alpha:

@@ -21,9 +21,10 @@ from clit_deploy.images.image_files import (
     read_image,
     to_bytes,
 )
+from clit_deploy.render.bilinear import bilinear_at
 from clit_deploy.render.coordinates import output_of
-from clit_deploy.render.points import Queries, bilinear_at
-from clit_deploy.render.scheduler import Job
+from clit_deploy.render.layout import Job
+from clit_deploy.render.points import Queries
 from clit_deploy.system.files import check_writable
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def warp_file(
     channels = 4 if alpha and target.suffix.lower() not in NO_ALPHA else 3
     job = Job(picture.rgb, *output_of(probe, image))
     held = 0 if is_streamed(target) else 2 * channels * size[0] * size[1]
-    up.point_forecast(job, held)  # refuses before the file is begun
+    up.renderer.point_forecast(job, held)  # refuses before the file is begun
     with image_writer(target, size, channels) as append:
         for rows in Span(0, size[0]).split(max(STRIP // size[1], 1)):
             append(to_bytes(_strip(up, job, picture, way, rows, size[1])[..., :channels]))
@@ -159,7 +160,7 @@ def _strip(
         # Pixels larger than the picture's own are outside of what the models have learned.
         at = np.clip(inside.at, 0, job.size)
         inside = Queries(at, np.clip(inside.cell, 1 / LARGEST_SCALE, 1))
-        result[some, :3] = up.answer(job, inside)
+        result[some, :3] = up.renderer.answer(job, inside)
         result[some, 3:] = 1 if picture.alpha is None else bilinear_at(picture.alpha, inside.at)
     return result.reshape(len(rows), width, 4)
 

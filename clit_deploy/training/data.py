@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from clit_deploy.errors import ImageError, TrainingError
 from clit_deploy.images.image_files import images_in, read_image, to_bytes
+from clit_deploy.images.resample import resize_bicubic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +109,7 @@ def draw(
     high = round(low * scale)
     chosen = rng.integers(len(photos), size=phase.batch)
     crops = [_crop(photos[k], high, rng) for k in chosen]
-    small = np.stack([_shrink(crop, low) for crop in crops])
+    small = np.stack([resize_bicubic(crop, (low, low)) for crop in crops])
     at = rng.integers(high, size=(phase.batch, phase.queries, 2))
     rgb = np.stack([crop[a[:, 0], a[:, 1]] for crop, a in zip(crops, at, strict=True)])
     return Batch(
@@ -128,8 +128,3 @@ def _crop(photo: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDAr
     down, across, swap = rng.integers(2, size=3)
     crop = crop[:: -1 if down else 1, :: -1 if across else 1]
     return crop.transpose(1, 0, 2) if swap else crop
-
-
-def _shrink(crop: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    image = Image.fromarray(np.ascontiguousarray(crop))
-    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))

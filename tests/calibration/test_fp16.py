@@ -10,7 +10,7 @@ import clit_deploy
 from clit_deploy.calibration import fp16
 from clit_deploy.calibration.fp16 import FP32_RULES
 from clit_deploy.calibration.fp16_ranges import largest, unfit
-from clit_deploy.errors import ParityError, UnsupportedModelError
+from clit_deploy.errors import OptionError, ParityError
 from clit_deploy.models import build_model
 from clit_deploy.passes.check_graph import check
 from clit_deploy.passes.fp16_emulation import emulate_fp16
@@ -239,7 +239,7 @@ def test_a_loss_beyond_the_limit_keeps_whole_graphs_fp32_and_then_refuses(tmp_pa
 
 
 def test_fp16_with_half_weights_is_refused(tmp_path):
-    with pytest.raises(UnsupportedModelError, match="half_weights"):
+    with pytest.raises(OptionError, match="half_weights"):
         clit_deploy.export_checkpoint(tmp_path / "x.pth", precision="fp16", half_weights=True)
 
 

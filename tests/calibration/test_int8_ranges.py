@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from clit_deploy.calibration.int8_ranges import SHARE, SMALLEST, AbsHistogram, Method, observe
+from clit_deploy.calibration.int8_ranges import MIN_RANGE, SHARE, AbsHistogram, Method, observe
 from clit_deploy.errors import CalibrationError
 
 
@@ -23,8 +23,8 @@ def test_minmax_is_the_largest_magnitude():
 @pytest.mark.parametrize("method", list(Method))
 def test_zeros_give_a_range_that_divides(method):
     assert of(np.zeros(10)).range(method) == 1
-    assert of(np.full(10, 1e-9)).range(method) == SMALLEST
-    assert np.float16(SMALLEST / 127) > 0  # where it is FP16
+    assert of(np.full(10, 1e-9)).range(method) == MIN_RANGE
+    assert np.float16(MIN_RANGE / 127) > 0  # where it is FP16
 
 
 def test_percentile_leaves_out_the_rarest():

@@ -6,8 +6,8 @@ from PIL import Image
 
 from clit_deploy.calibration.calibration_images import (
     HELD_OUT,
-    LEAST,
-    MOST,
+    MAX_IMAGES,
+    MIN_IMAGES,
     PHOTOGRAPHS,
     SIDE,
     Part,
@@ -15,16 +15,10 @@ from clit_deploy.calibration.calibration_images import (
     part,
 )
 from clit_deploy.calibration.crops import shrink
-from clit_deploy.calibration.samples import (
-    SCALES,
-    Reservoir,
-    digest_of,
-    record,
-    scales_for,
-)
+from clit_deploy.calibration.samples import SAMPLE_SCALES, Reservoir, digest_of, record, scales_for
 from clit_deploy.calibration.settings import Settings
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import CalibrationError, MissingFileError
+from clit_deploy.errors import CalibrationError, MissingFileError, OptionError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from tests.helpers import photo
@@ -44,7 +38,7 @@ def test_every_graph_of_a_cascade_is_fed_and_no_two_batches_are_alike(plans):
     reservoirs = recorded(plans, count=8)
     stages = [f"stage{s}.{kind}.onnx" for s in range(3) for kind in ("project", "decode")]
     assert set(reservoirs) == {"encoder.onnx", *stages}
-    assert set(recorded(plans, count=LEAST - 1)) == set(reservoirs)  # the fewest that are seen
+    assert set(recorded(plans, count=MIN_IMAGES - 1)) == set(reservoirs)  # the fewest that are seen
     for name, reservoir in reservoirs.items():
         digests = [digest_of(batch) for batch in reservoir.batches()]
         assert len(set(digests)) == len(digests) >= min(2, reservoir.offered), name
@@ -95,7 +89,7 @@ def test_a_reservoir_keeps_copies():
 def test_scales_are_the_stated_mix_and_some_random_ones():
     found = scales_for(16)
     fixed = [scale for k, scale in enumerate(found) if k % 4 != 3]
-    assert fixed == [*SCALES, *SCALES]
+    assert fixed == [*SAMPLE_SCALES, *SAMPLE_SCALES]
     assert len(set(found[3::4])) == 4
     assert found == scales_for(16)
     assert found != scales_for(16, seed=1)
@@ -126,8 +120,8 @@ def test_a_folder_is_split_into_what_is_seen_and_what_is_held_out(tmp_path):
 
 
 def test_few_pictures_still_leave_one_to_measure_on(tmp_path):
-    found = gather(folder_of(tmp_path / "a", [photo(70, 80, seed=k) for k in range(LEAST)]))
-    assert (len(found.seen), len(found.held_out)) == (LEAST - 1, 1)
+    found = gather(folder_of(tmp_path / "a", [photo(70, 80, seed=k) for k in range(MIN_IMAGES)]))
+    assert (len(found.seen), len(found.held_out)) == (MIN_IMAGES - 1, 1)
 
 
 def test_the_default_pictures_are_photographs_of_the_package_with_their_sources():
@@ -144,7 +138,7 @@ def test_the_default_pictures_are_photographs_of_the_package_with_their_sources(
 def test_of_a_large_picture_only_the_busiest_part_is_held(tmp_path):
     large = np.zeros((1100, 1600, 3), np.uint8)
     large[-SIDE:, -SIDE:] = photo(SIDE, SIDE)
-    found = gather(folder_of(tmp_path / "a", [large] * LEAST))
+    found = gather(folder_of(tmp_path / "a", [large] * MIN_IMAGES))
     for picture in (*found.seen, *found.held_out):
         assert picture.base is None
         assert (picture == photo(SIDE, SIDE)).all()
@@ -162,10 +156,10 @@ def test_parts_are_ranked_by_detail_and_flat_ones_are_not_usual():
 
 def test_useless_pictures_do_not_take_the_place_of_good_ones(tmp_path):
     flat = np.zeros((80, 80, 3), np.uint8)
-    good = {7 * k for k in range(MOST // 4)}
-    mixed = [photo(70, 80, seed=k) if k in good else flat for k in range(2 * MOST)]
+    good = {7 * k for k in range(MAX_IMAGES // 4)}
+    mixed = [photo(70, 80, seed=k) if k in good else flat for k in range(2 * MAX_IMAGES)]
     found = gather(folder_of(tmp_path / "a", mixed))
-    assert found.description == f"{MOST // 4} pictures of a"
+    assert found.description == f"{MAX_IMAGES // 4} pictures of a"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +193,7 @@ def test_pictures_that_are_no_use_are_refused(tmp_path, pictures, words):
     ],
 )
 def test_wishes_that_make_no_sense(wishes, words):
-    with pytest.raises((CalibrationError, MissingFileError), match=words):
+    with pytest.raises((OptionError, MissingFileError), match=words):
         Settings.parse(*wishes)
 
 

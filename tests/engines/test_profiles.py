@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clit_deploy.engines.build import EngineLimits, work_limits_of
 from clit_deploy.engines.profiles import shape_ranges
-from clit_deploy.errors import SizeError
+from clit_deploy.errors import OptionError, SizeError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.protocols import WorkLimits
@@ -48,10 +48,10 @@ def asked(plan, work_limits, work):
 def takes(box, shapes):
     """Whether every length is in the box; lengths that the graph fixes are not its business."""
     return all(
-        len(shape) == len(box.most[name])
+        len(shape) == len(box.max[name])
         and all(
             most is None or least <= length <= most
-            for least, length, most in zip(box.least[name], shape, box.most[name], strict=True)
+            for least, length, most in zip(box.min[name], shape, box.max[name], strict=True)
         )
         for name, shape in shapes
     )
@@ -90,7 +90,7 @@ def pieces_of_work(draw):
         up.upscale(image, **wish)
         up.query(image, coords, cell, scale=asked_scale)
         if up.plan.manifest.stages[0].attention:
-            rows, cols = up.job(image, **wish).output
+            rows, cols = up.renderer.job(image, **wish).output
             up.attention(image, (rows // 2, cols - 1), **wish)
 
     asked_scale = draw(st.one_of(st.none(), st.sampled_from([1.0, 4.1, 9.0, 33.0])))
@@ -165,7 +165,7 @@ def test_engines_are_fastest_where_most_work_is(plans):
         plan = Plan.open(plans[name])
         for some in shape_ranges(plan, work_limits_of(plan, EngineLimits())).values():
             for box in some:
-                assert takes(box, tuple(box.usual.items()))
+                assert takes(box, tuple(box.opt.items()))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_engines_are_fastest_where_most_work_is(plans):
     ],
 )
 def test_limits_that_make_no_sense_are_refused(plans, limits, words):
-    with pytest.raises(SizeError, match=words):
+    with pytest.raises((SizeError, OptionError), match=words):
         work_limits_of(Plan.open(plans["liif"]), limits)
 
 

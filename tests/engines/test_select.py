@@ -13,7 +13,7 @@ from clit_deploy.engines import build as build_module
 from clit_deploy.engines import select
 from clit_deploy.engines.build import differences
 from clit_deploy.engines.store import build_into
-from clit_deploy.errors import EngineError, RuntimeUnavailableError
+from clit_deploy.errors import EngineError, OptionError, RuntimeUnavailableError
 from clit_deploy.plan.plan_file import Plan, make_plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
@@ -98,7 +98,7 @@ def test_what_is_named_and_missing_is_an_error(path, monkeypatch, flavour):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(path):
-    with pytest.raises(RuntimeUnavailableError, match=r"'vulkan'.*auto, cpu, cuda, tensorrt"):
+    with pytest.raises(OptionError, match=r"'vulkan'.*auto, cpu, cuda, tensorrt"):
         chosen(Plan.open(path), "vulkan")
 
 

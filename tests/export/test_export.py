@@ -3,11 +3,11 @@ import pytest
 import torch
 
 import clit_deploy
-from clit_deploy.errors import OutputError, ParityError, UnsupportedModelError
+from clit_deploy.errors import OptionError, OutputError, ParityError
 from clit_deploy.export import checkpoint_export, export_parity
 from clit_deploy.grid.cascade import factors
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.quality.verify import compare, stored_samples
+from clit_deploy.quality.parity import compare_samples, stored_samples
 from tests.helpers import ruled_weights, save_checkpoint, tiny_checkpoint, tiny_clit, tiny_liif
 
 
@@ -17,7 +17,7 @@ def test_the_default_name_is_the_checkpoint_s(tmp_path):
 
 
 def test_an_unknown_precision_is_refused(tmp_path):
-    with pytest.raises(UnsupportedModelError, match=r"'fp8'.*fp32"):
+    with pytest.raises(OptionError, match=r"'fp8'.*fp32"):
         clit_deploy.export_checkpoint(tmp_path / "x.pth", precision="fp8")
 
 
@@ -55,7 +55,7 @@ def test_nan_anywhere_fails_the_proof(plans, monkeypatch):
     samples = stored_samples(plan)
     samples[1].expected[0, 0, 0] = np.nan
     with pytest.raises(ParityError, match="wrong by"):
-        compare(plan, samples, 2e-4)
+        compare_samples(plan, samples, 2e-4)
 
 
 def test_weights_of_zero_pass(tmp_path):

@@ -5,11 +5,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import clit_deploy
 from clit_deploy.cli.report import describe
-from clit_deploy.errors import ParityError
+from clit_deploy.errors import GraphError
 from clit_deploy.passes import clean
 from clit_deploy.passes.check_graph import check
 from clit_deploy.passes.fold_constants import fold_constants
-from clit_deploy.passes.fp16_weights import SMALLEST, store_fp16_weights
+from clit_deploy.passes.fp16_weights import MIN_SIZE, store_fp16_weights
 from clit_deploy.passes.pin_versions import pin_versions
 from clit_deploy.passes.remove_identities import remove_identities
 from clit_deploy.passes.strip_metadata import strip_metadata
@@ -73,13 +73,13 @@ def test_versions_are_pinned():
 
 @pytest.mark.parametrize("op", ["Sin", "Cos"])
 def test_forbidden_operators_are_refused(op):
-    with pytest.raises(ParityError, match=op):
+    with pytest.raises(GraphError, match=op):
         check(model(helper.make_node(op, ["x"], ["y"]), opset=18))
 
 
 def test_an_unsound_graph_is_refused():
     made = pin_versions(model(helper.make_node("Relu", ["nothing"], ["y"])))
-    with pytest.raises(ParityError, match="not valid ONNX"):
+    with pytest.raises(GraphError, match="not valid ONNX"):
         check(made)
 
 
@@ -105,7 +105,7 @@ def test_half_weights_are_stored_small_and_run_the_same(plans, tmp_path):
     for name in half.manifest.digests:
         if name.endswith(".onnx"):
             model = onnx.load_from_string(half.read(name))
-            large = [i for i in model.graph.initializer if np.prod(i.dims) >= SMALLEST]
+            large = [i for i in model.graph.initializer if np.prod(i.dims) >= MIN_SIZE]
             assert all(i.data_type != onnx.TensorProto.FLOAT for i in large)
     image = np.random.RandomState(0).rand(9, 8, 3).astype(np.float32)
     results = []

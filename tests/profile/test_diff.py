@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clit_deploy.errors import NotComparableError, ProfileError
-from clit_deploy.profile.diff import compare
+from clit_deploy.profile.diff import compare_profiles
 from clit_deploy.profile.profile_file import Failure
 from clit_deploy.profile.stats import summarise
 from clit_deploy.profile.text import label
@@ -26,7 +26,7 @@ def with_runs(profile, factor=1.0, noise=0.01, seed=0, **changes):
 
 
 def verdicts(before, after, name="latency", threshold=5.0):
-    found = compare(before, after, threshold)
+    found = compare_profiles(before, after, threshold)
     return {change.verdict for change in found.changes if change.name == name}, found.regressed
 
 
@@ -48,8 +48,8 @@ def test_slower_within_the_threshold_is_not(measured):
 def test_slower_within_the_noise_is_not(measured):
     before, after = with_runs(measured, noise=0.5), with_runs(measured, 1.15, noise=0.5, seed=1)
     assert verdicts(before, after) == ({"same"}, False)
-    noise = compare(before, after, 5.0).changes[0].noise
-    assert noise > abs(compare(before, after, 5.0).changes[0].percent)
+    noise = compare_profiles(before, after, 5.0).changes[0].noise
+    assert noise > abs(compare_profiles(before, after, 5.0).changes[0].percent)
 
 
 def test_energy_memory_and_quality_are_judged(measured):
@@ -95,12 +95,12 @@ def test_a_picture_that_is_lost_is_a_regression(measured):
     row = measured.rows[0]
     reasons = {**row.reasons, "quality": "the output holds NaN"}
     lost = with_runs(measured, quality=None, reasons=reasons)
-    found = compare(with_runs(measured), lost, 5.0)
+    found = compare_profiles(with_runs(measured), lost, 5.0)
     (change,) = {c for c in found.changes if c.name == "quality" and c.row == label(row)}
     assert (change.after, change.percent, change.verdict) == (None, None, "worse")
     assert found.regressed
     assert any("quality" in note and "the output holds NaN" in note for note in found.notes)
-    assert not compare(lost, with_runs(measured), 5.0).regressed
+    assert not compare_profiles(lost, with_runs(measured), 5.0).regressed
 
 
 def test_energy_of_other_rails_is_not_judged(measured):
@@ -111,19 +111,21 @@ def test_energy_of_other_rails_is_not_judged(measured):
     before, after = with_runs(measured, power=one), with_runs(measured, power=both)
     assert verdicts(before, after, "energy") == ({"told"}, False)
     assert verdicts(after, before, "energy") == ({"told"}, False)
-    assert any("VDD_IN and VDD_SOC" in note for note in compare(before, after, 5.0).notes)
+    assert any("VDD_IN and VDD_SOC" in note for note in compare_profiles(before, after, 5.0).notes)
 
 
 def test_energy_that_is_gone_is_told(measured):
     reasons = {**measured.rows[0].reasons, "power": "no monitor"}
-    found = compare(with_runs(measured), with_runs(measured, power=None, reasons=reasons), 5.0)
+    found = compare_profiles(
+        with_runs(measured), with_runs(measured, power=None, reasons=reasons), 5.0
+    )
     assert not found.regressed
     assert any("energy: there is none any more (no monitor)" in note for note in found.notes)
 
 
 def test_latencies_of_few_runs_are_not_judged(measured):
     few = replace(measured, rows=tuple(replace(row, runs=row.runs[:4]) for row in measured.rows))
-    found = compare(few, with_runs(measured, 3.0), 5.0)
+    found = compare_profiles(few, with_runs(measured, 3.0), 5.0)
     latencies = [change for change in found.changes if change.name == "latency"]
     assert {(change.verdict, change.noise) for change in latencies} == {("told", None)}
     assert any("4 runs say nothing" in note for note in found.notes)
@@ -135,14 +137,14 @@ def test_rows_are_matched_by_what_was_asked(measured):
     scales = 3.1234567, 3.1234568
     rows = tuple(replace(row, asked={"scale": scale}) for scale in scales)
     slower = with_runs(replace(measured, rows=rows[1:]), 2.0)
-    found = compare(with_runs(replace(measured, rows=rows)), slower, 5.0)
+    found = compare_profiles(with_runs(replace(measured, rows=rows)), slower, 5.0)
     assert {change.row for change in found.changes} == {"scale 3.1234568"}
     assert any("scale 3.1234567 is in one of them alone" in note for note in found.notes)
     twice = replace(measured, rows=(row, row))
     with pytest.raises(
         NotComparableError, match="2 rows of the second are called scale 9, threads 1"
     ):
-        compare(measured, twice, 5.0)
+        compare_profiles(measured, twice, 5.0)
 
 
 def test_phases_are_shown_and_not_judged(measured):
@@ -163,20 +165,20 @@ def test_phases_are_shown_and_not_judged(measured):
 def test_other_machines_are_not_compared(measured, change, words):
     other = replace(measured, machine=replace(measured.machine, **change))
     with pytest.raises(NotComparableError, match=words):
-        compare(measured, other, 5.0)
+        compare_profiles(measured, other, 5.0)
 
 
 def test_other_pictures_rows_and_floating_clocks_are_not_compared(measured):
     other = replace(measured, picture=replace(measured.picture, sha256="0", name="cat.png"))
     with pytest.raises(NotComparableError, match=r"cat\.png"):
-        compare(measured, other, 5.0)
+        compare_profiles(measured, other, 5.0)
     rows = tuple(replace(row, asked={"scale": 3.0}) for row in measured.rows)
     with pytest.raises(NotComparableError, match="no row in common"):
-        compare(measured, replace(measured, rows=rows), 5.0)
+        compare_profiles(measured, replace(measured, rows=rows), 5.0)
     floating = with_runs(measured, comparable=False, caveats=("clocks float (gpu)",))
     with pytest.raises(NotComparableError, match="clocks float"):
-        compare(measured, floating, 5.0)
-    assert not compare(with_runs(measured), floating, 5.0, floating=True).regressed
+        compare_profiles(measured, floating, 5.0)
+    assert not compare_profiles(with_runs(measured), floating, 5.0, floating=True).regressed
 
 
 def test_what_may_explain_a_change_is_told(measured):
@@ -184,7 +186,7 @@ def test_what_may_explain_a_change_is_told(measured):
     other = replace(with_runs(measured, tile=77), machine=machine, rows=(
         *with_runs(measured, tile=77).rows, replace(measured.rows[0], asked={"scale": 2.0}),
     ))  # fmt: skip
-    notes = compare(measured, other, 1000.0).notes
+    notes = compare_profiles(measured, other, 1000.0).notes
     assert any("numpy" in note and "9.9" in note for note in notes)
     assert any("tile" in note and "became 77" in note for note in notes)
     assert any("scale 2 is in one of them alone" in note for note in notes)
@@ -193,7 +195,7 @@ def test_what_may_explain_a_change_is_told(measured):
 @pytest.mark.parametrize("threshold", [0, -1, float("nan"), float("inf"), 1e6])
 def test_thresholds_that_make_no_sense(measured, threshold):
     with pytest.raises(ProfileError, match="threshold"):
-        compare(measured, measured, threshold)
+        compare_profiles(measured, measured, threshold)
 
 
 def test_a_row_that_cannot_be_measured_any_more_is_a_regression(measured):
@@ -201,8 +203,8 @@ def test_a_row_that_cannot_be_measured_any_more_is_a_regression(measured):
     assert len(before.rows) > 1
     lost, kept = before.rows[0], before.rows[1:]
     after = replace(before, rows=kept, failed=(Failure(lost.asked, "No room."),))
-    found = compare(before, after, 5.0)
+    found = compare_profiles(before, after, 5.0)
     assert found.regressed
     assert [c.row for c in found.changes if c.verdict == "worse"] == [label(lost)]
     assert f"{label(lost)} cannot be measured any more: No room." in found.notes
-    assert not compare(after, before, 5.0).regressed
+    assert not compare_profiles(after, before, 5.0).regressed

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import clit_deploy
 from clit_deploy import cli
+from clit_deploy.cli import profile_commands
 from clit_deploy.errors import (
     GraphRunError,
     MemoryBudgetError,
@@ -201,7 +202,7 @@ def test_the_command_keeps_what_was_measured_and_fails(plans, picture, tmp_path,
     failing(monkeypatch, MemoryBudgetError("no room"), 64)
     told, page = tmp_path / "a.json", tmp_path / "gone" / "a.html"
     page.parent.mkdir()
-    really = cli.profile.replacing
+    really = profile_commands.replacing
 
     def replacing(path):
         if path == told:
@@ -216,7 +217,7 @@ def test_the_command_keeps_what_was_measured_and_fails(plans, picture, tmp_path,
     assert "p99" in done.output
     assert page.read_text().startswith("<!doctype html>")
     page.unlink()
-    monkeypatch.setattr(cli.profile, "replacing", replacing)
+    monkeypatch.setattr(profile_commands, "replacing", replacing)
     done = CliRunner().invoke(cli.app, ["profile", *map(str, options), "--json", str(told)])
     assert isinstance(done.exception, OutputError)
     assert "p99" in done.output

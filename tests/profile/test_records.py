@@ -7,7 +7,7 @@ import json
 import pytest
 
 from clit_deploy.errors import ProfileError
-from clit_deploy.profile.diff import compare
+from clit_deploy.profile.diff import compare_profiles
 from clit_deploy.profile.profile_file import Profile
 
 
@@ -112,4 +112,4 @@ def test_whole_numbers_are_numbers_and_unknown_fields_are_left_out(measured):
     content = json.loads(measured.to_json())
     content["rows"][0]["host_ms"]["p50"] = 7
     content["rows"][0]["later"] = {"a": 1}
-    assert compare(measured, Profile.from_json(json.dumps(content)), 5.0)
+    assert compare_profiles(measured, Profile.from_json(json.dumps(content)), 5.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from clit_deploy.profile.observe import Call
 from clit_deploy.profile.records import GraphTime, PhaseTime, TraceEvent
 from clit_deploy.profile.runs import Run, Runs
 from clit_deploy.runtimes.protocols import DeviceTime
+from clit_deploy.runtimes.wrappers import Call
 from clit_deploy.system.phases import Phase
 
 MS = 1_000_000

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from clit_deploy.profile.diff import compare
+from clit_deploy.profile.diff import compare_profiles
 from clit_deploy.profile.table import show, show_changes
 from clit_deploy.profile.text import label
 
@@ -41,6 +41,6 @@ def test_a_long_name_is_folded_not_dropped(measured):
 
 def test_a_figure_that_is_gone_is_shown(measured):
     lost = replace(measured, rows=tuple(replace(row, quality=None) for row in measured.rows))
-    found = compare(measured, lost, 5.0)
+    found = compare_profiles(measured, lost, 5.0)
     line = next(x for x in printed(120, show_changes, found, 5.0).splitlines() if "quality" in x)
     assert line.split()[2:] == ["none", "dB", "worse"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.profile.sensors import sensor
+from clit_deploy.system import proc_files
 
 if TYPE_CHECKING:
     import pytest
@@ -42,14 +42,14 @@ def unfold(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refuse(refused: dict[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let reading some files fail with an error number."""
-    really = sensor.text
+    really = proc_files.text
 
     def text(path: Path) -> str:
         if path in refused:
             raise OSError(refused[path], os.strerror(refused[path]))
         return really(path)
 
-    monkeypatch.setattr(sensor, "text", text)
+    monkeypatch.setattr(proc_files, "text", text)
 
 
 def read(found: SensorSet, quantity: Quantity) -> dict[str, float]:

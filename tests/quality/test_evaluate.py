@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 import clit_deploy
-from clit_deploy.errors import ImageError, MissingFileError, SizeError
-from clit_deploy.quality.evaluate import evaluate, low_and_high, psnr, ssim
+from clit_deploy.errors import ImageError, MissingFileError, OptionError, SizeError
+from clit_deploy.quality.evaluate import evaluate, low_and_high
+from clit_deploy.quality.metrics import psnr, ssim
 from tests.helpers import cli, photo
 
 
@@ -99,7 +100,7 @@ def test_bad_wishes_are_refused(plans, folder, tmp_path):
     with clit_deploy.load(plans["liif"]) as up:
         with pytest.raises(MissingFileError, match="no pictures"):
             evaluate(up, tmp_path / "empty", [2])
-        with pytest.raises(SizeError, match="1 to 64"):
+        with pytest.raises(OptionError, match="1 to 64"):
             evaluate(up, folder, [0.5])
         with pytest.raises(SizeError, match="border"):
             evaluate(up, folder, [2], border=20)

@@ -3,8 +3,9 @@ import pytest
 
 import clit_deploy
 from clit_deploy.config import parse_bytes, show_bytes
-from clit_deploy.errors import MemoryBudgetError
-from clit_deploy.render.budget import choose, layouts, working_memory
+from clit_deploy.errors import MemoryBudgetError, OptionError
+from clit_deploy.render.budget import choose, working_memory
+from clit_deploy.render.layout import layouts
 from clit_deploy.system import memory
 from tests.helpers import photo
 
@@ -25,32 +26,32 @@ def test_sizes_are_read(text, count):
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "2 TB", "nan"])
 def test_bad_sizes_are_refused(text):
-    with pytest.raises(MemoryBudgetError):
+    with pytest.raises(OptionError):
         parse_bytes(text)
 
 
 def test_layouts_shrink_and_so_does_their_memory(up):
-    job = up.job(photo(400, 600), scale=8)
-    cuts = layouts(up._scheduler, job)
-    needs = [working_memory(up._scheduler, job, cut) for cut in cuts]
+    job = up.renderer.job(photo(400, 600), scale=8)
+    cuts = layouts(up.plan.manifest, up.runtime.work_limits, job)
+    needs = [working_memory(up.renderer._scheduler, job, cut) for cut in cuts]
     assert needs[0] == max(needs)
     assert needs[-1] == min(needs)
 
 
 def test_a_limit_chooses_a_smaller_cut(up, monkeypatch):
     monkeypatch.setattr(memory, "resident", lambda: 100_000_000)
-    job = up.job(photo(600, 600), scale=4)
-    free = choose(up._scheduler, job, None, 0)
-    tight = choose(up._scheduler, job, 200_000_000, 0)
+    job = up.renderer.job(photo(600, 600), scale=4)
+    free = choose(up.renderer._scheduler, job, None, 0)
+    tight = choose(up.renderer._scheduler, job, 200_000_000, 0)
     assert tight.peak <= 200_000_000 < free.peak
     assert tight.layout.tile < free.layout.tile
 
 
 def test_what_cannot_fit_is_refused_with_the_number_needed(up, monkeypatch):
     monkeypatch.setattr(memory, "resident", lambda: 100_000_000)
-    job = up.job(photo(300, 300), scale=30)
+    job = up.renderer.job(photo(300, 300), scale=30)
     with pytest.raises(MemoryBudgetError, match=r"needs about 1\.\d\d GB .* 500 MB is allowed"):
-        choose(up._scheduler, job, 500_000_000, held_per_pixel=12)
+        choose(up.renderer._scheduler, job, 500_000_000, held_per_pixel=12)
 
 
 def test_an_output_past_the_machine_is_refused_at_once(up):
@@ -66,5 +67,5 @@ def test_memory_is_measured():
 
 
 def test_huge_scales_keep_cells_small(up):
-    job = up.job(photo(6, 6), scale=300)
-    assert {cut.block for cut in layouts(up._scheduler, job)} == {64}
+    job = up.renderer.job(photo(6, 6), scale=300)
+    assert {cut.block for cut in layouts(up.plan.manifest, up.runtime.work_limits, job)} == {64}

@@ -13,11 +13,9 @@ from clit_deploy.grid.geometry import Axis, PointQueries, Span
 from clit_deploy.grid.tiling import smallest
 from clit_deploy.models import load_checkpoint
 from clit_deploy.models.implicit_model import sample
-from clit_deploy.render.budget import BATCHES
+from clit_deploy.render.bilinear import bilinear, bilinear_at
 from clit_deploy.render.coordinates import output_of, queries_of, spacing
-from clit_deploy.render.points import bilinear_at
-from clit_deploy.render.scheduler import Layout, bilinear
-from clit_deploy.render.stage import Block
+from clit_deploy.render.layout import BATCHES, Block, Layout, PointLayout
 from tests.helpers import photo
 
 
@@ -137,10 +135,10 @@ def test_queries_keep_to_the_memory_allowed(plans):
         with pytest.raises(MemoryBudgetError, match="Querying a picture of 8x8"):
             up.attention(photo(8, 8), (0, 0), scale=1000)  # the output's size is no matter
     with clit_deploy.load(plans["clit"]) as up:
-        job = up.job(photo(40, 40), scale=4)
-        room = up.point_forecast(job).peak
-        up.max_memory = room - 1
-        assert up.point_forecast(job).layout != Layout(40, BATCHES[0])
+        renderer = up.renderer
+        job = renderer.job(photo(40, 40), scale=4)
+        renderer.max_memory = renderer.point_forecast(job).peak - 1
+        assert renderer.point_forecast(job).layout != PointLayout(40, BATCHES[0])
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from clit_deploy.grid.geometry import Span
 from clit_deploy.grid.tiling import smallest
 from clit_deploy.models import load_checkpoint
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.quality.verify import check_tiled, tiling_picture, verify_plan
-from clit_deploy.render.scheduler import Layout, bilinear
-from clit_deploy.render.stage import Block
+from clit_deploy.quality.parity import check_tiled, tiling_image
+from clit_deploy.quality.verify import verify_plan
+from clit_deploy.render.bilinear import bilinear
+from clit_deploy.render.layout import Block, Layout
 from tests.helpers import photo, tiny_checkpoint, tiny_clit
 
 
@@ -85,8 +86,8 @@ def test_bilinear_is_the_usual_one():
 def test_progress_rises_to_one(plans):
     seen = []
     with clit_deploy.Upscaler(plans["liif"], layout=Layout(64, 16)) as up:
-        job = up.job(photo(20, 30), scale=2)
-        rows = sum(len(strip) for strip in up.strips(job, up.forecast(job), seen.append))
+        rendering = up.renderer.prepare(up.renderer.job(photo(20, 30), scale=2))
+        rows = sum(len(strip) for strip in rendering.strips(seen.append))
     assert rows == 40
     assert seen == sorted(seen)
     assert seen[-1] == 1
@@ -118,7 +119,7 @@ def test_the_error_of_tiling_is_measured_and_shown(inexact):
     plan = Plan.open(inexact)
     stored = plan.manifest.encoder.tiling
     assert 0 < stored.max_difference < 0.05
-    image = tiling_picture(plan)
+    image = tiling_image(plan)
     whole = render(plan, image, Layout(4096 // 8 * 8, 256), scale=stored.scale)
     tiled = render(plan, image, Layout(stored.tile, 64), scale=stored.scale)
     assert np.abs(tiled - whole).max() == pytest.approx(stored.max_difference, rel=0.05)

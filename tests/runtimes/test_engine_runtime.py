@@ -12,7 +12,7 @@ import clit_deploy
 from clit_deploy.engines.build import EngineLimits
 from clit_deploy.errors import DeviceMemoryError, EngineError, GraphRunError
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.render.scheduler import Layout
+from clit_deploy.render.layout import Layout
 from clit_deploy.runtimes.trt import cuda_graphs
 from clit_deploy.runtimes.trt.cuda_graphs import GRAPHS, MIN_REPEATS
 from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime

@@ -101,7 +101,7 @@ def test_a_driver_too_old_for_the_library_is_what_it_says(part):
 @pytest.mark.parametrize(
     ("release", "model", "l4t", "jetpack"),
     [
-        ("# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic", "Orin", "36.4.3", "6.1 or 6.2"),
+        ("# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic", "Orin", "36.4.3", "6.2"),
         ("# R35 (release), REVISION: 5.0, GCID: 1", "NVIDIA Jetson Xavier", "35.5.0", "5"),
         ("", "NVIDIA Jetson Orin Nano\0", None, None),
     ],

@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
 def test_jetpack_6_without_tensorrt_is_a_fault_with_its_repair(board, no_tensorrt):
     board("36.4.3")
     assert finding("Jetson").state == "good"
-    assert "L4T 36.4.3, JetPack 6.1 or 6.2" in finding("Jetson").found
+    assert "L4T 36.4.3, JetPack 6.2" in finding("Jetson").found
     found = finding("TensorRT")
     assert (found.state, found.found) == ("fault", "not there")
     assert "venv --system-site-packages" in found.repair

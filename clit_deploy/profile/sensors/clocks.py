@@ -6,7 +6,8 @@ import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, reading, text, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, reading
+from clit_deploy.system.proc_files import text, text_or
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, number, reading, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, reading
+from clit_deploy.system.proc_files import number, text_or
 
 if TYPE_CHECKING:
     from collections.abc import Callable

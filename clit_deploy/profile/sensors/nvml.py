@@ -6,8 +6,9 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from clit_deploy.profile.sensors.sensor import Quantity, Sensor, SensorSet, text_or
+from clit_deploy.profile.sensors.sensor import Quantity, Sensor, SensorSet
 from clit_deploy.system.extras import install_command
+from clit_deploy.system.proc_files import text_or
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, number, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet
+from clit_deploy.system.proc_files import number, text_or
 
 if TYPE_CHECKING:
     from pathlib import Path

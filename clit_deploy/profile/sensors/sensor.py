@@ -1,10 +1,11 @@
-"""What a sensor is, and how files of sysfs are read: never written, and without root."""
+"""What a sensor is, and how one is read from a file of sysfs."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from clit_deploy.system.proc_files import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,36 +71,6 @@ class SensorSet:
     def of(self, *quantities: Quantity) -> list[Sensor]:
         """The sensors of some quantities."""
         return [sensor for sensor in self.sensors if sensor.quantity in quantities]
-
-
-def text(path: Path) -> str:
-    """What a small file holds, without the white space and zeros around it.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(handle, 1 << 16).decode(errors="replace").strip("\0 \t\n")
-    finally:
-        os.close(handle)
-
-
-def text_or(path: Path, default: str = "") -> str:
-    """What a small file holds, or `default` where it cannot be read."""
-    try:
-        return text(path)
-    except OSError:
-        return default
-
-
-def number(path: Path, unit: float = 1.0) -> float:
-    """The number in a file, in units of `unit`.
-
-    Raises:
-        OSError, ValueError: it cannot be read, or holds no number.
-    """
-    return float(text(path)) * unit
 
 
 def reading(path: Path, unit: float = 1.0) -> Callable[[], float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, reading, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, reading
+from clit_deploy.system.proc_files import text_or
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -156,10 +156,10 @@ class DeviceArrays:
         self.cuda = cuda
         self.pool = Pool(cuda)
         self.compute, self.download = cuda.stream(), cuda.stream()
-        self.recording = cuda.stream()
+        self.capture_stream = cuda.stream()
         """Where launches are recorded; nothing runs on it."""
         self.watch = Stopwatch(cuda)
-        self.recorder = threading.Lock()
+        self.capture_lock = threading.Lock()
         """Held by the thread that records: a stream takes one recording at a time."""
         self._lock = threading.RLock()
         self._pinned = Staging(cuda)
@@ -247,7 +247,7 @@ class DeviceArrays:
         self._closed = True
         self.settle()
         self._scratch = None
-        for stream in (self.compute, self.download, self.recording):
+        for stream in (self.compute, self.download, self.capture_stream):
             self.cuda.destroy_stream(stream)
         self._pinned.close()
         self.pool.close()
@@ -257,7 +257,7 @@ class DeviceArrays:
         for whoever closes has an error of his own."""
         if self._closed:
             return
-        for stream in (self.compute, self.download, self.recording):
+        for stream in (self.compute, self.download, self.capture_stream):
             try:
                 self.cuda.synchronize(stream)
             except DeviceError as error:

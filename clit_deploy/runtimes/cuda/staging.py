@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PIECES = 16
 """Pinned pieces of one size, before a copy waits for an earlier one."""
-SMALLEST = 512
+MIN_PIECE = 512
 """Bytes of the smallest piece; larger ones are rounded up to a quarter of a power of two."""
 
 
@@ -64,6 +64,6 @@ class Staging:
 
 def rounded(size: int) -> int:
     """Sizes in steps of a quarter of a power of two, so that nearly equal ones share pieces."""
-    size = max(size, SMALLEST)
-    step = max(1 << (size.bit_length() - 3), SMALLEST)
+    size = max(size, MIN_PIECE)
+    step = max(1 << (size.bit_length() - 3), MIN_PIECE)
     return -(-size // step) * step

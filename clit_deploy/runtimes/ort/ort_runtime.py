@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
-from clit_deploy.config import Precision, RuntimeName
+from clit_deploy.config import Precision, RuntimeName, member
 from clit_deploy.errors import (
     ClitDeployError,
     DeviceMemoryError,
@@ -26,6 +26,7 @@ from clit_deploy.runtimes.cuda.device_arrays import DeviceArray, DeviceArrays, d
 from clit_deploy.runtimes.host_arrays import HostArrays
 from clit_deploy.runtimes.ort.ort_layers import LayerTrace
 from clit_deploy.runtimes.protocols import ON_DEVICE, WorkLimits
+from clit_deploy.system.proc_files import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,24 +65,23 @@ def open_runtime(name: str, threads: int | None = None) -> Runtime:
     """The runtime of that name; `auto` takes CUDA where it really works, else the CPU.
 
     Raises:
-        RuntimeUnavailableError: there is none of that name, or CUDA was asked for, but is not
-            there or does not start.
+        OptionError: there is no runtime of that name.
+        RuntimeUnavailableError: CUDA was asked for, but is not there or does not start.
     """
-    known = [member.value for member in RuntimeName]
-    if name not in known:
-        raise RuntimeUnavailableError(f"Unknown runtime {name!r}; there are {', '.join(known)}.")
-    name = RuntimeName(name).value
-    if name in (RuntimeName.TENSORRT.value, RuntimeName.TENSORRT_RTX.value):
-        raise RuntimeUnavailableError(f"ONNX Runtime has no {name} here; it runs on cpu and cuda.")
+    kind = member(RuntimeName, name, "runtime")
+    if kind in (RuntimeName.TENSORRT, RuntimeName.TENSORRT_RTX):
+        raise RuntimeUnavailableError(
+            f"ONNX Runtime has no {kind.value} here; it runs on cpu and cuda."
+        )
     offered = ort.get_available_providers()
     cuda = False
-    if name != RuntimeName.CPU and CUDA in offered:
+    if kind is not RuntimeName.CPU and CUDA in offered:
         if hasattr(ort, "preload_dlls"):  # libraries that pip installed; 1.21 and newer
             ort.preload_dlls()
         cuda = _starts(CUDA)
-        if not cuda and name == RuntimeName.AUTO:
+        if not cuda and kind is RuntimeName.AUTO:
             log.warning("ONNX Runtime has a CUDA provider that does not start; the CPU is used.")
-    if name == RuntimeName.CUDA and not cuda:
+    if kind is RuntimeName.CUDA and not cuda:
         found = "its CUDA provider does not start (are CUDA and cuDNN installed?)"
         raise RuntimeUnavailableError(
             "The CUDA runtime was asked for, but "
@@ -91,7 +91,7 @@ def open_runtime(name: str, threads: int | None = None) -> Runtime:
         )
     log.info(
         "runtime %s: %s (providers: %s)",
-        RuntimeName(name).value,
+        kind.value,
         "cuda" if cuda else "cpu",
         offered,
     )
@@ -139,7 +139,7 @@ def sums_overflow(machine: str, cpuinfo: Path) -> bool:
     if machine.lower() not in ("x86_64", "amd64"):
         return False
     try:
-        return "vnni" not in cpuinfo.read_text()
+        return "vnni" not in text(cpuinfo)
     except OSError:
         return True
 
@@ -267,10 +267,10 @@ def _translated(verb: str, memory: type[MemoryBudgetError] = MemoryBudgetError) 
     except ClitDeployError:
         raise
     except Exception as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "alloc" in text.lower():
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "alloc" in reason.lower():
             raise memory(
-                f"Out of memory: ONNX Runtime cannot {verb} a graph ({text:.120}). "
+                f"Out of memory: ONNX Runtime cannot {verb} a graph ({reason:.120}). "
                 "Give --max-memory a size that the machine has."
             ) from error
-        raise GraphRunError(f"ONNX Runtime cannot {verb} a graph: {text:.200}") from error
+        raise GraphRunError(f"ONNX Runtime cannot {verb} a graph: {reason:.200}") from error

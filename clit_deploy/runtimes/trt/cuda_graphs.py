@@ -111,8 +111,8 @@ class CudaGraphCache:
 
     def _recorded(self, enqueue: Callable[[Any], None]) -> Any:
         """On a stream of its own, by one thread at a time: others go on using the rest."""
-        cuda, stream = self._device.cuda, self._device.recording
-        with self._device.recorder:
+        cuda, stream = self._device.cuda, self._device.capture_stream
+        with self._device.capture_lock:
             cuda.begin_capture(stream)
             try:
                 enqueue(stream)

@@ -127,15 +127,15 @@ class EngineBuilder:
             tensor = network.get_input(k)
             if tensor.name not in shapes:
                 raise BuildError(f"{name} has an input {tensor.name} that no profile speaks of.")
-            least, usual, most = (
+            lower, opt, upper = (
                 tuple(
-                    int(own if wish is None else wish)
-                    for own, wish in zip(tensor.shape, shape, strict=True)
+                    int(own if own_or_given is None else own_or_given)
+                    for own, own_or_given in zip(tensor.shape, shape, strict=True)
                 )
                 for shape in shapes[tensor.name]
             )
-            profile.set_shape(tensor.name, least, usual, most)
-            full[tensor.name] = (least, usual, most)
+            profile.set_shape(tensor.name, lower, opt, upper)
+            full[tensor.name] = (lower, opt, upper)
         if config.add_optimization_profile(profile) < 0:
             raise BuildError(f"{self._trt.title} refuses the profile of {name}: {self._trt.said()}")
         return full

@@ -31,7 +31,7 @@ class Launcher:
         self._trt, self._engine, self._name, self._device = trt, engine, name, device
         self._kernels, self._layers = kernels, layers
         self._states: dict[int, ContextState] = {}
-        self._recordings = CudaGraphCache(name, device, wanted=not trt.is_rtx and layers is None)
+        self._graphs = CudaGraphCache(name, device, wanted=not trt.is_rtx and layers is None)
         self._outputs: dict[Any, tuple[int, ...]] = {}
 
     @property
@@ -53,15 +53,15 @@ class Launcher:
     def launch(self, profile: int, shapes: Shapes, tensors: Mapping[str, DeviceArray]) -> None:
         """Enqueue a run."""
         key = profile, tuple((*a.shape, a.pointer) for a in tensors.values())
-        if self._recordings.launch(key):
+        if self._graphs.launch(key):
             return
-        if self._recordings.due(key) and self._record(key, profile, shapes, tensors):
+        if self._graphs.due(key) and self._record(key, profile, shapes, tensors):
             return
         self._run(self._state(profile), shapes, tensors)
 
     def close(self) -> None:
         """Give contexts and recordings back."""
-        self._recordings.clear()
+        self._graphs.clear()
         self._states.clear()
 
     def _record(
@@ -73,9 +73,9 @@ class Launcher:
             state = self._made(profile)
             self._run(state, shapes, tensors)
         except REFUSALS as error:
-            self._recordings.stop(error)
+            self._graphs.stop(error)
             return False
-        self._recordings.keep(key, state, lambda stream: self._enqueue(state, stream))
+        self._graphs.keep(key, state, lambda stream: self._enqueue(state, stream))
         return True
 
     def _state(self, profile: int) -> ContextState:
@@ -93,9 +93,8 @@ class Launcher:
 
     def _run(self, state: ContextState, shapes: Shapes, tensors: Mapping[str, DeviceArray]) -> None:
         self._tell_shapes(state, shapes)
-        memory = self._device.scratch(
-            state.workspace_size
-        )  # held until the run is enqueued, no longer
+        # Held until the run is enqueued, no longer.
+        memory = self._device.scratch(state.workspace_size)
         if state.workspace_ptr != memory.pointer:
             self._trt.lend(state.context, memory.pointer, memory.size, self._name)
             state.workspace_ptr = memory.pointer

@@ -1,0 +1,144 @@
+"""How work is cut: jobs, tiles, blocks, batches and chunks."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clit_deploy.errors import EngineError
+from clit_deploy.grid.cascade import MAX_STAGE_FACTOR, factors
+from clit_deploy.grid.tiling import round_up, smallest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from clit_deploy.grid.cascade import Size
+    from clit_deploy.grid.geometry import GroupedOutputs, Span
+    from clit_deploy.plan.manifest import Manifest, StageInfo
+    from clit_deploy.runtimes.protocols import WorkLimits
+
+TILES = (512, 384, 320, 256, 192, 160, 128, 96, 64, 48, 32, 24, 16)
+BLOCKS = (256, 128, 64)
+BATCHES = (2048, 1024, 512, 256, 128, 64)
+"""Single queries at a time."""
+LARGEST_CELL = 64
+"""Queries of a cell along one axis, at most: smaller blocks keep a cell from growing past it."""
+PATCH = 64
+"""Side of a patch of single queries in pixels of the finest grid: its maps take some ten
+megabytes."""
+WIDEST = 64
+"""Columns of cells that a device takes at once: a block of 256 output pixels at x4."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image on its way to one output size."""
+
+    image: NDArray[np.float32]
+    output: Size
+    scale: float
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the input."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def depth(self, manifest: Manifest) -> int:
+        """How many stages of a plan the job runs."""
+        return len(factors(self.scale, len(manifest.stages)))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an output is cut: the side of an encoder tile and of a block of the output, in pixels."""
+
+    tile: int
+    block: int
+
+
+@dataclass(frozen=True)
+class PointLayout:
+    """How single queries are cut: the side of an encoder tile in pixels, and queries at a time."""
+
+    tile: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of the output."""
+
+    rows: Span
+    cols: Span
+
+
+def layouts(manifest: Manifest, limits: WorkLimits, job: Job) -> list[Layout]:
+    """Ways to cut the job, from the fastest to the smallest."""
+    multiple = manifest.encoder.multiple
+    least = smallest(manifest.encoder.halo, manifest.margin, multiple)
+    longest = max(round_up(side, multiple) for side in job.size)
+    sides = [side for side in TILES if side >= least and side % multiple == 0] or [least]
+    if limits.max_tile:
+        sides = [side for side in [*sides, limits.max_tile] if side <= limits.max_tile]
+    sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
+    ratios = [out / side for out, side in zip(job.output, job.size, strict=True)]
+    blocks = [side for side in BLOCKS if not limits.max_block or side <= limits.max_block]
+    # Along an axis that grows less than the stages do, a block reads many features, and engines
+    # for as many at its full size would need gigabytes.
+    uneven = min(ratios) < MAX_STAGE_FACTOR ** (job.depth(manifest) - 1)
+    if max(ratios) >= LARGEST_CELL or (limits.max_block and uneven):
+        blocks = [LARGEST_CELL]
+    return [Layout(tile, block) for block, tile in itertools.product(blocks, sides)]
+
+
+def point_layouts(manifest: Manifest, limits: WorkLimits, job: Job) -> list[PointLayout]:
+    """Ways to cut single queries, from the fastest to the smallest."""
+    sides = dict.fromkeys(layout.tile for layout in layouts(manifest, limits, job))
+    return [PointLayout(tile, batch) for batch, tile in itertools.product(BATCHES, sides)]
+
+
+def cells_at_once(info: StageInfo, n: int, limits: WorkLimits) -> int:
+    """Cells of `n` queries that decode at once best: as many as the cache or the device holds."""
+    queries, most = (
+        info.chunk_queries * limits.chunk_factor,
+        info.chunk_cells * limits.chunk_factor,
+    )
+    return min(max(queries // n, 1), most)
+
+
+def chunk_shape(
+    info: StageInfo, rows: GroupedOutputs, cols: GroupedOutputs, limits: WorkLimits
+) -> Size:
+    """Rows and columns of cells that decode at once.
+
+    As many cells as the plan finds best for the cache, fewer where a cell has many queries or
+    the block is too small to keep all workers busy. On a device, what the class of cells takes.
+    """
+    if limits.cell_classes:
+        return class_shape(info, side_class(max(rows.n, cols.n), limits), limits)
+    total = len(rows.cells) * len(cols.cells)
+    cells = cells_at_once(info, rows.n * cols.n, limits)
+    cells = min(cells, -(-total // limits.workers))
+    if len(cols.cells) >= cells:
+        return 1, cells
+    return max(cells // len(cols.cells), 1), len(cols.cells)
+
+
+def side_class(side: int, limits: WorkLimits) -> int:
+    """The class of a cell with up to `side` queries along an axis: the class's largest side."""
+    for limit in limits.cell_classes:
+        if side <= limit:
+            return limit
+    raise EngineError(
+        f"A cell has {side} queries along an axis; a device takes at most "
+        f"{limits.cell_classes[-1]}. Use smaller blocks."
+    )
+
+
+def class_shape(info: StageInfo, side: int, limits: WorkLimits) -> Size:
+    """Rows and columns of cells of a class, at most; the product is what the device takes."""
+    cells = cells_at_once(info, side * side, limits)
+    cols = min(WIDEST, cells)
+    return cells // cols, cols
