@@ -65,7 +65,7 @@ def export_checkpoint(
             for TensorRT. An existing plan of that name is replaced.
         half_weights: store weights as float16, at half the size; arithmetic stays float32.
         calibration: a folder of photographs for INT8; None for those of the package.
-        max_drop: dB that INT8 may lose, by default 0.05; see `calibration.core.calibrate_plan`.
+        max_drop: dB that INT8 may lose, by default 0.05; see `calibration.int8`.
         progress: is told what is being done.
 
     Returns: the plan's path.

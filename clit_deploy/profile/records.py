@@ -1,4 +1,4 @@
-"""What a row of a profile says: the JSON file (`file.py`), field by field.
+"""What a row of a profile says: the JSON file (`profile_file.py`), field by field.
 
 Times are milliseconds of the host's monotonic clock where a name does not say `device`; the two
 are never added. Energy is in joules, power in watts, memory in bytes, clocks in megahertz. What is
