@@ -10,6 +10,7 @@ from clit_deploy.families import FAMILIES
 from clit_deploy.models.edsr import EDSR
 from clit_deploy.models.rcan import RCAN
 from clit_deploy.models.rdn import RDN
+from clit_deploy.models.span import SPAN
 from clit_deploy.models.swinir import SwinIR
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
     "edsr": EDSR,
     "rcan": RCAN,
     "rdn": RDN,
+    "span": SPAN,
     "swinir": SwinIR,
 }
 

@@ -99,7 +99,7 @@ def built():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoder", ["edsr-baseline", "edsr", "rcan", "rdn", "swinir"])
+@pytest.mark.parametrize("encoder", ["edsr-baseline", "edsr", "rcan", "rdn", "span", "swinir"])
 @pytest.mark.parametrize("family", ["clit", "liif", "lte"])
 def test_published_sizes_build_with_every_encoder(family, encoder, built, rtx, tmp_path):
     spec = specs()[family]
