@@ -60,46 +60,43 @@ class LayerTrace:
 
 
 class TimedRunner:
-    """Runs a graph, `RUNS` times with its session's profile and from then on without."""
+    """Runs a graph: `RUNS` times one after the other with its session's profile, then freely."""
 
     def __init__(self, member: str, session: ort.InferenceSession, inner: Runner) -> None:
         self.member = member
         self.runs = 0
-        """How many the profile has."""
+        """How many runs the profile has."""
         self._session, self._inner = session, inner
-        self._turn = threading.Condition()
-        self._under_way = 0
+        self._timing = threading.Lock()
+        """Held while a run is timed, so that no other one is under way and adds to the profile."""
         self._profile: Path | None = None
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
         """See `Runner.run`."""
-        timed = self._begin()
-        try:
-            return self._inner.run(feeds)
-        finally:
-            if timed:
-                self._end()
+        with self._timing:
+            if self._profile is None:
+                return self._timed(feeds)
+        return self._inner.run(feeds)
 
     def layers(self) -> Iterator[tuple[str, str, float]]:
         """End the profile; name, operator and milliseconds of every layer of every run that counts.
 
         Raises:
-            GraphRunError: the profile does not tell of every run.
+            GraphRunError: the profile has fewer runs than there were.
         """
-        told, under_way = 0, defaultdict[int, list[tuple[str, str, float]]](list)
+        seen, layers = 0, list[tuple[str, str, float]]()
         with self._ended().open(encoding="utf-8") as lines:
             for event in map(_event, lines):
                 if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
                     layer = event["name"].removesuffix(_SUFFIX)
-                    found = layer, event["args"]["op_name"], event["dur"] / 1000
-                    under_way[event["tid"]].append(found)
+                    layers.append((layer, event["args"]["op_name"], event["dur"] / 1000))
                 elif event.get("name") == _RUN:  # comes after its layers
-                    told += 1
-                    layers = under_way.pop(event["tid"], [])
-                    yield from layers if told > self.runs - self.counted else ()
-        if told != self.runs:
+                    seen += 1
+                    yield from layers if seen > self.runs - self.counted else ()
+                    layers.clear()
+        if seen != self.runs:
             raise GraphRunError(
-                f"ONNX Runtime's profile of {self.member} has {told} of {self.runs} runs."
+                f"ONNX Runtime's profile of {self.member} has {seen} of {self.runs} runs."
             )
 
     @property
@@ -107,23 +104,13 @@ class TimedRunner:
         """Runs that count: not a session's first, which takes memory."""
         return max(self.runs - 1, 1)
 
-    def _begin(self) -> bool:
-        """Whether the run is timed. A profile may not end while a timed run is under way, and a
-        run that is not timed may not begin before it has ended."""
-        with self._turn:
-            if self.runs < RUNS:
-                self.runs += 1
-                self._under_way += 1
-                return True
-            self._turn.wait_for(lambda: self._profile is not None)
-            return False
-
-    def _end(self) -> None:
-        with self._turn:
-            self._under_way -= 1
-            if self.runs == RUNS and not self._under_way:
+    def _timed(self, feeds: Mapping[str, Array]) -> Array:
+        self.runs += 1
+        try:
+            return self._inner.run(feeds)
+        finally:
+            if self.runs == RUNS:
                 self._ended()
-                self._turn.notify_all()
 
     def _ended(self) -> Path:
         if self._profile is None:
