@@ -12,7 +12,7 @@ import pytest
 from clit_deploy.engines import store
 from clit_deploy.engines.build import EngineLimits
 from clit_deploy.engines.store import build_into, open_verified
-from clit_deploy.errors import BuildError, EngineError, OutputError
+from clit_deploy.errors import BuildError, EngineError, OptionError, OutputError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
@@ -108,7 +108,7 @@ def test_the_next_build_knows_the_timings_of_the_last(path, machine, empty_cache
 
 def test_rtx_has_no_timings_to_keep(path, tmp_path):
     machine = Machine.make(Flavour.RTX)
-    with leaves_all(path, BuildError, "leave out --timing-cache"):
+    with leaves_all(path, OptionError, "leave out --timing-cache"):
         build(path, machine, timing_cache=tmp_path / "own.cache")
     assert not machine.module.configs
 

@@ -14,7 +14,8 @@ from clit_deploy.profile.conditions import caveats, conditions
 from clit_deploy.profile.machine import machine, swapped, versions
 from clit_deploy.profile.power import idle_watts, power
 from clit_deploy.profile.sampler import Sampler
-from clit_deploy.profile.sensors import clocks, find, hwmon, rapl, sensor, thermal
+from clit_deploy.profile.sensors import clocks, find, hwmon, rapl, thermal
+from clit_deploy.system import proc_files
 from tests.helpers import ROOT
 from tests.profile.tree import NAMES, read, refuse, sampled, unfold
 
@@ -357,13 +358,13 @@ def test_files_are_only_read(tree, monkeypatch):
     _, root = tree
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     opened = []
-    really = sensor.os.open
+    really = proc_files.os.open
     monkeypatch.setattr(
-        sensor.os, "open", lambda p, flags: opened.append(flags) or really(p, flags)
+        proc_files.os, "open", lambda p, flags: opened.append(flags) or really(p, flags)
     )
     found, _ = find(root)
     machine(root)
     sampled(found, 0.03)
     assert opened
-    assert set(opened) == {sensor.os.O_RDONLY}
+    assert set(opened) == {proc_files.os.O_RDONLY}
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before

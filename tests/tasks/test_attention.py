@@ -38,7 +38,7 @@ def test_attention_is_the_model_s_and_sums_to_one(plans, name, at):
             cell = torch.tensor([2 / 62, 2 / 85], dtype=torch.float64) * torch.tensor(
                 stage_grid.size
             )
-            _, shares = model.look(features, coords, cell)
+            _, shares = model.attend(features, coords, cell)
         expected = shares[0].T.reshape(got.shape).numpy()
         assert np.abs(got - expected).max() < 1e-5
 

@@ -240,7 +240,7 @@ def test_a_batch_is_what_it_says(folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("seed = 3", "sead = 3"), "not known at the top stage_grid: sead"),
+        (("seed = 3", "sead = 3"), "not known at the top level: sead"),
         (("steps = 4\nlr", "stops = 4\nlr"), "not known at phase 1: stops"),
         (("steps = 4\nlr", "lr"), "lacks steps at phase 1"),
         (("batch = 2", "batch = 0"), "makes no sense"),
