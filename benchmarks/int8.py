@@ -28,7 +28,7 @@ import clit_deploy
 from benchmarks.common import report
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.render.layout import cells_at_once
-from clit_deploy.runtimes.ort.ort_runtime import session_options
+from clit_deploy.runtimes.ort.sessions import session_options
 from clit_deploy.runtimes.protocols import WorkLimits
 
 RUNS = 30

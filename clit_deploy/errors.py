@@ -61,6 +61,10 @@ class MemoryBudgetError(ClitDeployError, MemoryError):
     """The work does not fit into the memory that was allowed."""
 
 
+class ThreadLimitError(ClitDeployError, RuntimeError):
+    """The system does not let this process start another thread."""
+
+
 class RuntimeUnavailableError(ClitDeployError, RuntimeError):
     """The runtime that was asked for is not present on this machine."""
 

@@ -6,7 +6,6 @@ One file for each group of commands; heavy imports live inside the commands.
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from typing import Annotated
 
@@ -25,6 +24,9 @@ from clit_deploy.cli import (
     train_commands,
 )
 from clit_deploy.errors import ClitDeployError, error_message
+from clit_deploy.system import interrupts
+
+STOPPED = "stopped; nothing unfinished was left behind."
 
 app = typer.Typer(
     name="clit-deploy",
@@ -43,14 +45,12 @@ def main() -> None:
         level=logging.DEBUG if debug else logging.WARNING,
         format="%(levelname)s: %(message)s" if debug else "clit-deploy: %(message)s",
     )
-    for name in STOPS:
-        signal.signal(name, _stop)
     try:
-        app(arguments, prog_name="clit-deploy")
+        interrupts.run(lambda: app(arguments, prog_name="clit-deploy"), _abandon)
     except ClitDeployError as error:
         _fail(error_message(error), debug)
-    except _Stopped as stop:
-        _fail("stopped; nothing unfinished was left behind.", debug, code=128 + stop.signal)
+    except interrupts.Interrupted as stop:
+        _fail(STOPPED, debug, code=stop.exit_code)
     except MemoryError:
         _fail("out of memory; give --max-memory a size that the machine has.", debug)
     except OSError as error:
@@ -60,20 +60,11 @@ def main() -> None:
         _fail(f"unforeseen {type(error).__name__}: {error}. --debug shows where.", debug)
 
 
-STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-class _Stopped(BaseException):
-    """Ctrl-C and its like, under a name that typer does not take for itself."""
-
-    def __init__(self, number: int) -> None:
-        self.signal = number
-
-
-def _stop(number: int, _: object) -> None:
-    for name in STOPS:  # cleaning up is not to be interrupted
-        signal.signal(name, signal.SIG_IGN)
-    raise _Stopped(number)
+def _abandon() -> None:
+    """The last words where the work did not stop in time; a progress bar may hide the cursor."""
+    shown = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{shown}clit-deploy: {STOPPED}\n")
+    sys.stderr.flush()
 
 
 def _fail(message: str, debug: bool, code: int = 1) -> None:

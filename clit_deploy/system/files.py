@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import MissingFileError, OutputError, OutputExistsError
+from clit_deploy.system.interrupts import check, leftover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,17 +26,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        yield part
-        part.replace(path)
+        with leftover(part):
+            yield part
+            check()
+            part.replace(path)
     except OSError as error:
         if isinstance(error, OutputError):
             raise
         raise OutputError(
             error.errno, f"{path} cannot be written: {_reason(error, path)}"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # what could not be made need not be removed
-            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -61,15 +61,14 @@ def locked(path: Path, what: str) -> Iterator[None]:
         if _is_at(handle, beside):
             break
         os.close(handle)  # whoever held it removed the file, so the lock keeps nobody out
-    try:
-        yield
-    finally:
+    with contextlib.ExitStack() as at_end:
         if sys.platform == "win32":  # no file is removed there while it is open
-            os.close(handle)
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if sys.platform != "win32":
-            os.close(handle)
+            at_end.enter_context(leftover(beside))
+            at_end.callback(os.close, handle)
+        else:
+            at_end.callback(os.close, handle)
+            at_end.enter_context(leftover(beside))
+        yield
 
 
 def _lock(handle: int) -> bool:

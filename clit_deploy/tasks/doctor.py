@@ -17,7 +17,8 @@ from clit_deploy.errors import ClitDeployError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.quality.parity import compare_samples, stored_samples
 from clit_deploy.runtimes.cuda.cuda_api import open_cuda
-from clit_deploy.runtimes.ort.ort_runtime import CUDA, open_runtime, usable_cpus
+from clit_deploy.runtimes.ort.ort_runtime import open_runtime
+from clit_deploy.runtimes.ort.sessions import CUDA, usable_cpus
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
 from clit_deploy.system import memory
 from clit_deploy.system.cache import folder

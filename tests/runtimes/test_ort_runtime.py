@@ -14,14 +14,10 @@ from clit_deploy.errors import (
 )
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.ort import ort_runtime as ort_module
-from clit_deploy.runtimes.ort.ort_runtime import (
-    CPU,
-    CUDA,
-    BoundRunner,
-    open_runtime,
-    sums_overflow,
-    usable_cpus,
-)
+from clit_deploy.runtimes.ort.ort_runners import BoundRunner, run_options
+from clit_deploy.runtimes.ort.ort_runtime import open_runtime
+from clit_deploy.runtimes.ort.sessions import CPU, CUDA, sums_overflow, usable_cpus
+from clit_deploy.runtimes.usage import Usage
 from tests.fakes.tensorrt import numbers_at
 from tests.helpers import photo
 
@@ -32,7 +28,7 @@ def offer(monkeypatch, *providers):
 
 def test_auto_takes_cuda_where_it_is(monkeypatch):
     offer(monkeypatch, CUDA, CPU)
-    monkeypatch.setattr(ort_module, "_starts", lambda provider: provider == CUDA)
+    monkeypatch.setattr(ort_module, "provider_starts", lambda provider: provider == CUDA)
     runtime = open_runtime(RuntimeName.AUTO)
     assert "CUDA" in runtime.name
     assert runtime.work_limits.workers == 2
@@ -76,7 +72,7 @@ def test_a_missing_cuda_says_how_to_get_it(monkeypatch):
 
 
 def test_what_runs_engines_is_not_taken_for_the_processor():
-    with pytest.raises(RuntimeUnavailableError, match="no tensorrt-rtx here"):
+    with pytest.raises(RuntimeUnavailableError, match="does not provide tensorrt-rtx"):
         open_runtime(RuntimeName.TENSORRT_RTX)
 
 
@@ -170,7 +166,8 @@ def session(arrays):
 
 @pytest.fixture
 def bound(session, arrays):
-    return BoundRunner(session, arrays)
+    options = run_options(on_device=True)
+    return BoundRunner(session, options, Usage(lambda: None), arrays)
 
 
 def test_tensors_of_the_device_are_bound_where_they_are(session, bound, arrays, api):
@@ -236,7 +233,7 @@ def test_cuda_computes_on_the_device_s_stream(arrays):
 
 def test_cuda_without_a_way_to_the_device_still_runs_and_says_so(monkeypatch, caplog):
     offer(monkeypatch, CUDA, CPU)
-    monkeypatch.setattr(ort_module, "_starts", lambda provider: True)
+    monkeypatch.setattr(ort_module, "provider_starts", lambda provider: True)
 
     def nothing():
         raise RuntimeUnavailableError("CUDA needs the package cuda-bindings.")

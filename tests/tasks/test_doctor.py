@@ -136,7 +136,7 @@ def test_a_cuda_provider_that_does_not_start_is_a_fault(monkeypatch):
     monkeypatch.setattr(doctor, "_installed", lambda name: name == "onnxruntime-gpu")
     offered = [ort_module.CUDA, ort_module.CPU]
     monkeypatch.setattr(doctor.ort, "get_available_providers", lambda: offered)
-    monkeypatch.setattr(ort_module, "_starts", lambda provider: False)
+    monkeypatch.setattr(ort_module, "provider_starts", lambda provider: False)
     found = finding("ONNX Runtime")
     assert found.state == "fault"
     assert "does not start" in found.repair
