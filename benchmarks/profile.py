@@ -6,7 +6,7 @@
 in another process, whose output file is watched from outside, so that the very same runs are timed
 by both; and a process without any profiler that prints a line after each of its runs, in turns with
 the command. (c) Cost: runs that are profiled, with the sensors of a recorded Orin NX being read,
-and runs that are not, in turns of one, by wall and by processor time (the sampler's start and end
+and runs that are not, in turns of one, by wall and by CPU time (the sampler's start and end
 in each run included); and the same cost counted: what a phase and an observed call take by
 themselves, times how many there are in a run.
 """
@@ -46,20 +46,20 @@ import sys
 from pathlib import Path
 from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
 from clit_deploy.upscaler import DEFAULT, Upscaler
-picture, target, scale, threads = sys.argv[1:]
+image, target, scale, threads = sys.argv[1:]
 with Upscaler(DEFAULT, runtime="cpu", threads=int(threads)) as up:
     while True:
-        upscale_file(up, Path(picture), Path(target), OutputSize(float(scale)), force=True)
+        upscale_file(up, Path(image), Path(target), OutputSize(float(scale)), force=True)
         print(flush=True)
 """
 WARM_UP = 3
 """Lines that do not count, as in the profile."""
 
 
-def stopwatch(picture: Path, scale: float, threads: int, seconds: float) -> list[float]:
+def stopwatch(image: Path, scale: float, threads: int, seconds: float) -> list[float]:
     """Milliseconds between the lines of another process."""
-    target = picture.with_name("watched.png")
-    command = [sys.executable, "-c", WATCHED, picture, target, scale, threads]
+    target = image.with_name("watched.png")
+    command = [sys.executable, "-c", WATCHED, image, target, scale, threads]
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE) as running:
         assert running.stdout is not None  # noqa: S101
         lines = [0.0]
@@ -75,13 +75,13 @@ def stopwatch(picture: Path, scale: float, threads: int, seconds: float) -> list
     return [1000 * (b - a) for a, b in itertools.pairwise(lines)]
 
 
-def watched(picture: Path, scale: float, threads: int, seconds: float) -> tuple[Any, list[float]]:
+def watched(image: Path, scale: float, threads: int, seconds: float) -> tuple[Any, list[float]]:
     """A row of the command's profile, and the milliseconds between its files, seen from outside."""
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "profile.json"
-        command = [sys.executable, "-m", "clit_deploy", "profile", "--image", picture]
+        written = Path(folder) / "profile.json"
+        command = [sys.executable, "-m", "clit_deploy", "profile", "--image", image]
         command += ["--scale", scale, "--threads", threads, "--duration", f"{seconds}s"]
-        command += ["--runtime", "cpu", "--json", told]
+        command += ["--runtime", "cpu", "-o", written]
         env = {**os.environ, "TMPDIR": folder}
         seen: list[int] = []
         with subprocess.Popen(
@@ -93,24 +93,24 @@ def watched(picture: Path, scale: float, threads: int, seconds: float) -> tuple[
                     if not seen or written != seen[-1]:
                         seen.append(written)
                 time.sleep(0.002)
-        (row,) = json.loads(told.read_text())["rows"]
+        (row,) = json.loads(written.read_text())["rows"]
     first = 1 + row["loading"]["warm_up_runs"]
     ends = seen[first - 1 : first + len(row["runs"])]
     return row, [(b - a) / 1e6 for a, b in itertools.pairwise(ends)]
 
 
-def agreement(picture: Path, scale: float, args: argparse.Namespace) -> dict[str, Any]:
+def agreement(image: Path, scale: float, args: argparse.Namespace) -> dict[str, Any]:
     """Phases and stopwatches of one scale."""
     inside: list[float] = []
     same: list[float] = []
     apart: list[float] = []
     covers = []
     for _ in range(args.rounds):
-        row, gaps = watched(picture, scale, args.threads, args.seconds)
+        row, gaps = watched(image, scale, args.threads, args.seconds)
         inside += [ms for _, ms in row["runs"]]
         same += gaps
         covers.append(row["phases_cover"])
-        apart += stopwatch(picture, scale, args.threads, args.seconds)
+        apart += stopwatch(image, scale, args.threads, args.seconds)
     ours, outside, plain = map(statistics.median, (inside, same, apart))
     return {
         "scale": scale,
@@ -124,23 +124,23 @@ def agreement(picture: Path, scale: float, args: argparse.Namespace) -> dict[str
     }
 
 
-def cost(picture: Path, scale: float, args: argparse.Namespace, root: Path) -> dict[str, Any]:
+def cost(image: Path, scale: float, args: argparse.Namespace, root: Path) -> dict[str, Any]:
     """What profiling adds to a run: measured in turns, and counted."""
-    found, _ = find(root)
-    target = picture.with_name("cost.png")
+    found = find(root)
+    target = image.with_name("cost.png")
     plain, profiled = Clocks(), Clocks()
     with (
         Upscaler(DEFAULT, runtime="cpu", threads=args.threads) as bare,
         Upscaler(DEFAULT, runtime=TracedRuntime(open_runtime("cpu", args.threads))) as up,
     ):
         assert isinstance(up.runtime, TracedRuntime)  # noqa: S101
-        job = FileJob(up, up.runtime, picture, target, scale)
+        job = FileJob(up, up.runtime, image, target, scale)
         end = time.perf_counter() + 2 * args.rounds * args.seconds
         job.run()
-        upscale_file(bare, picture, target, OutputSize(scale), force=True)
+        upscale_file(bare, image, target, OutputSize(scale), force=True)
         while time.perf_counter() < end:
             with plain:
-                upscale_file(bare, picture, target, OutputSize(scale), force=True)
+                upscale_file(bare, image, target, OutputSize(scale), force=True)
             with profiled, Sampler(found.sensors):
                 run, _ = job.run()
     counted = counted_ms(run.phases, run.calls)
@@ -150,25 +150,25 @@ def cost(picture: Path, scale: float, args: argparse.Namespace, root: Path) -> d
         "plain ms": statistics.median(plain.wall),
         "profiled ms": statistics.median(profiled.wall),
         "wall %": excess(profiled.wall, plain.wall),
-        "processor %": excess(profiled.processor, plain.processor),
+        "CPU %": excess(profiled.cpu, plain.cpu),
         "counted %": 100 * counted / statistics.median(plain.wall),
         "sensors % of a core": 100 * steady_share(found.sensors),
     }
 
 
 class Clocks:
-    """Milliseconds of wall and of processor time, of every block that it is entered for."""
+    """Milliseconds of wall and of CPU time of every block that it is entered for."""
 
     def __init__(self) -> None:
         self.wall: list[float] = []
-        self.processor: list[float] = []
+        self.cpu: list[float] = []
 
     def __enter__(self) -> None:
         self._start = time.perf_counter(), time.process_time()
 
     def __exit__(self, *_: object) -> None:
         self.wall.append(1000 * (time.perf_counter() - self._start[0]))
-        self.processor.append(1000 * (time.process_time() - self._start[1]))
+        self.cpu.append(1000 * (time.process_time() - self._start[1]))
 
 
 def excess(ours: Sequence[float], theirs: Sequence[float]) -> float:
@@ -202,14 +202,14 @@ def counted_ms(phases: Sequence[Any], calls: Sequence[Any]) -> float:
 
 
 def steady_share(sensors: Sequence[Any], seconds: float = 5.0) -> float:
-    """Part of one processor that reading the sensors takes."""
+    """Fraction of one CPU core that reading the sensors takes."""
     with Sampler(sensors) as sampler:
         time.sleep(seconds)
     return sampler.cost_s / sampler.elapsed_s
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
-    """The row itself; it takes minutes, so it is printed at once."""
+    """The row itself, printed at once because each takes minutes."""
     print(row, flush=True)
     return row
 
@@ -224,10 +224,10 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = recorded_tree("orin-nx-jetpack6", Path(folder) / "root")
-        picture = Path(shutil.copy(PHOTOGRAPH, folder))
-        rows = [shown(agreement(picture, scale, args)) for scale in args.scales]
+        image = Path(shutil.copy(PHOTOGRAPH, folder))
+        rows = [shown(agreement(image, scale, args)) for scale in args.scales]
         report(f"Phases and stopwatch, {args.threads} threads", rows, args.json)
-        rows = [shown(cost(picture, scale, args, root)) for scale in args.scales[:2]]
+        rows = [shown(cost(image, scale, args, root)) for scale in args.scales[:2]]
         report("Cost of profiling", rows, args.json and f"{args.json}.cost")
 
 

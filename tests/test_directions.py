@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {"errors", "config", "grid", "system", "plan", "families", "_version"}
     | {"models", "passes", "quality", "calibration"},
     "training": {"errors", "families", "grid", "system", "images", "models"},
-    "profile": LOW | {"render", "engines", "upscaler", "quality", "tasks"},
+    # A profile states the version that made it.
+    "profile": LOW | {"render", "engines", "upscaler", "quality", "tasks", "_version"},
     "cli": LOW
     | {"engines", "upscaler", "quality", "tasks", "profile", "calibration", "export", "training"}
     | {"_version"},

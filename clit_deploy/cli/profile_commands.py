@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,26 +20,35 @@ from clit_deploy.cli.options import (
     parse_scales,
 )
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import NotComparableError, OutputError, OutputExistsError
+from clit_deploy.errors import NotComparableError, OptionError, OutputError
 from clit_deploy.system.files import check_file, check_writable, replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clit_deploy.profile.profile_file import Profile
+
+REGRESSED, NOT_COMPARABLE = 3, 4
+"""Exit codes of `profile-diff`, beside 0 for no regression and 1 for other errors."""
 
 
 def profile(
     engine: DefaultEngineOption = None,
     image: Annotated[
-        Path | None, typer.Option(help="A picture.", show_default="the package's photograph")
+        Path | None,
+        typer.Option(help="The image to upscale.", show_default="the package's photograph"),
     ] = None,
     scale: Annotated[
-        list[str] | None, typer.Option("--scale", help="Scales; may be repeated.", show_default="4")
+        list[str] | None,
+        typer.Option("--scale", "-s", help="Scales, like 2,4; repeatable.", show_default="4"),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option(help="Measure each row that long, like 30s or 10m.", show_default="10s"),
+        typer.Option(help="Time to measure each row, like 30s or 10m.", show_default="10s"),
     ] = None,
-    iterations: Annotated[int | None, typer.Option(help="Measure that many runs instead.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(help="Number of runs to measure, instead of a duration.")
+    ] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
@@ -45,30 +56,42 @@ def profile(
         list[str] | None,
         typer.Option(
             "--sweep",
-            help="KEY=VALUE,VALUE of plan, precision, scale, runtime, threads, tile or block.",
+            help="KEY=VALUE,VALUE with a KEY of plan, precision, scale, runtime, threads, tile or "
+            "block: measure each combination. Repeatable.",
         ),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="The FP32 plan that decibels are measured against.")
+        Path | None,
+        typer.Option(
+            help="The FP32 plan that decibels are measured against.",
+            show_default="the FP32 plan of the same checkpoint, if there is one",
+        ),
     ] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write a JSON file.")] = None,
-    csv_path: Annotated[Path | None, typer.Option("--csv", help="Write a CSV file.")] = None,
-    html_path: Annotated[Path | None, typer.Option("--html", help="Write an HTML page.")] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json-file", "-o", "--output", help="Write the profile, as JSON."),
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv-file", help="Write one line per row, as CSV.")
+    ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html-file", help="Write a page with plots.")
+    ] = None,
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Measure latency, memory and energy of a plan on this machine; nothing is changed."""
+    """Measure latency, memory and energy of a plan on this machine. No setting is changed."""
     from rich.console import Console
 
     from clit_deploy.profile.csv_file import to_csv
-    from clit_deploy.profile.html import to_html
+    from clit_deploy.profile.page import to_html
     from clit_deploy.profile.profiler import Request
     from clit_deploy.profile.profiler import profile as measure
     from clit_deploy.profile.sweep import Sweep, check_iterations, parse_duration
     from clit_deploy.profile.table import show
-    from clit_deploy.profile.text import label
+    from clit_deploy.profile.text import describe_work, label, verdict
 
-    outputs = [path for path in (json_path, csv_path, html_path) if path]
-    _check_outputs(outputs, force)
+    _check_outputs([path for path in (json_file, csv_file, html_file) if path], force)
     request = Request(
         plan=engine,
         image=image,
@@ -80,41 +103,46 @@ def profile(
         max_memory=max_memory,
         sweeps=[Sweep.parse(text) for text in sweep or []],
         reference=reference,
+        command=shlex.join(["clit-deploy", *sys.argv[1:]]),
     )
+    window = request.window()
+    what = image.name if image else "the package's photograph"
+    work = describe_work(len(request.cases()), window.seconds, window.runs, what)
+    typer.echo(work, err=True)
     with ProgressBar("profile") as bar:
         found = measure(request, (lambda _, done: bar(done)) if bar else None)
-    wrong = _written(
+    wrong = _write(
         [
-            (json_path, found.to_json()),
-            (csv_path, to_csv(found)),
-            (html_path, to_html(found)),
+            (json_file, found.to_json),
+            (csv_file, lambda: to_csv(found)),
+            (html_file, lambda: to_html(found)),
         ]
     )
-    show(found, Console())  # last: a pipe that is closed does not cost the files
+    if as_json:
+        typer.echo(found.to_json(), nl=False)
+    else:
+        show(found, Console())  # after the files: a closed pipe does not cost them
     if wrong:
         raise wrong[0]
     for one in found.failed:
         typer.echo(f"clit-deploy: {label(one)} could not be measured: {one.reason}", err=True)
+    _say(f"{verdict(found)} Next: clit-deploy {_next(json_file)}", as_json)
     if found.failed:
         raise typer.Exit(1)
 
 
-REGRESSED, NOT_COMPARABLE = 3, 4
-"""Exit codes of `profile-diff`, beside 0 for no regression and 1 for other errors."""
-
-
 def profile_diff(
-    before: Annotated[Path, typer.Argument(help="The profile to hold against (JSON).")],
+    before: Annotated[Path, typer.Argument(help="The profile to compare with (JSON).")],
     after: Annotated[Path, typer.Argument(help="The newer profile (JSON).")],
     threshold: Annotated[
-        float, typer.Option(help="Percent that something must get worse by to count.")
+        float, typer.Option(help="Percent by which something must get worse to count.")
     ] = 5.0,
     floating: Annotated[
         bool, typer.Option("--floating", help="Compare runs with floating clocks too.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two profiles: exits with 3 where something is worse, with 4 where none can tell."""
+    """Compare two profiles. Exits with 3 for a regression, with 4 if they are not comparable."""
     import dataclasses
     import json
 
@@ -127,15 +155,36 @@ def profile_diff(
     try:
         found = compare_profiles(*profiles, threshold, floating=floating)
     except NotComparableError as error:
+        if as_json:
+            content = {"type": type(error).__name__, "message": str(error)}
+            typer.echo(json.dumps({"schema": 1, "error": content}, indent=1))
         typer.echo(f"clit-deploy: {error}", err=True)
         raise typer.Exit(NOT_COMPARABLE) from error
     if as_json:
-        content = {**dataclasses.asdict(found), "regressed": found.regressed}
-        typer.echo(json.dumps(content, indent=1, allow_nan=False))
+        diff = {"schema": 1, **dataclasses.asdict(found), "regressed": found.regressed}
+        typer.echo(json.dumps(diff, indent=1, allow_nan=False))
     else:
-        show_changes(found, threshold, Console())
+        show_changes(found, Console())
+    limit = f"worse by more than {threshold:g} % and the noise"
     if found.regressed:
+        _say(
+            f"REGRESSION: something is {limit}. Next: clit-deploy profile with --html-file "
+            "page.html shows where the time goes.",
+            as_json,
+        )
         raise typer.Exit(REGRESSED)
+    _say(f"PASS: nothing is {limit}.", as_json)
+
+
+def _say(verdict: str, as_json: bool) -> None:
+    """Print the last line; beside JSON on stdout it goes to stderr."""
+    typer.echo(verdict, err=as_json)
+
+
+def _next(json_file: Path | None) -> str:
+    if json_file is None:
+        return "profile with -o before.json, to compare later runs"
+    return f"profile-diff {shlex.quote(str(json_file))} LATER.json"
 
 
 def _read(path: Path) -> Profile:
@@ -149,21 +198,23 @@ def _check_outputs(paths: list[Path], force: bool) -> None:
     for path in paths:
         check_writable(path, force=force)
     if len({path.resolve() for path in paths}) < len(paths):
-        raise OutputExistsError("Two of --json, --csv and --html name the same file; rename one.")
+        raise OptionError(
+            "--json-file, --csv-file and --html-file need different files; rename one of them."
+        )
 
 
-def _written(outputs: list[tuple[Path | None, str]]) -> list[OutputError]:
-    """Write what is asked for; a file that cannot be written does not cost the others, nor the
+def _write(contents: list[tuple[Path | None, Callable[[], str]]]) -> list[OutputError]:
+    """Write what is requested; a file that cannot be written does not cost the others, nor the
     table.
 
     Returns: what went wrong.
     """
     wrong: list[OutputError] = []
-    for path, content in outputs:
+    for path, content in contents:
         try:
             if path:
                 with replacing(path) as part:
-                    part.write_text(content, encoding="utf-8")
+                    part.write_text(content(), encoding="utf-8")
         except OutputError as error:
             wrong.append(error)
     return wrong

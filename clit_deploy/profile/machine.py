@@ -1,4 +1,4 @@
-"""What machine this is and how it is set: read from files, never changed."""
+"""The machine and its software: read from files, never changed."""
 
 from __future__ import annotations
 
@@ -11,82 +11,76 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+from clit_deploy._version import __version__
 from clit_deploy.profile.profile_file import Machine
+from clit_deploy.profile.records import Unavailable
 from clit_deploy.profile.sensors.nvml import DRIVER
+from clit_deploy.profile.sensors.sensor import name_in
 from clit_deploy.system.jetson import jetson
 from clit_deploy.system.proc_files import kilobytes, text_or
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MEMINFO = "proc/meminfo"
-
 QUERY = ["nvpmodel", "-q"]
 
 LIBRARIES = (
-    *("clit-deploy", "numpy", "onnxruntime", "onnxruntime-gpu", "cuda-bindings"),
+    *("numpy", "onnxruntime", "onnxruntime-gpu", "cuda-bindings"),
     *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx", "tensorrt-rtx-cu13"),
 )
 
 
 def machine(root: Path) -> Machine:
-    """Describe the machine; what is not to be known is None, with its reason."""
-    reasons: dict[str, str] = {}
+    """Describe the machine; what cannot be read is None, with its reason."""
+    missing = Unavailable()
     board = jetson(root)
     l4t = board.l4t if board else None
-    mode = power_mode(root)
-    if l4t is None:
-        reasons["l4t"] = reasons["jetpack"] = "this is no Jetson (/etc/nv_tegra_release)"
-        reasons["power_mode"] = "only Jetsons have one"
-    else:
-        reasons["jetpack"] = f"L4T {l4t} is in no table, and nvidia-jetpack is not installed"
-        reasons["power_mode"] = "neither nvpmodel nor its files tell"
-    driver = re.search(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)\s", text_or(root / DRIVER) + "\n")
-    reasons["memory_bytes"] = "there is no /proc/meminfo"
-    reasons["driver"] = "there is no /proc/driver/nvidia/version"
-    found = Machine(
+    driver = _match(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)\s", text_or(root / DRIVER) + "\n")
+    other = "this is not a Jetson (no /etc/nv_tegra_release)"
+    no_jetpack = f"L4T {l4t} is not in our table, and nvidia-jetpack is not installed"
+    no_mode = "neither nvpmodel nor its files show it"
+    return Machine(
         module=_module(root),
-        processor=_processor(root),
-        processors=os.cpu_count() or 1,
-        memory_bytes=kilobytes(root / MEMINFO, "MemTotal"),
-        l4t=l4t,
-        jetpack=board.jetpack if board and l4t else None,
-        power_mode=mode,
-        driver=driver[1] if driver else None,
+        os=_match(r'^PRETTY_NAME="?([^"\n]+)', text_or(root / "etc/os-release"))
+        or platform.platform(terse=True),
+        cpu=_match(r"^(?:model name|Model)\s*:\s*(.+)$", text_or(root / "proc/cpuinfo"))
+        or platform.machine(),
+        cpus=os.cpu_count() or 1,
+        memory_bytes=missing.check(
+            "memory_bytes", kilobytes(root / "proc/meminfo", "MemTotal"), "no /proc/meminfo"
+        ),
+        l4t=missing.check("l4t", l4t, other),
+        jetpack=missing.check(
+            "jetpack", board.jetpack if board and l4t else None, no_jetpack if l4t else other
+        ),
+        power_mode=missing.check(
+            "power_mode", power_mode(root), no_mode if l4t else "only Jetsons have power modes"
+        ),
+        driver=missing.check("driver", driver, f"no /{DRIVER}"),
         kernel=platform.release(),
         versions=versions(),
-        reasons={},
+        unavailable=missing,
     )
-    found.reasons.update({k: why for k, why in reasons.items() if getattr(found, k) is None})
-    return found
-
-
-def swapped(root: Path) -> int | None:
-    """Bytes of swap in use."""
-    total, free = (kilobytes(root / MEMINFO, field) for field in ("SwapTotal", "SwapFree"))
-    return None if total is None or free is None else total - free
 
 
 def power_mode(root: Path) -> str | None:
     """The name of a Jetson's power mode, from nvpmodel's own files, else from nvpmodel."""
-    number = re.search(r"pmode:\s*0*(\d+)", text_or(root / "var/lib/nvpmodel/status"))
+    number = _match(r"pmode:\s*0*(\d+)", text_or(root / "var/lib/nvpmodel/status"))
     if number:
         modes = text_or(root / "etc/nvpmodel.conf")
-        name = re.search(rf"POWER_MODEL\s+ID={number[1]}\s+NAME=(\S+)", modes)
-        return name[1] if name else f"mode {number[1]}"
+        return _match(rf"POWER_MODEL\s+ID={number}\s+NAME=(\S+)", modes) or f"mode {number}"
     if str(root) != "/" or shutil.which("nvpmodel") is None:
         return None
     try:
         reported = subprocess.run(QUERY, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return None
-    name = re.search(r"NV Power Mode:\s*(\S+)", reported.stdout)
-    return name[1] if name else None
+    return _match(r"NV Power Mode:\s*(\S+)", reported.stdout)
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide a run, without importing them."""
-    found = {"python": platform.python_version()}
+    found = {"clit-deploy": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
@@ -94,13 +88,13 @@ def versions() -> dict[str, str]:
 
 
 def _module(root: Path) -> str:
-    board = text_or(root / "proc/device-tree/model")
-    maker = text_or(root / "sys/class/dmi/id/sys_vendor")
-    product = text_or(root / "sys/class/dmi/id/product_name")
+    board = name_in(root / "proc/device-tree/model")
+    maker = name_in(root / "sys/class/dmi/id/sys_vendor")
+    product = name_in(root / "sys/class/dmi/id/product_name")
     return board or f"{maker} {product}".strip() or platform.machine()
 
 
-def _processor(root: Path) -> str:
-    text = text_or(root / "proc/cpuinfo")
-    name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
-    return name[1].strip() if name else platform.machine()
+def _match(pattern: str, text: str) -> str | None:
+    """The pattern's group in a text, safe to print."""
+    found = re.search(pattern, text, re.MULTILINE)
+    return "".join(filter(str.isprintable, found[1])).strip()[:200] if found else None

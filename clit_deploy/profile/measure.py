@@ -1,35 +1,67 @@
-"""Measure one case: load, first run, warm-up, steady runs; then quality."""
+"""Measure one case: open the plan, run once, warm up, measure steady runs, then quality."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.bench import lay_out, opened
-from clit_deploy.profile.machine import swapped
-from clit_deploy.profile.records import Loading
+from clit_deploy.config import show_bytes
+from clit_deploy.engines.select import choose_runtime
+from clit_deploy.errors import MemoryBudgetError
+from clit_deploy.plan.plan_file import Plan
+from clit_deploy.profile.records import Loading, Unavailable
 from clit_deploy.profile.runs import FileJob, Runs
 from clit_deploy.profile.sampler import Sampler
+from clit_deploy.render.layout import Layout
 from clit_deploy.runtimes.protocols import DeviceClock, DeviceMemory
 from clit_deploy.runtimes.wrappers import TracedRuntime
 from clit_deploy.system import memory
+from clit_deploy.upscaler import Upscaler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from clit_deploy.plan.plan_file import Plan
-    from clit_deploy.profile.bench import ProfileContext
     from clit_deploy.profile.records import Quality
+    from clit_deploy.profile.reference import Reference
+    from clit_deploy.profile.sensors import SensorSet
     from clit_deploy.profile.sweep import Case
-    from clit_deploy.runtimes.protocols import DeviceTime
+    from clit_deploy.render.layout import Job
+    from clit_deploy.runtimes.protocols import Runtime
     from clit_deploy.tasks.upscale_file import UpscaleResult
 
 WARM_UP_RUNS = 2
 """After the first run; memory and caches settle in them."""
-LEAST_WARM_UP = 0.2
-"""Seconds."""
+WARM_UP_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class MeasureWindow:
+    """How long to measure: until both are reached."""
+
+    seconds: float
+    runs: int
+
+    def done(self, seconds: float, runs: int) -> float:
+        """The fraction that is done, 0 to 1."""
+        return min(runs / self.runs, seconds / self.seconds if self.seconds else 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ProfileContext:
+    """What all cases of a profile share."""
+
+    root: Path
+    source: Path
+    target: Path
+    found: SensorSet
+    idle: dict[str, float]
+    window: MeasureWindow
+    max_memory: str | None
+    reference: Reference
 
 
 @dataclass(frozen=True)
@@ -41,81 +73,114 @@ class Measured:
     loading: Loading
     runs: Runs
     steady: Sampler
-    outcome: UpscaleResult
-    peak: int
-    """The most that the process had held by the end of the steady runs, bytes."""
+    result: UpscaleResult
+    peak: tuple[int, int]
+    """The most bytes that the process had held before the case, and by the end of its runs."""
     on_device: bool
-    device: tuple[DeviceTime, ...] | None
+    has_device_times: bool
     device_bytes: dict[str, int] | None
     quality: Quality | None
-    no_quality: str
-    swap: tuple[int | None, int | None]
     load_before: float | None
+    missing: Unavailable
 
 
-def measure(bench: ProfileContext, case: Case, progress: Callable[[float], None]) -> Measured:
-    """Measure a case; `tell` hears the part that is done."""
-    load, start = _load_average(), time.perf_counter()
-    with opened(case, bench.max_memory, TracedRuntime) as up:
-        whole = up.renderer.job(bench.reference.picture, scale=case.scale)
+@contextlib.contextmanager
+def opened(
+    case: Case, max_memory: str | None, wrap: Callable[[Runtime], Runtime] = lambda same: same
+) -> Iterator[Upscaler]:
+    """A case's plan on its runtime, which `wrap` may wrap. Engines that do not fit are not built
+    again: that would change the plan, and count as opening it."""
+    plan, runtime = choose_runtime(
+        Plan.open(case.plan), case.runtime, threads=case.threads, rebuild=False
+    )
+    try:
+        up = Upscaler(plan, runtime=wrap(runtime), threads=case.threads, max_memory=max_memory)
+    except BaseException:
+        runtime.close()
+        raise
+    with up:
+        yield up
+
+
+def lay_out(up: Upscaler, case: Case, job: Job) -> Layout | None:
+    """The layout that the case requests, or None; loads the graphs of the stages.
+
+    Raises:
+        MemoryBudgetError: it does not fit into the memory allowed.
+    """
+    chosen = up.renderer.prepare(job).forecast.layout
+    if not (case.tile or case.block):
+        return None
+    layout = Layout(case.tile or chosen.tile, case.block or chosen.block)
+    peak = up.renderer.prepare(job, layout=layout).forecast.peak
+    if up.max_memory is not None and peak > up.max_memory:
+        raise MemoryBudgetError(
+            f"Tiles of {layout.tile} and blocks of {layout.block} need {show_bytes(peak)}, more "
+            "than --max-memory allows; sweep smaller ones."
+        )
+    return layout
+
+
+def measure(context: ProfileContext, case: Case, progress: Callable[[float], None]) -> Measured:
+    """Measure a case; `progress` is called with the fraction that is done."""
+    memory.restart_peak()  # or rows would include the peaks of those before them
+    before, load, missing = memory.peak(), _load_average(), Unavailable()
+    start = time.perf_counter()
+    with opened(case, context.max_memory, TracedRuntime) as up:
+        whole = up.renderer.job(context.reference.image, scale=case.scale)
         layout = lay_out(up, case, whole)
-        observed = up.runtime
-        assert isinstance(observed, TracedRuntime)  # noqa: S101  (it was just given)
-        job = FileJob(up, observed, bench.source, bench.target, case.scale, layout)
-        loading = _warm_up(job, observed, (time.perf_counter() - start) * 1000)
-        inner, swap_start = observed.inner, swapped(bench.root)
+        traced = up.runtime
+        assert isinstance(traced, TracedRuntime)  # noqa: S101  (it was just given)
+        job = FileJob(up, traced, context.source, context.target, case.scale, layout)
+        loading = _warm_up(job, traced, (time.perf_counter() - start) * 1000)
+        inner = traced.inner
         clock = inner if isinstance(inner, DeviceClock) else None
         if clock:
             clock.start_device_times()
-        runs, steady, outcome = _steady(bench, job, clock, progress)
-        # Before the reference comes, which may need more memory.
-        peak, swap_end = memory.peak(), swapped(bench.root)
-        quality, no_quality = bench.reference.score(up, case.scale)
+        runs, steady, result = _steady(context, job, clock, progress)
+        peak = before, memory.peak()  # the reference may need more memory
         return Measured(
             plan=up.plan,
-            runtime=observed.name,
+            runtime=traced.name,
             loading=loading,
             runs=runs,
             steady=steady,
-            outcome=outcome,
+            result=result,
             peak=peak,
             on_device=clock is not None or inner.on_device,
-            device=runs.device() if clock else None,
+            has_device_times=clock is not None,
             device_bytes=dict(inner.device_bytes()) if isinstance(inner, DeviceMemory) else None,
-            quality=quality,
-            no_quality=no_quality,
-            swap=(swap_start, swap_end),
+            quality=context.reference.score(up, case.scale, missing),
             load_before=load,
+            missing=missing,
         )
 
 
-def _warm_up(job: FileJob, observed: TracedRuntime, open_ms: float) -> Loading:
+def _warm_up(job: FileJob, traced: TracedRuntime, open_ms: float) -> Loading:
     first, _ = job.run()
     start, count = time.perf_counter(), 0
-    while count < WARM_UP_RUNS or time.perf_counter() - start < LEAST_WARM_UP:
+    while count < WARM_UP_RUNS or time.perf_counter() - start < WARM_UP_SECONDS:
         job.run()
         count += 1
     spent = (time.perf_counter() - start) * 1000
-    return Loading(open_ms, dict(observed.opened), first.ms, count, spent)
+    return Loading(open_ms, dict(traced.opened), first.ms, count, spent)
 
 
 def _steady(
-    bench: ProfileContext,
+    context: ProfileContext,
     job: FileJob,
     clock: DeviceClock | None,
     progress: Callable[[float], None],
 ) -> tuple[Runs, Sampler, UpscaleResult]:
-    runs, window = Runs(), bench.window
-    with Sampler(bench.found.sensors) as sampler:
-        while True:
-            run, outcome = job.run()
-            # After each run: events that nobody asks for stay, and there are thousands in a run.
+    runs, done = Runs(), 0.0
+    with Sampler(context.found.sensors) as sampler:
+        while done < 1:
+            run, result = job.run()
+            # After each run: a run has thousands of events, and they stay until they are read.
             runs.add(run, clock.device_times() if clock else ())
-            spent = time.perf_counter() - sampler.start
-            done = len(runs.ms) / window.runs, spent / window.seconds if window.seconds else 1.0
-            progress(min(*done, 1.0))
-            if min(done) >= 1:
-                return runs, sampler, outcome
+            done = context.window.done(time.perf_counter() - sampler.start, len(runs.ms))
+            progress(done)
+    return runs, sampler, result
 
 
 def _load_average() -> float | None:

@@ -20,7 +20,7 @@ _MADE_BY = {
 
 
 def of_precision(plan: Path, precision: Precision) -> Path:
-    """The plan of a precision: the one that is named, or one beside it of the same checkpoint.
+    """The plan of a precision: the given one, or one beside it of the same checkpoint.
 
     Raises:
         MissingFileError, PlanError: the plan itself cannot be read.
@@ -33,19 +33,19 @@ def of_precision(plan: Path, precision: Precision) -> Path:
         return found[0]
     if not found:
         raise ProfileError(
-            f"Beside {plan.name} is no {precision.value} plan of the same checkpoint; make it with "
-            f"{_MADE_BY[precision]}, into the same folder."
+            f"There is no {precision.value} plan of the same checkpoint beside {plan.name}; make "
+            f"one there with {_MADE_BY[precision]}."
         )
     names = ", ".join(path.name for path in found)
     raise ProfileError(
-        f"Beside {plan.name} are several {precision.value} plans of the same checkpoint, {names}; "
-        "sweep plan=A.plan,B.plan instead."
+        f"There are several {precision.value} plans of the same checkpoint beside {plan.name}: "
+        f"{names}. Sweep plan=A.plan,B.plan instead."
     )
 
 
 def plans_of_same_checkpoint(plan: Path, precision: Precision) -> list[Path]:
-    """Plans in the same folder that have a precision and come from the same checkpoint, by name; a
-    link to one of them is no other."""
+    """Plans of a precision from the same checkpoint in the same folder, by name; links to a plan
+    count once."""
     source = Plan.open(plan).manifest.source.sha256
     found = []
     for path in sorted({path.resolve() for path in plan.parent.glob("*.plan")}):

@@ -1,16 +1,44 @@
-"""What a row of a profile says: the JSON file (`profile_file.py`), field by field.
+"""What a row of a profile holds, field by field; `docs/profile.md` has the same as a table.
 
 Times are milliseconds of the host's monotonic clock where a name does not say `device`; the two
-are never added. Energy is in joules, power in watts, memory in bytes, clocks in megahertz. What is
-None could not be known, and `reasons` of its row (or of the machine) says why, under the field's
-dotted name: `conditions.throttled`.
+are never added. Energy is in joules, power in watts, memory in bytes, clocks in megahertz. A field
+that is None could not be measured; `unavailable` of its row says why.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from clit_deploy.runtimes.protocols import DeviceTime, LayerTime  # noqa: TC001  (get_type_hints)
+
+T = TypeVar("T")
+
+
+class Unavailable(dict[str, str]):
+    """Why figures are missing: field names with dots (`conditions.throttled`) and reasons."""
+
+    def check(self, field: str, value: T, why: str) -> T:
+        """The value itself; where it is None, the reason is kept."""
+        if value is None:
+            self[field] = why
+        return value
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """Width and height of an image."""
+
+    width: int
+    height: int
+
+    @property
+    def megapixels(self) -> float:
+        """Millions of pixels."""
+        return self.width * self.height / 1e6
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
 
 
 @dataclass(frozen=True)
@@ -31,12 +59,12 @@ class Stats:
 
 @dataclass(frozen=True)
 class Loading:
-    """What comes before the steady runs, and is not in them."""
+    """What comes before the steady runs and is not part of them."""
 
     open_ms: float
-    """Opening plan and runtime, and the graphs that are needed to predict the memory."""
+    """Opening the plan, the runtime, and the graphs that the memory forecast needs."""
     graphs: dict[str, float]
-    """Of every graph: milliseconds to open it, before or in the first run."""
+    """Milliseconds to open each graph, before or in the first run."""
     first_run_ms: float
     warm_up_runs: int
     """Runs between the first and the steady ones."""
@@ -45,36 +73,32 @@ class Loading:
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """A phase of a run, on the thread that waits. What a device does is only enqueued by it: the
-    wait lies in the phases of decode, and `Row.device` has the times of the device."""
+    """A phase of a run, on the thread that waits: `read`, `prepare`, `encoder`, `stage0.project`,
+    `stage0.tables`, `stage0.decode`, ..., `base` (bilinear), `write`. Work on a device is only
+    enqueued in its phase; the wait for it is part of decode, and `Row.device` has its times."""
 
     name: str
-    """`read`, `prepare`, `encoder`, `stage0.project`, `stage0.tables` (the host's tables),
-    `stage0.decode`, ..., `base` (bilinear), `write`."""
     mean_ms: float
     p50_ms: float
     share: float
-    """Part of the end-to-end time; all phases together make up `phases_cover`."""
+    """Fraction of the end-to-end time."""
 
 
 @dataclass(frozen=True)
 class GraphTime:
-    """Runs of one graph, as the threads that called them saw it. Decode runs go side by side, so
-    their sum is more than the phase that waits for them."""
+    """Runs of one graph in one image, on all threads. Decode runs go side by side, so their sum
+    exceeds the phase that waits for them."""
 
     member: str
     runs: float
-    """In one image."""
     host_ms: float
-    """In one image, summed over threads."""
 
 
 @dataclass(frozen=True)
 class TraceEvent:
-    """A piece of the timeline of one run."""
+    """An interval of one run's timeline; the lane is `phases`, or the thread that ran a graph."""
 
     lane: str
-    """`phases`, or the thread that ran a graph."""
     name: str
     start_ms: float
     ms: float
@@ -82,7 +106,7 @@ class TraceEvent:
 
 @dataclass(frozen=True)
 class Drift:
-    """The last fifth of the steady runs against the first."""
+    """The last fifth of the steady runs compared with the first."""
 
     first_p50_ms: float
     last_p50_ms: float
@@ -96,25 +120,24 @@ class MemoryUse:
     host_peak: int
     """The most that the process held."""
     host_peak_from: str
-    """`system`: its own high-water mark since the row began; `samples`: that could not be set back
-    and was higher before, so what was sampled."""
+    """`system`: the process's own high-water mark since the row began; `samples`: the mark could
+    not be reset and was higher before, so the largest sample."""
     predicted: int
-    """The peak that the plan's costs predicted."""
+    """The peak that the plan's costs predict."""
     machine_peak: int | None
-    """The most that was in use on the machine; on a Jetson processor and GPU share it."""
+    """The most in use on the whole machine; on a Jetson, CPU and GPU share this memory."""
     headroom: int | None
-    """The least that was left to take without swapping."""
+    """The least that could still be taken without swapping."""
     device: dict[str, int] | None
-    """Memory of the device, by what it is for, as the runtime tells."""
+    """Device memory by purpose, as the runtime reports it."""
 
 
 @dataclass(frozen=True)
 class Rail:
-    """One power monitor, in watts."""
+    """One power monitor, in watts; `total` marks a part of the total."""
 
     name: str
     total: bool
-    """Whether it is a part of the total."""
     idle_w: float | None
     mean_w: float
     max_w: float
@@ -122,7 +145,7 @@ class Rail:
 
 @dataclass(frozen=True)
 class Power:
-    """Power during the steady runs. The total is the sum of the rails marked so."""
+    """Power during the steady runs: the sum of the rails that are part of the total."""
 
     rails: tuple[Rail, ...]
     idle_w: float | None
@@ -131,24 +154,23 @@ class Power:
     max_w: float
     joules_per_image: float
     joules_per_megapixel: float
-    """Of output."""
+    """Per megapixel of output."""
     above_idle_joules_per_image: float | None
     above_idle_joules_per_megapixel: float | None
     images_per_second_per_watt: float
     rate_hz: float
-    """Readings a second that were aimed at."""
+    """Intended readings per second."""
     achieved_hz: float
 
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock during the steady runs."""
+    """A clock during the steady runs. `state` is `locked` (it did not move and its limits are
+    equal), `steady` (it did not move; its limits cannot be read), `unknown` (it did not move but
+    did not always answer) or `floating` (it moved, or may move)."""
 
     name: str
     state: str
-    """`locked`: its limits leave no choice, and it stood still; `steady`: its limits cannot be
-    read, and it stood still; `unknown`: it stood still, but did not always answer; `floating`: it
-    moved, or may."""
     min_mhz: float
     mean_mhz: float
     max_mhz: float
@@ -167,42 +189,42 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Conditions:
-    """How the machine was while it was measured."""
+    """The state of the machine during the steady runs."""
 
     clocks: tuple[Clock, ...]
     clock_state: str
-    """The worst of those that matter: all for work on a GPU, those of processor and memory
-    otherwise; `unknown` too where none can be read of what did the work."""
+    """The worst state among the clocks that matter: all for work on a GPU, otherwise those of CPU
+    and memory. `unknown` too where no clock of what did the work can be read."""
     temperatures: tuple[Temperature, ...]
     throttled: bool | None
     throttling: tuple[str, ...]
-    """What told of throttling."""
+    """The sensors that reported throttling."""
     swap_start: int | None
     swap_end: int | None
     load_before: float | None
     """The system's load average over the minute before."""
     gpu_load: float | None
-    """Mean of 0..1."""
+    """Mean, 0 to 1."""
     sampler_share: float
-    """Part of one processor that reading the sensors took."""
+    """Fraction of one CPU core that reading the sensors took."""
     absent: dict[str, str]
     """Sensors that are missing, denied or vanished, with the reason."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """The output against a reference's, on the same picture at the same scale."""
+    """The output compared with a reference's, on the same image at the same scale."""
 
     reference: str
-    """What it was compared with: plan, runtime and cut."""
+    """Plan, runtime and layout of the reference."""
     psnr_db: float
-    """Over all colours, 0..1 unclipped; 160 means the same to the bit."""
+    """Over all colors, 0 to 1, not clipped; 160 means identical."""
     max_difference: float
 
 
 @dataclass(frozen=True)
 class TimeSeries:
-    """Readings over time, thinned out for plots."""
+    """Sensor readings over time, thinned out for plots."""
 
     name: str
     unit: str
@@ -214,25 +236,26 @@ class TimeSeries:
 class Row:
     """One way to run one plan at one scale."""
 
-    asked: dict[str, str | int | float]
-    """What makes the row itself: scale, and what was swept."""
+    requested: dict[str, str | int | float]
+    """Scale and swept values: what rows of two profiles are matched by."""
     plan: str
+    plan_sha256: str | None
+    """Of the plan file; None in profiles of schema 1."""
     source: str
     """SHA-256 of the checkpoint that the plan was made from."""
     family: str
     precision: str
     runtime: str
     on_device: bool
-    """Whether graphs run elsewhere than on the processor."""
+    """Whether graphs run elsewhere than on the CPU."""
     threads: int | None
     scale: float
-    output: tuple[int, int]
-    """Height and width."""
+    output: PixelSize
     tile: int
     block: int
     loading: Loading
     host_ms: Stats
-    """End to end, from the picture's file to the written file."""
+    """End to end, from the image file to the written file."""
     ms_per_megapixel: float
     """Of output, by the median."""
     images_per_second: float
@@ -240,17 +263,16 @@ class Row:
     megapixels_per_second: float
     phases: tuple[PhaseTime, ...]
     phases_cover: float
-    """Sum of all phases over the end-to-end time; what is missing lies between them."""
-    busy: tuple[GraphTime, ...]
+    """Sum of the phases' shares; the rest of the time lies between phases."""
+    graphs: tuple[GraphTime, ...]
     device: tuple[DeviceTime, ...] | None
     """Per image, by the device's own events."""
     layers: tuple[LayerTime, ...] | None
-    """From runs of their own, which are in no other figure: the first ones of each graph, in the
-    first strip of the picture."""
+    """From runs of their own, which are in no other figure: the first ones of each graph."""
     timeline: tuple[TraceEvent, ...]
     """Of the run nearest to the median, among the first steady ones."""
     runs: tuple[tuple[float, float], ...]
-    """Of every steady run: seconds from the first one's start, and milliseconds."""
+    """Of every steady run: seconds since the first one's start, and milliseconds."""
     drift: Drift | None
     memory: MemoryUse
     power: Power | None
@@ -259,5 +281,5 @@ class Row:
     curves: tuple[TimeSeries, ...]
     comparable: bool
     caveats: tuple[str, ...]
-    """Why it is not comparable."""
-    reasons: dict[str, str]
+    """Why the row is not comparable."""
+    unavailable: dict[str, str]

@@ -1,4 +1,4 @@
-"""Decibels beside milliseconds, so that nobody ships a fast black picture."""
+"""Decibels beside milliseconds, so that nobody ships a fast black image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clit_deploy.errors import ClitDeployError, MemoryBudgetError, ProfileError,
 from clit_deploy.grid.tiling import round_up
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.profile.plan_variants import plans_of_same_checkpoint
-from clit_deploy.profile.records import Quality
+from clit_deploy.profile.records import Quality, Unavailable
 from clit_deploy.quality.metrics import psnr
 from clit_deploy.quality.parity import LEAST_NOISE
 from clit_deploy.render.layout import Layout
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 WHOLE_BLOCK = 256
 UNTILED = "ONNX Runtime's CPU, untiled"
 BYTES_HELD = 24
-"""Of the two outputs, a pixel."""
+"""Per pixel, of the two outputs."""
 
 
 @dataclass
 class Reference:
-    """Outputs of an FP32 plan on ONNX Runtime's CPU. The last one is kept, in a file: in memory it
-    would be a part of what later rows are said to hold."""
+    """Outputs of an FP32 plan on ONNX Runtime's CPU. The last one is kept in a file: in memory it
+    would count as held by later rows."""
 
-    picture: NDArray[np.float32]
+    image: NDArray[np.float32]
     named: Path | None
     """The plan that `--reference` names."""
     plans: Sequence[Path]
@@ -45,29 +45,31 @@ class Reference:
     folder: Path
     """Where the file is."""
     allowed: int | None = None
-    """Bytes that the process may hold; None leaves it to the machine."""
+    """Bytes that the process may hold; None sets no limit beside the machine's."""
     _kept: tuple[Path, float] | None = None
-    """Plan and scale of what the file holds."""
+    """Plan and scale of the output in the file."""
 
-    def score(self, up: Upscaler, scale: float) -> tuple[Quality | None, str]:
-        """The plan's own output against the reference's; or None and why there is no reference."""
+    def score(self, up: Upscaler, scale: float, missing: Unavailable) -> Quality | None:
+        """The plan's own output compared with the reference's; or None, with the reason."""
+        try:
+            return self._score(up, scale)
+        except (ClitDeployError, OSError) as error:  # the other figures are kept
+            missing["quality"] = error_message(error)
+            return None
+
+    def _score(self, up: Upscaler, scale: float) -> Quality:
         path = self._reference(up.plan)
         if path is None:
-            kind = up.plan.manifest.precision
-            return None, f"the plan is {kind}, and not one FP32 plan is beside it; name --reference"
-        try:
-            name, expected = self._expected(path, scale)
-        except (ClitDeployError, OSError) as error:  # what was measured is not lost by it
-            return None, f"there is no reference from {path.name}: {error_message(error)}"
-        try:
-            got = up.upscale(self.picture, scale=scale, clip=False)
-        except MemoryBudgetError as error:
-            return None, f"the whole output does not fit: {error}"
-        exact = got.astype(np.float64)
+            raise ProfileError(
+                f"the plan is {up.plan.manifest.precision}, and there is not exactly one FP32 plan "
+                "of the same checkpoint beside it; name one with --reference"
+            )
+        name, expected = self._expected(path, scale)
+        exact = up.upscale(self.image, scale=scale, clip=False).astype(np.float64)
         decibels = psnr(exact, expected, least=LEAST_NOISE)
         if not math.isfinite(decibels):
-            return None, "the output holds NaN or infinite values"
-        return Quality(name, decibels, float(np.abs(exact - expected).max())), ""
+            raise ProfileError("the output holds NaN or infinite values")
+        return Quality(name, decibels, float(np.abs(exact - expected).max()))
 
     def _reference(self, plan: Plan) -> Path | None:
         """The plan that is named, the plan itself, one that is measured, or one beside it."""
@@ -92,9 +94,9 @@ class Reference:
 
     def _made(self, path: Path, scale: float) -> NDArray[np.float32]:
         plan = Plan.open(path)
-        whole = Layout(_side(plan, self.picture), WHOLE_BLOCK)
+        whole = Layout(_side(plan, self.image), WHOLE_BLOCK)
         with Upscaler(plan, runtime="cpu") as up:
-            job = up.renderer.job(self.picture, scale=scale)
+            job = up.renderer.job(self.image, scale=scale)
             rendering = up.renderer.prepare(job, held_per_pixel=BYTES_HELD, layout=whole)
             self._check_memory(rendering.forecast.peak)
             return rendering.array()
@@ -103,25 +105,25 @@ class Reference:
         limit = memory.limit(self.allowed)
         if limit is not None and needed > limit:
             raise MemoryBudgetError(
-                f"untiled it needs {show_bytes(needed)}, and there are {show_bytes(limit)}"
+                f"the reference needs {show_bytes(needed)} untiled, but only {show_bytes(limit)} "
+                "are available"
             )
 
 
 def check_reference(path: Path) -> None:
-    """Refuse what cannot stand for the truth.
+    """Refuse a plan that cannot be the reference.
 
     Raises:
-        MissingFileError, PlanError: there is no plan of that name.
+        MissingFileError, PlanError: it cannot be read.
         ProfileError: the plan is not FP32.
     """
     precision = Plan.open(path).manifest.precision
     if precision != "fp32":
         raise ProfileError(
-            f"{path.name} is {precision}, and decibels are measured against an FP32 plan; "
-            "name that one with --reference."
+            f"{path.name} is {precision}, but --reference needs an FP32 plan; name another one."
         )
 
 
-def _side(plan: Plan, picture: NDArray[np.float32]) -> int:
-    multiple, longest = plan.manifest.encoder.multiple, max(len(picture), picture.shape[1])
+def _side(plan: Plan, image: NDArray[np.float32]) -> int:
+    multiple, longest = plan.manifest.encoder.multiple, max(len(image), image.shape[1])
     return round_up(longest, multiple)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clit_deploy.upscaler import Upscaler
 
 KEPT = 9
-"""Timelines of this many runs are kept, to show the one nearest to the median."""
+"""This many runs are kept whole; the one nearest to the median is shown."""
 
 _SUMMED = ("runs", "upload_ms", "compute_ms", "download_ms")
 
@@ -48,10 +48,10 @@ class Run:
 
 @dataclass
 class FileJob:
-    """A picture's file on its way to another file, again and again."""
+    """Upscales one image file to another, again and again."""
 
     up: Upscaler
-    observed: TracedRuntime
+    traced: TracedRuntime
     source: Path
     target: Path
     scale: float
@@ -59,10 +59,10 @@ class FileJob:
 
     def run(self) -> tuple[Run, UpscaleResult]:
         """Do it once."""
-        self.observed.calls.clear()
+        self.traced.calls.clear()
         with Recorder() as recorder:
             start = perf_counter_ns()
-            outcome = upscale_file(
+            result = upscale_file(
                 self.up,
                 self.source,
                 self.target,
@@ -71,12 +71,12 @@ class FileJob:
                 layout=self.layout,
             )
             stop = perf_counter_ns()
-        return Run(start, stop, recorder.phases, list(self.observed.calls)), outcome
+        return Run(start, stop, recorder.phases, list(self.traced.calls)), result
 
 
 @dataclass
 class Runs:
-    """Sums over steady runs; single events are kept of the first few alone."""
+    """Sums over steady runs; single events are kept of the first few only."""
 
     starts: list[int] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Runs:
     _kept: list[Run] = field(default_factory=list)
 
     def add(self, run: Run, device: Iterable[DeviceTime] = ()) -> None:
-        """Take a run in, and what its graphs took on their device."""
+        """Add a run, and what its graphs took on their device."""
         for time in device:
             self._device[time.member].update({k: getattr(time, k) for k in _SUMMED})
         self.starts.append(run.start)
@@ -111,7 +111,7 @@ class Runs:
             for name, spent in self._phases.items()
         )
 
-    def busy(self) -> tuple[GraphTime, ...]:
+    def graphs(self) -> tuple[GraphTime, ...]:
         """What each graph took in one image, summed over threads."""
         count = len(self.ms)
         return tuple(
@@ -132,20 +132,22 @@ class Runs:
         middle = median(self.ms)
         run = min(self._kept, key=lambda run: abs(run.ms - middle))
         threads = {thread: k for k, thread in enumerate(dict.fromkeys(c.thread for c in run.calls))}
-        marks = [("phases", name, start, stop) for name, start, stop in run.phases]
-        marks += [(f"thread {threads[c.thread] + 1}", c.member, c.start, c.stop) for c in run.calls]
+        events = [("phases", name, start, stop) for name, start, stop in run.phases]
+        events += [
+            (f"thread {threads[c.thread] + 1}", c.member, c.start, c.stop) for c in run.calls
+        ]
         return tuple(
             TraceEvent(lane, name, (start - run.start) * MILLI, (stop - start) * MILLI)
-            for lane, name, start, stop in marks
+            for lane, name, start, stop in events
         )
 
     def raw(self) -> tuple[tuple[float, float], ...]:
-        """Of every run: seconds from the first one's start, and milliseconds."""
+        """Of every run: seconds since the first one's start, and milliseconds."""
         return tuple(
             ((start - self.starts[0]) / 1e9, ms)
             for start, ms in zip(self.starts, self.ms, strict=True)
         )
 
     def cover(self) -> float:
-        """The part of the end-to-end time that lies in phases."""
+        """The fraction of the end-to-end time that lies in phases."""
         return sum(phase.share for phase in self.phases())

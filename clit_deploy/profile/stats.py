@@ -1,4 +1,4 @@
-"""Percentiles of runs, and how sure their median is."""
+"""Percentiles of runs, and the uncertainty of their median."""
 
 from __future__ import annotations
 
@@ -13,50 +13,47 @@ from clit_deploy.profile.records import Drift, Stats
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEAST_RUNS = 5
-"""Fewer say nothing about their own noise."""
+MIN_RUNS = 5
+"""Fewer runs do not show their own noise."""
 BATCHES = 10
 MAD_TO_STD = 1.4826
 """Median absolute deviation to standard deviation, for a normal distribution."""
 CONFIDENCE_SIGMAS = 3.0
-"""Standard errors between two medians that are taken to differ: one chance in 370 otherwise,
-where the batches are independent and normal."""
+"""Standard errors between two medians that count as different: one false alarm in 370, where the
+batches are independent and normal."""
 
 
 def summarise(values: Sequence[float]) -> Stats:
     """Count, mean, deviation and percentiles; see `Stats`."""
     p50, p90, p95, p99 = (float(p) for p in np.percentile(values, [50, 90, 95, 99]))
     std = statistics.stdev(values) if len(values) > 1 else 0.0
-    return Stats(
-        len(values), statistics.fmean(values), std, min(values), p50, p90, p95, p99, max(values)
-    )
+    mean = statistics.fmean(values)
+    return Stats(len(values), mean, std, min(values), p50, p90, p95, p99, max(values))
 
 
 def standard_error(runs: Sequence[float]) -> float:
-    """How far the median of these runs may be off, in their unit; infinite below `LEAST_RUNS`.
+    """Standard error of the median of these runs, in their unit; infinite below `MIN_RUNS`.
 
-    Neighbouring runs are alike (clocks and caches change slowly), so runs are taken in batches of
-    consecutive ones, ten at most. The spread of the batches' medians, their median absolute
-    deviation times 1.4826, gives the error of the median of all. A run that drifted has no one
-    median: its error is at least so large that `CONFIDENCE_SIGMAS` of it cover the
-    distance between the medians of its two halves, also where another run's drift comes on top.
+    Neighboring runs are alike (clocks and caches change slowly), so runs are grouped into batches
+    of consecutive ones, ten at most. The spread of the batches' medians (1.4826 times their median
+    absolute deviation) gives the error of the median of all. Runs that drift have no single
+    median: `CONFIDENCE_SIGMAS` errors then cover at least the distance between the medians of both
+    halves, also where another profile's drift comes on top.
     """
-    if len(runs) < LEAST_RUNS:
+    if len(runs) < MIN_RUNS:
         return math.inf
     batches = np.array_split(np.asarray(runs, float), min(BATCHES, len(runs)))
     medians = np.array([np.median(batch) for batch in batches])
     deviation = MAD_TO_STD * float(np.median(np.abs(medians - np.median(medians))))
     half = len(runs) // 2
     drifted = abs(float(np.median(runs[:half])) - float(np.median(runs[half:])))
-    # sqrt(pi / 2): a median is less sure than a mean.
-    return max(
-        deviation * math.sqrt(math.pi / 2 / len(batches)),
-        math.sqrt(2) * drifted / CONFIDENCE_SIGMAS,
-    )
+    # sqrt(pi / 2): a median is less certain than a mean.
+    noise = deviation * math.sqrt(math.pi / 2 / len(batches))
+    return max(noise, math.sqrt(2) * drifted / CONFIDENCE_SIGMAS)
 
 
 def drift(runs: Sequence[float]) -> Drift | None:
-    """The last fifth against the first; None below ten runs."""
+    """The last fifth compared with the first; None below ten runs."""
     fifth = len(runs) // 5
     if fifth < 2:
         return None

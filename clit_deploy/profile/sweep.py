@@ -1,8 +1,9 @@
-"""What is to be measured, read from what people type: scales, sweeps, durations."""
+"""What to measure, read from the command line: sweeps, durations, iterations."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -10,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy.config import Precision, RuntimeName
-from clit_deploy.errors import ProfileError
+from clit_deploy.errors import OptionError
 from clit_deploy.profile.plan_variants import of_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 LARGEST_SCALE = 64
 LONGEST = 4 * 3600
 """Seconds; all readings of the sensors are kept until the end."""
-MOST_ITERATIONS = 1_000_000
+MAX_ITERATIONS = 1_000_000
 LONGEST_SIDE = 16384
 """Of tiles and blocks, in pixels."""
 
@@ -41,7 +42,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A field of `Case` and the values that it takes."""
+    """A field of `Case` (or a precision, which stands for a plan) and the values that it takes."""
 
     key: str
     values: tuple[Any, ...]
@@ -51,92 +52,97 @@ class Sweep:
         """Read `tile=64,96,128`.
 
         Raises:
-            ProfileError: an unknown key, or values that make no sense for it.
+            OptionError: an unknown key, or values that are not valid for it.
         """
         key, equals, rest = text.partition("=")
         key = key.strip()
         if key not in _READERS or not equals:
-            raise ProfileError(f"{text!r} is no sweep; write KEY=VALUE,VALUE with a KEY of {KEYS}.")
+            raise OptionError(
+                f"{text!r:.80} is not a valid sweep; write KEY=VALUE,VALUE with a KEY of {KEYS}."
+            )
         reader, wanted = _READERS[key]
         try:
             values = [reader(part.strip()) for part in rest.split(",")]
         except ValueError as error:
-            raise ProfileError(
-                f"{rest!r} does not suit the sweep of {key!r}: each value is {wanted}."
+            raise OptionError(
+                f"{rest!r:.80} is not valid for a sweep of {key}: each value is {wanted}."
             ) from error
         if len(set(values)) < len(values):
-            raise ProfileError(f"The sweep {text!r} names a value twice.")
+            raise OptionError(f"The sweep {text!r:.80} has a value twice; remove one.")
         return cls(key, tuple(values))
 
 
 def cases(
     base: Case, scales: Sequence[float], sweeps: Sequence[Sweep]
 ) -> list[tuple[dict[str, Any], Case]]:
-    """Every combination: what was asked for (scale and swept values), and the case.
+    """Every combination: what was requested (scale and swept values), and the case.
 
-    A precision stands for the plan that has it, made from the same checkpoint as the base's plan
-    and kept beside it.
+    A precision stands for the plan of that precision, made from the same checkpoint as the base's
+    plan and kept beside it.
 
     Raises:
-        ProfileError: a key that is swept twice, a scale out of range, too many rows, or a precision
-            that no plan has.
+        OptionError: a key that is swept twice, a scale out of range, or too many rows.
+        ProfileError: a precision without exactly one plan.
     """
+    keys = _checked_keys(sweeps)
     for scale in scales:
-        _check(1 <= scale <= LARGEST_SCALE, f"The scale {scale:g} is not in 1..{LARGEST_SCALE}.")
-    keys = [sweep.key for sweep in sweeps]
-    _check(len(set(keys)) == len(keys), "A key is swept twice; give all its values at once.")
-    _check(not {"plan", "precision"} <= set(keys), "Sweep either plan or precision, not both.")
+        if not 1 <= scale <= LARGEST_SCALE:
+            raise OptionError(f"The scale {scale:g} is not valid; give 1 to {LARGEST_SCALE}.")
     if "scale" not in keys:
-        unique = tuple(dict.fromkeys(scales))
-        sweeps = [Sweep("scale", unique), *sweeps]
-    count = 1
-    for sweep in sweeps:
-        count *= len(sweep.values)
-    _check(count <= MOST_ROWS, f"That makes {count} rows; sweep at most {MOST_ROWS} at once.")
+        sweeps = [Sweep("scale", tuple(dict.fromkeys(scales))), *sweeps]
+    count = math.prod(len(sweep.values) for sweep in sweeps)
+    if count > MAX_ROWS:
+        raise OptionError(f"This makes {count} rows; sweep at most {MAX_ROWS} at once.")
     names = _names([value for sweep in sweeps for value in sweep.values if sweep.key == "plan"])
     found = []
     for values in itertools.product(*(sweep.values for sweep in sweeps)):
         chosen = dict(zip((sweep.key for sweep in sweeps), values, strict=True))
-        asked = {k: names[v] if isinstance(v, Path) else v for k, v in chosen.items()}
+        requested = {k: names[v] if isinstance(v, Path) else v for k, v in chosen.items()}
         if precision := chosen.pop("precision", None):
             chosen["plan"] = of_precision(base.plan, Precision(precision))
-        found.append((asked, replace(base, **chosen)))
+        found.append((requested, replace(base, **chosen)))
     return found
 
 
+def _checked_keys(sweeps: Sequence[Sweep]) -> set[str]:
+    keys = {sweep.key for sweep in sweeps}
+    if len(keys) < len(sweeps):
+        raise OptionError("A key is swept twice; give all its values in one --sweep.")
+    if {"plan", "precision"} <= keys:
+        raise OptionError("Sweeps of plan and precision cannot be combined; give one of them.")
+    return keys
+
+
 def _names(plans: Sequence[Path]) -> dict[Path, str]:
-    """What plans are called: their files' names, where that tells them apart, else as typed."""
+    """Names of plans: those of their files where these are distinct, else the paths as typed."""
     often = Counter(plan.name for plan in plans)
     return {plan: plan.name if often[plan.name] == 1 else plan.as_posix() for plan in plans}
 
 
 def parse_duration(text: str) -> float:
-    """`30s`, `10m`, `1.5h`, `500ms` or a number of seconds.
+    """`30s`, `10m`, `1.5h`, `500ms` or a number of seconds, as seconds.
 
     Raises:
-        ProfileError: not a duration, or none that makes sense.
+        OptionError: not a duration, or out of range.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|)\s*", text.lower())
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|m|h|)\s*", text.lower())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not 0 < seconds <= LONGEST:
-        raise ProfileError(f"{text!r} is no duration up to four hours; write it like 30s or 10m.")
+        raise OptionError(
+            f"{text!r:.80} is not a valid duration; write up to four hours, like 30s or 10m."
+        )
     return seconds
 
 
 def check_iterations(count: int) -> int:
-    """The number itself, if it makes sense.
+    """The number itself.
 
     Raises:
-        ProfileError: it does not.
+        OptionError: it is out of range.
     """
-    what = f"--iterations is {count}; a number from 1 to {MOST_ITERATIONS:,} is needed."
-    _check(1 <= count <= MOST_ITERATIONS, what)
+    if not 1 <= count <= MAX_ITERATIONS:
+        raise OptionError(f"--iterations {count} is not valid; give 1 to {MAX_ITERATIONS:,}.")
     return count
-
-
-def _check(right: bool, what: str) -> None:
-    if not right:
-        raise ProfileError(what)
 
 
 def _between(kind: Callable[[str], Any], least: float, most: float) -> Callable[[str], Any]:
@@ -155,13 +161,14 @@ def _plan(text: str) -> Path:
     return Path(text)
 
 
+_SIDE = _between(int, 8, LONGEST_SIDE), f"a whole number from 8 to {LONGEST_SIDE}"
 _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "plan": (_plan, "a .plan file"),
     "precision": (lambda text: Precision(text).value, f"one of {', '.join(Precision)}"),
     "scale": (_between(float, 1, LARGEST_SCALE), f"a number from 1 to {LARGEST_SCALE}"),
-    "runtime": (lambda text: RuntimeName(text).value, "one of --runtime's names"),
+    "runtime": (lambda text: RuntimeName(text).value, f"one of {', '.join(RuntimeName)}"),
     "threads": (_between(int, 1, 256), "a whole number from 1 to 256"),
-    "tile": (_between(int, 8, LONGEST_SIDE), f"a whole number from 8 to {LONGEST_SIDE}"),
-    "block": (_between(int, 8, LONGEST_SIDE), f"a whole number from 8 to {LONGEST_SIDE}"),
+    "tile": _SIDE,
+    "block": _SIDE,
 }
 KEYS = ", ".join(_READERS)

@@ -1,4 +1,4 @@
-"""A profile on a terminal."""
+"""A profile, or the difference of two, on a terminal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
-from clit_deploy.profile.text import details, label, machine_line
+from clit_deploy.profile.text import details, label, latencies, machine_line, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,33 +21,27 @@ if TYPE_CHECKING:
     from clit_deploy.profile.records import Row
 
 NARROW = 100
-"""Columns of a terminal below which a table leaves `SPARED` out, so that its rows keep names."""
+"""Columns of a terminal below which the table leaves `SPARED` out, so that its rows keep names."""
 SPARED = ("p90", "min", "std")
 RIGHT = {1, 2, 4, 5}
 """Columns of numbers in a table of changes."""
-STYLES = {"worse": "bold red", "better": "green", "same": "", "told": "dim"}
+STYLES = {"worse": "bold red", "better": "green", "same": "", "not judged": "dim"}
 
 
 def show(profile: Profile, console: Console) -> None:
-    """Print what ran it, a line of latencies for each row, and the details of each row."""
-    picture = profile.picture
-    console.print(machine_line(profile.machine), markup=False, highlight=False)
-    reported = f"{picture.name}, {picture.width}x{picture.height} pixels, {profile.started}"
-    console.print(reported, markup=False, highlight=False)
-    spared = SPARED if console.width < NARROW else ()
-    console.print(_latencies(profile.rows, spared))
+    """Print the machine, a line of latencies for each row, and the details of each row."""
+    image = profile.image
+    about = f"{image.name}, {image.width}x{image.height} pixels, {profile.started}"
+    for line in (machine_line(profile.machine), about):
+        console.print(line, markup=False, highlight=False)
+    console.print(_latencies(profile.rows, SPARED if console.width < NARROW else ()))
     for row in profile.rows:
         if len(profile.rows) > 1:
             console.print(f"\n{label(row)}", markup=False, highlight=False, style="bold")
-        console.print(pairs(details(row)))
-
-
-def pairs(lines: Iterable[tuple[str, str]]) -> Table:
-    """A word and what there is to say about it, a line each."""
-    grid = Table.grid(padding=(0, 2))
-    for name, text in lines:
-        grid.add_row(name, text, style="bold yellow" if name == "caution" else "")
-    return grid
+        grid = Table.grid(padding=(0, 2))
+        for name, text in details(row):
+            grid.add_row(name, Text(text), style="bold yellow" if name == "caution" else "")
+        console.print(grid)
 
 
 def _latencies(rows: Sequence[Row], spared: Sequence[str]) -> Table:
@@ -54,39 +49,21 @@ def _latencies(rows: Sequence[Row], spared: Sequence[str]) -> Table:
     table.add_column("ms", min_width=20, overflow="fold")
     best = min(rows, key=lambda row: row.ms_per_megapixel)
     for k, row in enumerate(rows):
-        figures = {name: text for name, text in _figures(row).items() if name not in spared}
+        figures = {name: text for name, text in latencies(row).items() if name not in spared}
         for name in figures if k == 0 else ():
             table.add_column(name, justify="right", no_wrap=True)
         style = "bold" if row is best and len(rows) > 1 else ""
-        table.add_row(label(row), *figures.values(), style=style)
+        table.add_row(Text(label(row)), *figures.values(), style=style)
     return table
 
 
-def _figures(row: Row) -> dict[str, str]:
-    """Of a row, by the head of their columns."""
-    stats = row.host_ms
-    return {
-        "runs": str(stats.count),
-        **{k: short(getattr(stats, k)) for k in ("p50", "p90", "p95", "p99", "min", "max", "std")},
-        "dB": f"{row.quality.psnr_db:.1f}" if row.quality else "-",
-        "J/img": f"{row.power.joules_per_image:.3g}" if row.power else "-",
-    }
-
-
-def short(value: float) -> str:
-    """A number with four figures, never with an exponent: `1004`, `93.61`, `0.809`."""
-    return f"{value:.{max(4 - len(str(int(value))), 0)}f}"
-
-
-def show_changes(found: ProfileDiff, threshold: float, console: Console) -> None:
+def show_changes(found: ProfileDiff, console: Console) -> None:
     """Print what differs between two profiles, and what may explain it."""
     for row, changes in groupby(found.changes, key=lambda change: change.row):
         console.print(row, markup=False, highlight=False, style="bold")
         console.print(_changes(changes))
     for note in found.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
-    reported = f"worse by more than {threshold:g} % and the noise"
-    console.print(f"something is {reported}" if found.regressed else f"nothing is {reported}")
 
 
 def _changes(changes: Iterable[Change]) -> Table:
@@ -96,13 +73,13 @@ def _changes(changes: Iterable[Change]) -> Table:
     for change in changes:
         factor, unit = (1e-6, "MB") if change.unit == "B" else (1.0, change.unit)
         table.add_row(
-            change.name,
+            Text(change.name),
             short(change.before * factor),
             "none" if change.after is None else short(change.after * factor),
             unit,
             "" if change.percent is None or change.unit == "dB" else f"{change.percent:+.1f} %",
             "" if change.noise is None else f"{change.noise:.1f} %",
-            "" if change.verdict == "told" else change.verdict,
+            "" if change.verdict == "not judged" else change.verdict,
             style=STYLES[change.verdict],
         )
     return table

@@ -28,15 +28,18 @@ def measure(plan, picture, *more):
 
 def test_the_main_job(plans, picture, tmp_path):
     a, b = tmp_path / "a.json", tmp_path / "b.json"
-    outputs = ["--csv", tmp_path / "a.csv", "--html", tmp_path / "a.html"]
+    outputs = ["--csv-file", tmp_path / "a.csv", "--html-file", tmp_path / "a.html"]
     done = measure(
-        plans["clit"], picture, "--scale", "2,5", "--iterations", 6, "--json", a, *outputs
+        plans["clit"], picture, "-s", "2", "-s", "5", "--iterations", 6, "-o", a, *outputs
     )
     assert done.returncode == 0, done.stderr
     for word in ("p99", "scale 2", "scale 5", "stage0.decode", "160.0 dB", "power"):
         assert word in done.stdout
+    assert "Measuring 2 rows on photo.png, 6 runs each" in done.stderr
+    assert f"Next: clit-deploy profile-diff {a}" in done.stdout.replace("\n", "")
     content = json.loads(a.read_text())
-    assert [row["asked"] for row in content["rows"]] == [{"scale": 2.0}, {"scale": 5.0}]
+    assert content["command"].startswith("clit-deploy profile -e ")
+    assert [row["requested"] for row in content["rows"]] == [{"scale": 2.0}, {"scale": 5.0}]
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 3
     assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
     for row in content["rows"]:  # steady, whatever else this machine is doing
@@ -45,46 +48,46 @@ def test_the_main_job(plans, picture, tmp_path):
     b.write_text(a.read_text())
     same = cli("profile-diff", a, b, "--floating")
     assert same.returncode == 0, same.stderr
-    assert "nothing is worse" in same.stdout
+    assert "PASS: nothing is worse" in same.stdout
     for row in content["rows"]:
         row["runs"] = [[start, ms * 2] for start, ms in row["runs"]]
         row["host_ms"]["p50"] *= 2
     b.write_text(json.dumps(content))
     slower = cli("profile-diff", a, b, "--floating", "--threshold", 10, "--json")
     assert slower.returncode == 3, slower.stderr
-    told = json.loads(slower.stdout)
-    assert told["regressed"]
-    assert {c["verdict"] for c in told["changes"] if c["name"] == "latency"} == {"worse"}
+    found = json.loads(slower.stdout)
+    assert found["regressed"]
+    assert {c["verdict"] for c in found["changes"] if c["name"] == "latency"} == {"worse"}
     for row in content["rows"]:
         row["runs"], row["quality"] = row["runs"][:2], None
-        row["reasons"]["quality"] = "the output holds NaN"
+        row["unavailable"]["quality"] = "the output holds NaN"
     b.write_text(json.dumps(content))
     few = cli("profile-diff", a, b, "--floating", "--json")
     assert few.returncode == 3, few.stderr
-    told = json.loads(few.stdout, parse_constant=pytest.fail)
-    assert {c["noise"] for c in told["changes"] if c["name"] == "latency"} == {None}
-    assert {c["after"] for c in told["changes"] if c["name"] == "quality"} == {None}
+    found = json.loads(few.stdout, parse_constant=pytest.fail)
+    assert {c["noise"] for c in found["changes"] if c["name"] == "latency"} == {None}
+    assert {c["after"] for c in found["changes"] if c["name"] == "quality"} == {None}
     shown = cli("profile-diff", a, b, "--floating")
-    assert "none any more (the output holds NaN)" in " ".join(shown.stdout.split())
-    content["picture"]["sha256"] = "0"
+    assert "no longer available (the output holds NaN)" in " ".join(shown.stdout.split())
+    content["image"]["sha256"] = "0"
     b.write_text(json.dumps(content))
-    fails(cli("profile-diff", a, b, "--floating"), "different pictures", code=4)
+    fails(cli("profile-diff", a, b, "--floating"), "images differ", code=4)
     assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--duration", "0s"], ["no duration"]),
-        (["--iterations", 3, "--duration", "1s"], ["either --duration or --iterations"]),
-        (["--sweep", "colour=1"], ["no sweep", "tile"]),
+        (["--duration", "0s"], ["not a valid duration"]),
+        (["--iterations", 3, "--duration", "1s"], ["--duration and --iterations"]),
+        (["--sweep", "colour=1"], ["not a valid sweep", "tile"]),
         (["--scale", "big"], ["no scales"]),
         (["--sweep", "runtime=cpu,cuda"], ["CUDA"]),
         (["--threads", 0], ["threads"]),
         (["--max-memory", "lots"], ["memory size"]),
         (["--reference", "none.plan"], ["none.plan"]),
-        (["--json", "/nowhere/a.json"], ["/nowhere does not exist"]),
-        (["--json", "x.out", "--csv", "x.out"], ["same file"]),
+        (["--json-file", "/nowhere/a.json"], ["/nowhere does not exist"]),
+        (["-o", "x.out", "--csv-file", "x.out"], ["need different files"]),
     ],
 )
 def test_bad_input_is_one_sentence_before_anything_is_measured(plans, picture, arguments, words):
@@ -99,22 +102,22 @@ def test_bad_input_is_one_sentence_before_anything_is_measured(plans, picture, a
 def test_existing_outputs_are_kept(plans, picture, tmp_path):
     kept = tmp_path / "a.json"
     kept.write_text("mine")
-    fails(measure(plans["clit"], picture, "--json", kept), "--force")
+    fails(measure(plans["clit"], picture, "-o", kept), "--force")
     assert kept.read_text() == "mine"
 
 
-def test_files_that_are_no_profiles(tmp_path, picture):
+def test_files_that_are_not_profiles(tmp_path, picture):
     fails(cli("profile-diff", tmp_path / "a.json", picture), "There is no profile")
-    fails(cli("profile-diff", picture, picture), "is no profile")
+    fails(cli("profile-diff", picture, picture), "is not a profile")
     newer = tmp_path / "newer.json"
-    newer.write_text(json.dumps({"format": 99, "rows": []}))
+    newer.write_text(json.dumps({"schema": 99, "rows": []}))
     fails(cli("profile-diff", newer, newer), "newer clit-deploy")
 
 
 def test_ctrl_c_leaves_nothing_behind(plans, picture, tmp_path):
     command = [sys.executable, "-m", "clit_deploy", "profile", "-e", plans["clit"]]
     command += ["--image", picture, "--runtime", "cpu", "--duration", "60s"]
-    command += ["--json", tmp_path / "a.json", "--html", tmp_path / "a.html"]
+    command += ["-o", tmp_path / "a.json", "--html-file", tmp_path / "a.html"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     running = subprocess.Popen(
         list(map(str, command)), cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clit_deploy.errors import NotComparableError, ProfileError
+from clit_deploy.errors import NotComparableError, OptionError
 from clit_deploy.profile.diff import compare_profiles
 from clit_deploy.profile.profile_file import Failure
 from clit_deploy.profile.stats import summarise
@@ -93,8 +93,8 @@ def test_a_loss_nobody_sees_is_none(measured):
 def test_a_picture_that_is_lost_is_a_regression(measured):
     """NaN has no decibels."""
     row = measured.rows[0]
-    reasons = {**row.reasons, "quality": "the output holds NaN"}
-    lost = with_runs(measured, quality=None, reasons=reasons)
+    reasons = {**row.unavailable, "quality": "the output holds NaN"}
+    lost = with_runs(measured, quality=None, unavailable=reasons)
     found = compare_profiles(with_runs(measured), lost, 5.0)
     (change,) = {c for c in found.changes if c.name == "quality" and c.row == label(row)}
     assert (change.after, change.percent, change.verdict) == (None, None, "worse")
@@ -109,40 +109,40 @@ def test_energy_of_other_rails_is_not_judged(measured):
     both = replace(power, rails=(rails["VDD_IN"], rails["VDD_SOC"]), joules_per_image=3.0)
     one = replace(power, rails=(rails["VDD_IN"],), joules_per_image=1.0)
     before, after = with_runs(measured, power=one), with_runs(measured, power=both)
-    assert verdicts(before, after, "energy") == ({"told"}, False)
-    assert verdicts(after, before, "energy") == ({"told"}, False)
+    assert verdicts(before, after, "energy") == ({"not judged"}, False)
+    assert verdicts(after, before, "energy") == ({"not judged"}, False)
     assert any("VDD_IN and VDD_SOC" in note for note in compare_profiles(before, after, 5.0).notes)
 
 
-def test_energy_that_is_gone_is_told(measured):
-    reasons = {**measured.rows[0].reasons, "power": "no monitor"}
+def test_energy_that_is_gone_is_noted(measured):
+    reasons = {**measured.rows[0].unavailable, "power": "no monitor"}
     found = compare_profiles(
-        with_runs(measured), with_runs(measured, power=None, reasons=reasons), 5.0
+        with_runs(measured), with_runs(measured, power=None, unavailable=reasons), 5.0
     )
     assert not found.regressed
-    assert any("energy: there is none any more (no monitor)" in note for note in found.notes)
+    assert any("energy: no longer available (no monitor)" in note for note in found.notes)
 
 
 def test_latencies_of_few_runs_are_not_judged(measured):
     few = replace(measured, rows=tuple(replace(row, runs=row.runs[:4]) for row in measured.rows))
     found = compare_profiles(few, with_runs(measured, 3.0), 5.0)
     latencies = [change for change in found.changes if change.name == "latency"]
-    assert {(change.verdict, change.noise) for change in latencies} == {("told", None)}
-    assert any("4 runs say nothing" in note for note in found.notes)
+    assert {(change.verdict, change.noise) for change in latencies} == {("not judged", None)}
+    assert any("4 runs do not show" in note for note in found.notes)
 
 
-def test_rows_are_matched_by_what_was_asked(measured):
+def test_rows_are_matched_by_what_was_requested(measured):
     """Scales that agree in six digits are two."""
     row = measured.rows[0]
     scales = 3.1234567, 3.1234568
-    rows = tuple(replace(row, asked={"scale": scale}) for scale in scales)
+    rows = tuple(replace(row, requested={"scale": scale}) for scale in scales)
     slower = with_runs(replace(measured, rows=rows[1:]), 2.0)
     found = compare_profiles(with_runs(replace(measured, rows=rows)), slower, 5.0)
     assert {change.row for change in found.changes} == {"scale 3.1234568"}
-    assert any("scale 3.1234567 is in one of them alone" in note for note in found.notes)
+    assert any("scale 3.1234567 is in only one of them" in note for note in found.notes)
     twice = replace(measured, rows=(row, row))
     with pytest.raises(
-        NotComparableError, match="2 rows of the second are called scale 9, threads 1"
+        NotComparableError, match="2 rows of the second are named scale 9, threads 1"
     ):
         compare_profiles(measured, twice, 5.0)
 
@@ -151,15 +151,15 @@ def test_phases_are_shown_and_not_judged(measured):
     before, after = with_runs(measured), with_runs(measured)
     slow = tuple(replace(phase, p50_ms=phase.p50_ms * 3) for phase in after.rows[0].phases)
     after = with_runs(measured, phases=slow)
-    assert verdicts(before, after, "encoder") == ({"told"}, False)
+    assert verdicts(before, after, "encoder") == ({"not judged"}, False)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"module": "another board"}, "another board"),
-        ({"power_mode": "MAXN"}, "power mode 25W and MAXN"),
-        ({"processors": 64}, "processors"),
+        ({"power_mode": "MAXN"}, "power mode differs, 25W and MAXN"),
+        ({"cpus": 64}, "CPU cores differs"),
     ],
 )
 def test_other_machines_are_not_compared(measured, change, words):
@@ -169,11 +169,11 @@ def test_other_machines_are_not_compared(measured, change, words):
 
 
 def test_other_pictures_rows_and_floating_clocks_are_not_compared(measured):
-    other = replace(measured, picture=replace(measured.picture, sha256="0", name="cat.png"))
+    other = replace(measured, image=replace(measured.image, sha256="0", name="cat.png"))
     with pytest.raises(NotComparableError, match=r"cat\.png"):
         compare_profiles(measured, other, 5.0)
-    rows = tuple(replace(row, asked={"scale": 3.0}) for row in measured.rows)
-    with pytest.raises(NotComparableError, match="no row in common"):
+    rows = tuple(replace(row, requested={"scale": 3.0}) for row in measured.rows)
+    with pytest.raises(NotComparableError, match="no row is in both"):
         compare_profiles(measured, replace(measured, rows=rows), 5.0)
     floating = with_runs(measured, comparable=False, caveats=("clocks float (gpu)",))
     with pytest.raises(NotComparableError, match="clocks float"):
@@ -181,20 +181,20 @@ def test_other_pictures_rows_and_floating_clocks_are_not_compared(measured):
     assert not compare_profiles(with_runs(measured), floating, 5.0, floating=True).regressed
 
 
-def test_what_may_explain_a_change_is_told(measured):
+def test_what_may_explain_a_change_is_noted(measured):
     machine = replace(measured.machine, versions={**measured.machine.versions, "numpy": "9.9"})
     other = replace(with_runs(measured, tile=77), machine=machine, rows=(
-        *with_runs(measured, tile=77).rows, replace(measured.rows[0], asked={"scale": 2.0}),
+        *with_runs(measured, tile=77).rows, replace(measured.rows[0], requested={"scale": 2.0}),
     ))  # fmt: skip
     notes = compare_profiles(measured, other, 1000.0).notes
     assert any("numpy" in note and "9.9" in note for note in notes)
     assert any("tile" in note and "became 77" in note for note in notes)
-    assert any("scale 2 is in one of them alone" in note for note in notes)
+    assert any("scale 2 is in only one of them" in note for note in notes)
 
 
 @pytest.mark.parametrize("threshold", [0, -1, float("nan"), float("inf"), 1e6])
-def test_thresholds_that_make_no_sense(measured, threshold):
-    with pytest.raises(ProfileError, match="threshold"):
+def test_thresholds_that_are_not_valid(measured, threshold):
+    with pytest.raises(OptionError, match="threshold"):
         compare_profiles(measured, measured, threshold)
 
 
@@ -202,7 +202,7 @@ def test_a_row_that_cannot_be_measured_any_more_is_a_regression(measured):
     before = with_runs(measured)
     assert len(before.rows) > 1
     lost, kept = before.rows[0], before.rows[1:]
-    after = replace(before, rows=kept, failed=(Failure(lost.asked, "No room."),))
+    after = replace(before, rows=kept, failed=(Failure(lost.requested, "No room."),))
     found = compare_profiles(before, after, 5.0)
     assert found.regressed
     assert [c.row for c in found.changes if c.verdict == "worse"] == [label(lost)]

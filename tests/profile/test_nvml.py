@@ -8,9 +8,8 @@ import sys
 import pytest
 
 from clit_deploy.profile.machine import machine
-from clit_deploy.profile.power import power
 from clit_deploy.profile.sensors import find, nvml
-from tests.profile.tree import read, refuse, sampled, unfold
+from tests.profile.tree import powered, read, refuse, sampled, unfold
 
 
 class FakeNvml:
@@ -102,13 +101,13 @@ def test_a_gpu_s_energy_is_not_that_of_work_on_the_processor(tmp_path, monkeypat
     library = FakeNvml()
     library.unsupported = frozenset({"nvmlDeviceGetTotalEnergyConsumption"})
     nvidia(root, monkeypatch, library)
-    found, _ = find(root)
+    found = find(root)
     steady = sampled(found)
-    figures, why = power(steady, {}, images=3, megapixels=1.0, worker="cpu")
+    figures, why = powered(steady, {}, images=3, megapixels=1.0, worker="cpu")
     assert figures is None
     assert "CPU" in why
     assert found.absent["cpu power"] == "package-0 energy: only root may read it"
-    figures, _ = power(steady, {}, images=3, megapixels=1.0, worker="gpu")
+    figures, _ = powered(steady, {}, images=3, megapixels=1.0, worker="gpu")
     assert figures.mean_w == pytest.approx(72.5)
     assert "gpu power" not in found.absent
 
@@ -116,7 +115,7 @@ def test_a_gpu_s_energy_is_not_that_of_work_on_the_processor(tmp_path, monkeypat
 def test_the_load_that_devfreq_does_not_tell_comes_from_nvml(tmp_path, monkeypatch):
     root = unfold("thor-jetpack7", tmp_path, monkeypatch)
     nvidia(root, monkeypatch, FakeNvml())
-    found, _ = find(root)
+    found = find(root)
     assert read(found, "load") == {"gpu load": 0.87}
     assert {s.name for s in found.of("power", "energy") if s.total} == {"VIN"}
     assert read(found, "clock") == {"cpu0": 2601, "gpu": 1575, "emc": 4266}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clit_deploy.errors import ProfileError
+from clit_deploy.errors import OptionError, ProfileError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.profile.profiler import Request, profile
 from clit_deploy.profile.sweep import Case, Sweep, cases
@@ -27,14 +27,14 @@ def swept(plan, text="precision=fp32,int8"):
 @pytest.mark.parametrize("named", ["fp32", "int8"])
 def test_each_precision_is_the_plan_that_has_it(family, named):
     found = swept(family[named])
-    assert [asked for asked, _ in found] == [
+    assert [requested for requested, _ in found] == [
         {"scale": 2.0, "precision": "fp32"},
         {"scale": 2.0, "precision": "int8"},
     ]
     assert [case.plan for _, case in found] == [family["fp32"], family["int8"]]
 
 
-def test_a_precision_that_no_plan_has_is_said_with_its_command(family):
+def test_a_precision_that_no_plan_has_is_reported_with_its_command(family):
     with pytest.raises(ProfileError, match=r"no fp16 plan of the same .* --precision fp16"):
         swept(family["fp32"], "precision=fp16")
     Plan.open(family["int8"]).save(family["int8"].with_name("z.plan"))
@@ -44,7 +44,7 @@ def test_a_precision_that_no_plan_has_is_said_with_its_command(family):
 
 def test_plans_and_precisions_are_not_swept_at_once(family):
     both = [Sweep.parse("plan=a.plan"), Sweep.parse("precision=int8")]
-    with pytest.raises(ProfileError, match="not both"):
+    with pytest.raises(OptionError, match="cannot be combined"):
         cases(Case(family["fp32"], 1.0), [2.0], both)
 
 
@@ -60,7 +60,7 @@ def test_of_two_plans_beside_it_none_is_the_reference(family, picture):
     request = Request(plan=family["int8"], image=picture, scales=[2.0], iterations=1, runtime="cpu")
     (row,) = profile(request).rows
     assert row.quality is None
-    assert "--reference" in row.reasons["quality"]
+    assert "--reference" in row.unavailable["quality"]
 
 
 def test_a_link_is_no_other_plan(family):
@@ -75,4 +75,4 @@ def test_a_damaged_plan_beside_it_does_not_cost_the_row(family, picture):
     family["fp32"].write_bytes(content)
     request = Request(plan=family["int8"], image=picture, scales=[2.0], iterations=1, runtime="cpu")
     (row,) = profile(request).rows
-    assert "a.plan is damaged" in row.reasons["quality"]
+    assert "a.plan is damaged" in row.unavailable["quality"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import errno
 import io
-import itertools
 import json
 import re
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 from PIL import Image
@@ -24,17 +26,18 @@ from clit_deploy.errors import (
     GraphRunError,
     MemoryBudgetError,
     MissingFileError,
+    OptionError,
     OutputError,
     ProfileError,
     SizeError,
 )
 from clit_deploy.plan.plan_file import Plan, make_plan
-from clit_deploy.profile import bench, profiler
+from clit_deploy.profile import profiler
+from clit_deploy.profile import row as row_module
 from clit_deploy.profile.csv_file import to_csv
-from clit_deploy.profile.html import to_html
+from clit_deploy.profile.page import to_html
 from clit_deploy.profile.profile_file import Failure, Profile
 from clit_deploy.profile.profiler import Request, profile
-from clit_deploy.profile.reference import Reference
 from clit_deploy.profile.sweep import Sweep
 from clit_deploy.profile.text import ENQUEUED, details
 from clit_deploy.runtimes.ort import ort_layers
@@ -42,6 +45,7 @@ from clit_deploy.runtimes.ort.ort_runtime import OrtRuntime
 from clit_deploy.runtimes.protocols import DeviceTime
 from clit_deploy.system import memory
 from tests.helpers import photo
+from tests.profile.tree import unfold
 
 
 def test_layers_are_timed_on_few_runs_however_many_there_are(plans, picture, tmp_path, monkeypatch):
@@ -50,7 +54,7 @@ def test_layers_are_timed_on_few_runs_however_many_there_are(plans, picture, tmp
     sweeps = [Sweep.parse("block=8"), Sweep.parse("threads=3")]
     (row,) = small(plans, picture, sweeps=sweeps, root=tmp_path).rows
     decoder = "stage0.decode.onnx"
-    assert next(one.runs for one in row.busy if one.member == decoder) > 30
+    assert next(one.runs for one in row.graphs if one.member == decoder) > 30
     assert {x.runs for x in row.layers if x.member == decoder} == {2}
 
 
@@ -63,35 +67,41 @@ def test_layers_that_fail_cost_no_other_figure(plans, picture, tmp_path, monkeyp
     (row,) = small(plans, picture, root=tmp_path).rows
     assert row.host_ms.count == 2
     assert row.layers is None
-    assert (str(broken) or "MemoryError") in row.reasons["layers"]
+    assert (str(broken) or "MemoryError") in row.unavailable["layers"]
 
 
 def test_a_profile_that_was_cut_off_gives_no_layers(plans, picture, tmp_path, monkeypatch):
     """As ONNX Runtime's own limit does: the last events are missing."""
 
-    def event(line):
-        found = really(line)
-        return {} if found.get("name") == "model_run" and next(counted) == 2 else found
+    def end_profiling(self):
+        path = Path(really(self))
+        lines = path.read_text().splitlines()
+        last = max(k for k, line in enumerate(lines) if '"model_run"' in line)
+        path.write_text("\n".join(lines[:last]))
+        return str(path)
 
-    really, counted = ort_layers._event, itertools.count()
-    monkeypatch.setattr(ort_layers, "_event", event)
+    really = ort.InferenceSession.end_profiling
+    monkeypatch.setattr(ort.InferenceSession, "end_profiling", end_profiling)
     (row,) = small(plans, picture, root=tmp_path).rows
     assert row.layers is None
-    assert re.search(r"has (\d+) of (?!\1 )\d+ runs", row.reasons["layers"])
+    assert re.search(r"has (\d+) of (?!\1 )\d+ runs", row.unavailable["layers"])
 
 
 def test_idle_power_is_measured_before_a_runtime_is_opened(plans, picture, tmp_path, monkeypatch):
-    order = []
-    opened, idle = bench.choose_runtime, profiler._idle
+    """A runtime that is open may keep its device awake."""
+    opened = []
 
-    def noted(name, really):
-        return lambda *args, **more: (order.append(name), really(*args, **more))[1]
+    class Noting(OrtRuntime):
+        def __init__(self, *args, **more):
+            opened.append(time.perf_counter())
+            super().__init__(*args, **more)
 
-    monkeypatch.setattr(bench, "choose_runtime", noted("runtime", opened))
-    monkeypatch.setattr(profiler, "_idle", noted("idle", idle))
-    small(plans, picture, root=tmp_path)
-    assert order[0] == "idle"
-    assert order.count("runtime") >= 2
+    monkeypatch.setattr("clit_deploy.runtimes.ort.ort_runtime.OrtRuntime", Noting)
+    monkeypatch.setattr(profiler, "IDLE_SECONDS", 0.4)
+    root, start = unfold("orin-nx-jetpack6", tmp_path, monkeypatch), time.perf_counter()
+    small(plans, picture, root=root)
+    assert len(opened) >= 2
+    assert opened[0] - start >= 0.4
 
 
 def nulls(value, name=""):
@@ -109,9 +119,9 @@ def test_whatever_is_null_has_a_reason(measured, plans, picture, tmp_path):
         content = json.loads(found.to_json())
         for record in (content["machine"], *content["rows"]):
             missing = set(nulls(record))
-            assert missing == set(record["reasons"])
-            assert all(record["reasons"].values())
-    assert "memory.device" in measured.rows[0].reasons
+            assert missing == set(record["unavailable"])
+            assert all(record["unavailable"].values())
+    assert "memory.device" in measured.rows[0].unavailable
     assert measured.rows[0].device is None
 
 
@@ -126,10 +136,10 @@ def small(plans, picture, **more):
 def test_few_runs_are_not_comparable(plans, picture, tmp_path):
     (row,) = small(plans, picture, root=tmp_path).rows
     assert row.host_ms.count == 2
-    assert any("2 runs say nothing" in caveat for caveat in row.caveats)
+    assert any("2 runs do not show" in caveat for caveat in row.caveats)
     assert any("count as floating" in caveat for caveat in row.caveats)
     assert row.power is None
-    assert "no power monitor" in row.reasons["power"]
+    assert "no power monitor" in row.unavailable["power"]
     assert row.drift is None
 
 
@@ -139,8 +149,8 @@ def test_tile_and_block_are_followed(plans, picture, tmp_path):
     assert [(row.tile, row.block) for row in rows] == [(40, 16), (64, 16)]
 
 
-def test_senseless_requests_stop_before_anything_is_measured(plans, picture, tmp_path, monkeypatch):
-    monkeypatch.setattr(profiler, "measure", None)
+def test_bad_requests_stop_before_anything_is_measured(plans, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(profiler, "measure_row", None)
     with pytest.raises(MissingFileError, match=r"none\.plan"):
         small(plans, picture, reference=tmp_path / "none.plan")
     black(Plan.open(plans["clit"])).save(tmp_path / "fp16.plan")
@@ -150,33 +160,33 @@ def test_senseless_requests_stop_before_anything_is_measured(plans, picture, tmp
     Image.fromarray(photo(90, 20)).save(tall)
     with pytest.raises(SizeError, match="halo"):
         small(plans, tall, sweeps=[Sweep.parse("tile=8")])
-    with pytest.raises(ProfileError, match="not with both"):
+    with pytest.raises(OptionError, match="cannot be combined"):
         small(plans, picture, sweeps=[Sweep.parse("plan=a.plan,b.plan")])
-    with pytest.raises(ProfileError, match="not both"):
+    with pytest.raises(OptionError, match="cannot be combined"):
         small(plans, picture, seconds=3.0)
     with pytest.raises(MissingFileError):
         profile(Request(image=picture, sweeps=[Sweep.parse(f"plan={plans['liif']},b.plan")]))
 
 
 def test_what_cannot_fit_is_refused_before_anything_is_measured(plans, picture, monkeypatch):
-    monkeypatch.setattr(profiler, "measure", None)
+    monkeypatch.setattr(profiler, "measure_row", None)
     roomy = f"{(memory.resident() + 60_000_000) / 1e6:.0f}MB"
-    wish = Request(plan=plans["clit"], image=picture, scales=[30.0], iterations=1, runtime="cpu")
+    wanted = Request(plan=plans["clit"], image=picture, scales=[30.0], iterations=1, runtime="cpu")
     sweeps = [Sweep.parse("block=16,4096"), Sweep.parse("threads=1")]
     with pytest.raises(MemoryBudgetError, match="blocks of 4096 need"):
-        profile(replace(wish, sweeps=sweeps, max_memory=roomy))
+        profile(replace(wanted, sweeps=sweeps, max_memory=roomy))
 
 
 def failing(monkeypatch, error, *wrong):
     """Let the rows of some tiles fail."""
 
-    def measure(bench, case, tell):
+    def measure(context, case, progress):
         if case.tile in wrong:
             raise error
-        return really(bench, case, tell)
+        return really(context, case, progress)
 
-    really = profiler.measure
-    monkeypatch.setattr(profiler, "measure", measure)
+    really = row_module.measure
+    monkeypatch.setattr(row_module, "measure", measure)
 
 
 @pytest.mark.parametrize("error", [MemoryBudgetError("no room"), MemoryError("no room")])
@@ -200,16 +210,16 @@ def test_no_row_at_all_is_an_error(plans, picture, tmp_path, monkeypatch):
 def test_the_command_keeps_what_was_measured_and_fails(plans, picture, tmp_path, monkeypatch):
     """Rows that fail and files that cannot be written: the others are there, and the table."""
     failing(monkeypatch, MemoryBudgetError("no room"), 64)
-    told, page = tmp_path / "a.json", tmp_path / "gone" / "a.html"
+    written, page = tmp_path / "a.json", tmp_path / "gone" / "a.html"
     page.parent.mkdir()
     really = profile_commands.replacing
 
     def replacing(path):
-        if path == told:
+        if path == written:
             raise OutputError(errno.ENOSPC, f"{path} cannot be written: the disk is full.")
         return really(path)
 
-    options = ["--image", picture, "--iterations", 1, "--runtime", "cpu", "--html", page]
+    options = ["--image", picture, "--iterations", 1, "--runtime", "cpu", "--html-file", page]
     options += ["--scale", 2, "--sweep", "tile=40,64", "-e", plans["clit"]]
     done = CliRunner().invoke(cli.app, ["profile", *map(str, options)])
     assert done.exit_code == 1
@@ -218,7 +228,7 @@ def test_the_command_keeps_what_was_measured_and_fails(plans, picture, tmp_path,
     assert page.read_text().startswith("<!doctype html>")
     page.unlink()
     monkeypatch.setattr(profile_commands, "replacing", replacing)
-    done = CliRunner().invoke(cli.app, ["profile", *map(str, options), "--json", str(told)])
+    done = CliRunner().invoke(cli.app, ["profile", *map(str, options), "--json-file", str(written)])
     assert isinstance(done.exception, OutputError)
     assert "p99" in done.output
     assert page.exists()
@@ -229,7 +239,7 @@ def test_the_memory_of_a_row_is_its_own(plans, picture, tmp_path):
     """The first row holds 300 MB beside, and lets them go."""
     held = []
 
-    def tell(label, done):
+    def progress(label, done):
         if "tile=40" in label:
             held.append(np.ones(300_000_000, np.uint8))
         held[1:] = []
@@ -237,8 +247,8 @@ def test_the_memory_of_a_row_is_its_own(plans, picture, tmp_path):
             held.clear()
 
     sweeps = [Sweep.parse("tile=40,48")]
-    wish = Request(plan=plans["clit"], image=picture, scales=[2.0], iterations=2, runtime="cpu")
-    first, second = profile(replace(wish, sweeps=sweeps, root=tmp_path), tell).rows
+    wanted = Request(plan=plans["clit"], image=picture, scales=[2.0], iterations=2, runtime="cpu")
+    first, second = profile(replace(wanted, sweeps=sweeps, root=tmp_path), progress).rows
     assert {first.memory.host_peak_from, second.memory.host_peak_from} == {"system"}
     assert first.memory.host_peak - second.memory.host_peak > 250_000_000
 
@@ -247,11 +257,11 @@ def test_a_reference_is_made_once_for_rows_of_a_scale_and_not_held(
     plans, picture, tmp_path, monkeypatch
 ):
     made = []
-    really = Reference._made
-    monkeypatch.setattr(Reference, "_made", lambda *a: (made.append(a[2]), really(*a))[1])
+    really = np.save
+    monkeypatch.setattr("numpy.save", lambda *a: (made.append(a[1].shape[0]), really(*a))[1])
     sweeps = [Sweep.parse("scale=2,3"), Sweep.parse("tile=40,64")]
     rows = small(plans, picture, sweeps=sweeps, root=tmp_path).rows
-    assert made == [2.0, 3.0]
+    assert made == [48, 72]
     assert all(row.quality.psnr_db > 100 for row in rows)
 
 
@@ -262,7 +272,7 @@ def test_a_reference_that_cannot_be_kept_is_no_quality(plans, picture, tmp_path,
     monkeypatch.setattr("numpy.save", save)
     (row,) = small(plans, picture, root=tmp_path).rows
     assert row.quality is None
-    assert "No space left" in row.reasons["quality"]
+    assert "No space left" in row.unavailable["quality"]
 
 
 def black(plan):
@@ -283,7 +293,7 @@ def test_a_fast_black_picture_is_noticed(plans, picture, tmp_path):
     alone = Request(plan=tmp_path / "black.plan", image=picture, scales=[2.0], iterations=1)
     (row,) = profile(alone).rows
     assert row.quality is None
-    assert "--reference" in row.reasons["quality"]
+    assert "--reference" in row.unavailable["quality"]
     (row,) = profile(replace(alone, reference=plans["clit"])).rows
     assert row.quality.psnr_db < 40
     both = Sweep.parse(f"plan={plans['clit']},{tmp_path / 'black.plan'}")
@@ -313,15 +323,15 @@ def test_device_times_are_kept_apart(plans, picture, monkeypatch, tmp_path, meas
     assert row.device == (DeviceTime("encoder.onnx", 2, 1.0, 4.0, 2.0),)
     assert len(asked) == row.host_ms.count
     assert row.on_device
-    told, about = dict(details(row)), (measured.machine, measured.picture)
-    assert "encoder.onnx upload 1.00, compute 4.00, download 2.00 ms" in told["device"]
-    assert ENQUEUED in told["phases"]
+    text, about = dict(details(row)), (measured.machine, measured.image)
+    assert "encoder.onnx upload 1.00, compute 4.00, download 2.00 ms" in text["device"]
+    assert ENQUEUED in text["phases"]
     (line,) = csv.DictReader(io.StringIO(to_csv(Profile("", *about, (row,)))))
-    sums = {kind: float(line[f"device_{kind}_ms"]) for kind in ("upload", "compute", "download")}
+    sums = {kind: float(line[f"device.{kind}_ms"]) for kind in ("upload", "compute", "download")}
     assert sums == {"upload": 1.0, "compute": 4.0, "download": 2.0}
     assert ENQUEUED in to_html(Profile("", *about, (row,)))
     assert row.memory.device == {"weights": 5}
-    assert "device" not in row.reasons
+    assert "device" not in row.unavailable
 
 
 def test_profiling_leaves_no_files_behind(plans, picture, tmp_path, monkeypatch):
@@ -331,10 +341,10 @@ def test_profiling_leaves_no_files_behind(plans, picture, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_default_plan_and_picture_are_told(caplog, monkeypatch, picture):
+def test_the_default_plan_and_image_are_named(caplog, monkeypatch, picture):
     monkeypatch.setattr(clit_deploy.upscaler, "_said", False)
     monkeypatch.setattr("clit_deploy.profile.profiler.PHOTOGRAPH", picture)
     made = profile(Request(scales=[1.5], iterations=1, runtime="cpu"))
-    assert made.picture.name == picture.name
-    assert f"no picture is named, so {picture.name}" in caplog.text
+    assert made.image.name == picture.name
+    assert f"no image is given; using the package's {picture.name}" in caplog.text
     assert "no plan is named" in caplog.text

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from clit_deploy.errors import ProfileError
 from clit_deploy.profile.diff import compare_profiles
 from clit_deploy.profile.profile_file import Profile
+from clit_deploy.profile.text import label
 
 
 def test_what_was_written_comes_back(measured):
@@ -18,16 +21,16 @@ def test_what_was_written_comes_back(measured):
     assert again.to_json() == text
 
 
-@pytest.mark.parametrize("version", [2, 99])
+@pytest.mark.parametrize("version", [3, 99])
 def test_newer_versions_ask_for_a_newer_program(measured, version):
-    content = {**json.loads(measured.to_json()), "format": version}
+    content = {**json.loads(measured.to_json()), "schema": version}
     with pytest.raises(ProfileError, match="install a newer"):
         Profile.from_json(json.dumps(content))
 
 
 @pytest.mark.parametrize("version", [0, "1", 1.0, True, None, []])
 def test_other_versions_are_measured_again(measured, version):
-    content = {**json.loads(measured.to_json()), "format": version}
+    content = {**json.loads(measured.to_json()), "schema": version}
     with pytest.raises(ProfileError, match="measure it again"):
         Profile.from_json(json.dumps(content))
 
@@ -35,10 +38,10 @@ def test_other_versions_are_measured_again(measured, version):
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "[]", "3", '{"format": 1}', "\x00", b"\xff\xfe", "[" * 200_000, "9" * 10_000,
-     '{"format": 1, "rows": NaN}'],
+     '{"schema": 2, "rows": NaN}', '{"schema": 2, "rows": 1e999}'],
 )  # fmt: skip
 def test_other_files_are_no_profiles(text):
-    with pytest.raises(ProfileError, match="is no profile"):
+    with pytest.raises(ProfileError, match="is not a profile"):
         Profile.from_json(text)
 
 
@@ -54,11 +57,11 @@ GONE = object()
         ("machine", None),
         ("machine.versions", None),
         ("machine.versions.python", 3),
-        ("picture", None),
+        ("image", None),
         ("rows.0", None),
-        ("rows.0.asked", None),
-        ("rows.0.asked", [1]),
-        ("rows.0.asked.scale", None),
+        ("rows.0.requested", None),
+        ("rows.0.requested", [1]),
+        ("rows.0.requested.scale", None),
         ("rows.0.host_ms", GONE),
         ("rows.0.host_ms.p50", GONE),
         ("rows.0.host_ms.p50", 0),
@@ -73,14 +76,15 @@ GONE = object()
         ("rows.0.phases", None),
         ("rows.0.caveats", None),
         ("rows.0.caveats", GONE),
-        ("rows.0.output", [1, 2, 3]),
-        ("rows.0.output", [0, 2]),
+        ("rows.0.output", [1, 2]),
+        ("rows.0.output.width", 0),
         ("rows.0.memory", None),
         ("rows.0.memory.host_peak", 0),
         ("rows.0.memory.host_peak", 0.5),
         ("rows.0.quality.psnr_db", None),
         ("rows.0.quality.psnr_db", "high"),
         ("rows.0.power.rails", {"VIN": 1}),
+        ("rows.0.power.joules_per_image", 0),
     ],
 )
 def test_damaged_profiles_are_one_clear_error(measured, path, value):
@@ -95,14 +99,14 @@ def test_damaged_profiles_are_one_clear_error(measured, path, value):
         place[last] = value
     with pytest.raises(
         ProfileError, match=r"^a\.json is damaged \(.*; measure it again\.$"
-    ) as told:
+    ) as raised:
         Profile.from_json(json.dumps(content), "a.json")
-    assert len(str(told.value)) < 160
+    assert len(str(raised.value)) < 160
 
 
 def test_deep_nesting_inside_a_profile(measured):
     text = measured.to_json().replace(
-        '"asked": {', '"asked": {"x": ' + "[" * 50_000 + "]" * 50_000 + ", "
+        '"requested": {', '"requested": {"x": ' + "[" * 50_000 + "]" * 50_000 + ", "
     )
     with pytest.raises(ProfileError):
         Profile.from_json(text)
@@ -113,3 +117,50 @@ def test_whole_numbers_are_numbers_and_unknown_fields_are_left_out(measured):
     content["rows"][0]["host_ms"]["p50"] = 7
     content["rows"][0]["later"] = {"a": 1}
     assert compare_profiles(measured, Profile.from_json(json.dumps(content)), 5.0)
+
+
+OLD = Path(__file__).with_name("format-1.json")
+
+
+def test_profiles_of_earlier_versions_are_read(measured):
+    """Written by the release before schema 2."""
+    old = Profile.from_json(OLD.read_bytes())
+    row = old.rows[0]
+    assert row.requested == {"scale": 2.0, "threads": 1}
+    assert (row.output.width, row.output.height) == (40, 48)
+    assert row.unavailable["device"] == "its graphs run on the processor"
+    assert "encoder.onnx" in {one.member for one in row.graphs}
+    assert Profile.from_json(old.to_json()) == replace(old, schema=2)
+    slower = replace(row, host_ms=replace(row.host_ms, p50=2 * row.host_ms.p50), runs=tuple(
+        (start, 2 * ms) for start, ms in row.runs
+    ))  # fmt: skip
+    found = compare_profiles(old, replace(old, rows=(slower, *old.rows[1:])), 100 / 3)
+    assert {c.verdict for c in found.changes if c.name == "latency"} >= {"worse"}
+
+
+@pytest.mark.parametrize("name", ["picture", "machine", "rows", "failed"])
+@pytest.mark.parametrize("value", [None, 3, [None], {"a": "b"}, GONE])
+def test_damaged_profiles_of_earlier_versions(name, value):
+    content = json.loads(OLD.read_text())
+    if value is GONE:
+        del content[name]
+    else:
+        content[name] = value
+    if (name, value) == ("failed", GONE):
+        return
+    with pytest.raises(ProfileError):
+        Profile.from_json(json.dumps(content))
+
+
+def test_texts_of_a_foreign_profile_are_safe_to_print(measured):
+    content = json.loads(measured.to_json())
+    content["rows"][0]["requested"] = {"scale\x1b[2J": "\u202e4\r\n"}
+    content["machine"]["module"] = "\x1b]0;title\x07board"
+    found = Profile.from_json(json.dumps(content))
+    assert label(found.rows[0]).isprintable()
+    assert found.machine.module == " ]0;title board"
+    content["rows"] = "\x1b[2J" * 1000
+    with pytest.raises(ProfileError) as raised:
+        Profile.from_json(json.dumps(content), "a.json")
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 200

@@ -44,7 +44,7 @@ def test_phases_are_summed_in_a_run_and_averaged_over_runs(runs):
 
 
 def test_graphs_are_summed_over_threads(runs):
-    assert runs.busy() == (
+    assert runs.graphs() == (
         GraphTime("e.onnx", 1, pytest.approx(4)),
         GraphTime("d.onnx", 2, pytest.approx(5)),
     )
@@ -57,7 +57,7 @@ def test_a_device_s_times_are_divided_by_the_images(runs):
     )
 
 
-def test_runs_are_told_from_the_first_one_s_start(runs):
+def test_runs_are_dated_from_the_first_one_s_start(runs):
     assert runs.raw() == ((0.0, 10.0), (0.02, 10.0), (0.04, 20.0))
 
 

@@ -34,7 +34,7 @@ def test_rows_have_names_and_figures_at_every_width(measured, width):
 
 def test_a_long_name_is_folded_not_dropped(measured):
     long = {"scale": 4.0, "plan": "a-rather-long-name-of-a-plan-x4.plan"}
-    text = printed(80, show, replace(measured, rows=(replace(measured.rows[0], asked=long),)))
+    text = printed(80, show, replace(measured, rows=(replace(measured.rows[0], requested=long),)))
     names = [line.strip().split("  ")[0] for line in text.splitlines()]
     assert long["plan"] in "".join(names)
 
@@ -42,5 +42,5 @@ def test_a_long_name_is_folded_not_dropped(measured):
 def test_a_figure_that_is_gone_is_shown(measured):
     lost = replace(measured, rows=tuple(replace(row, quality=None) for row in measured.rows))
     found = compare_profiles(measured, lost, 5.0)
-    line = next(x for x in printed(120, show_changes, found, 5.0).splitlines() if "quality" in x)
+    line = next(x for x in printed(120, show_changes, found).splitlines() if "quality" in x)
     assert line.split()[2:] == ["none", "dB", "worse"]

@@ -6,14 +6,17 @@ import errno
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from clit_deploy.profile.power import power
+from clit_deploy.profile.records import Unavailable
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.system import proc_files
 
 if TYPE_CHECKING:
     import pytest
 
+    from clit_deploy.profile.records import Power
     from clit_deploy.profile.sensors.sensor import Quantity, SensorSet
 
 TREES = Path(__file__).parent / "trees"
@@ -53,12 +56,19 @@ def refuse(refused: dict[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(found: SensorSet, quantity: Quantity) -> dict[str, float]:
-    """What the sensors of a quantity say now."""
-    return {sensor.name: sensor.read() for sensor in found.of(quantity)}
+    """What the sensors of a quantity read now."""
+    return {sensor.name: sensor.value() for sensor in found.of(quantity)}
 
 
 def sampled(found: SensorSet, seconds: float = 0.08) -> Sampler:
-    """What all sensors said for a while."""
+    """What all sensors read for a while."""
     with Sampler(found.sensors, rate=100) as sampler:
         time.sleep(seconds)
     return sampler
+
+
+def powered(*args: Any, **more: Any) -> tuple[Power | None, str]:
+    """Power, and why there is none."""
+    missing = Unavailable()
+    figures = power(*args, missing=missing, **more)
+    return figures, missing.get("power", "")

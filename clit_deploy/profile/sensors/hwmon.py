@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, reading
-from clit_deploy.system.proc_files import number, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, name_in, reading
+from clit_deploy.system.proc_files import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 MILLI, MICRO = 1e-3, 1e-6
 
 TOTALS = ("VIN", "VDD_IN", "POM_5V_IN")
-"""Rails that feed all others, the widest first: VIN (Thor) holds the carrier board too, VDD_IN the
-module alone."""
+"""Rails that feed all others, the widest first: VIN (Thor) includes the carrier board, VDD_IN is
+the module alone."""
 
 FED_BY = {"VDDQ_VDD2_1V8AO": "VIN_SYS_5V0"}
-"""AGX Orin: the memory's rail hangs on the 5 V rail, so a sum would count it twice."""
+"""AGX Orin: the 5 V rail feeds the memory's rail, so a sum would count it twice."""
 
 _NO_RAIL = {"", "nc", "sum of shunt voltages"}
 
 
 def rails(root: Path) -> SensorSet:
-    """The rails that are monitored; those that make up the total are marked, if all can be read."""
+    """The monitored rails; those that make up the total are marked, if all of them can be read."""
     found: dict[str, Callable[[], float]] = {}
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        kind = text_or(chip / "name")
+        kind = name_in(chip / "name")
         if kind == "ina3221":
             found.update(_ina3221(chip))
         elif kind == "ina238":
-            label = text_or(chip / "power1_label") or "VIN"
+            label = name_in(chip / "power1_label", "VIN")
             found[label] = reading(chip / "power1_input", MICRO)
     result = SensorSet()
     for name, read in found.items():
@@ -47,7 +47,7 @@ def rails(root: Path) -> SensorSet:
 
 
 def total_of(names: list[str]) -> list[str]:
-    """The rails whose sum is all that the monitors see, each watt once."""
+    """The rails whose sum is all that the monitors measure, each watt once."""
     for name in TOTALS:
         if name in names:
             return [name]
@@ -55,10 +55,10 @@ def total_of(names: list[str]) -> list[str]:
 
 
 def overcurrent(root: Path) -> SensorSet:
-    """How often the board throttled itself for voltage or current, since it booted."""
+    """How often the board has throttled itself for voltage or current since it booted."""
     result = SensorSet()
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        if text_or(chip / "name") == "soctherm_oc":
+        if name_in(chip / "name") == "soctherm_oc":
             for path in sorted(chip.glob("oc*_event_cnt")):
                 name = f"overcurrent {path.name.removesuffix('_event_cnt')}"
                 result.add(Sensor(name, "events", reading(path)))
@@ -68,8 +68,8 @@ def overcurrent(root: Path) -> SensorSet:
 def _ina3221(chip: Path) -> dict[str, Callable[[], float]]:
     found = {}
     for channel in (1, 2, 3):
-        label = text_or(chip / f"in{channel}_label")
-        off = text_or(chip / f"in{channel}_enable") == "0"
+        label = name_in(chip / f"in{channel}_label")
+        off = name_in(chip / f"in{channel}_enable") == "0"
         if label.lower() not in _NO_RAIL and not off:
             found[label] = _product(chip / f"in{channel}_input", chip / f"curr{channel}_input")
     return found

@@ -25,13 +25,8 @@ SLOWED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
 DRIVER = "proc/driver/nvidia/version"
 
 
-QUANTITIES: tuple[Quantity, ...] = (
-    *("power", "energy", "clock", "temperature", "load", "memory", "throttle"),
-)
-
-
-def find(root: Path, only: Sequence[Quantity] = QUANTITIES) -> SensorSet:
-    """What the GPU in use tells; each figure that it does not support has its reason."""
+def find(root: Path, only: Sequence[Quantity] = ()) -> SensorSet:
+    """The figures of the GPU in use, or those of some quantities; missing ones have a reason."""
     if not text_or(root / DRIVER):
         return SensorSet(absent={"nvml": "there is no NVIDIA driver"})
     try:
@@ -45,14 +40,14 @@ def find(root: Path, only: Sequence[Quantity] = QUANTITIES) -> SensorSet:
     except library.NVMLError as error:
         return SensorSet(absent={"nvml": f"NVML does not start ({error})"})
     if gpu is None:
-        hint = "there are several GPUs, and without cuda-bindings none tells which one is used"
+        hint = "there are several GPUs, and only cuda-bindings shows which one is used"
         return SensorSet(absent={"nvml": hint})
     return _figures(library, gpu, only)
 
 
 def _used(library: Any) -> Any:
-    """CUDA's first device, which need not be NVML's: `CUDA_VISIBLE_DEVICES` and CUDA's own order
-    decide. None where there are several, and nothing tells."""
+    """CUDA's first device, which may not be NVML's: `CUDA_VISIBLE_DEVICES` and CUDA's own order
+    decide. None where there are several and CUDA cannot be asked."""
     bus = _bus()
     if bus is not None:
         return library.nvmlDeviceGetHandleByPciBusId(bus)
@@ -60,20 +55,20 @@ def _used(library: Any) -> Any:
 
 
 def _bus() -> bytes | None:
-    """Where CUDA's first device is plugged in. By the driver's own calls: unlike those of the
-    runtime (`runtimes/cuda.py`), they wake no device before the idle power is measured."""
+    """PCI address of CUDA's first device. By the driver's own calls: unlike those of the CUDA
+    runtime, they wake no device before the idle power is measured."""
     try:
         driver = importlib.import_module("cuda.bindings.driver")
-        _told(driver.cuInit(0))
-        (device,) = _told(driver.cuDeviceGet(0))
-        (bus,) = _told(driver.cuDeviceGetPCIBusId(16, device))
-    except Exception as error:  # no bindings, no driver for them, or no device that may be seen
-        log.debug("CUDA does not tell its device: %s", error)
+        _checked(driver.cuInit(0))
+        (device,) = _checked(driver.cuDeviceGet(0))
+        (bus,) = _checked(driver.cuDeviceGetPCIBusId(16, device))
+    except Exception as error:  # no bindings, no driver for them, or no visible device
+        log.debug("CUDA does not report its device: %s", error)
         return None
     return bytes(bus).rstrip(b"\0")
 
 
-def _told(answer: tuple[Any, ...]) -> tuple[Any, ...]:
+def _checked(answer: tuple[Any, ...]) -> tuple[Any, ...]:
     error, *values = answer
     if int(error):
         raise OSError(int(error), str(error))
@@ -81,7 +76,7 @@ def _told(answer: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _figures(library: Any, gpu: Any, only: Sequence[Quantity]) -> SensorSet:
-    def asked(call: Callable[[], float]) -> Callable[[], float]:
+    def reader(call: Callable[[], float]) -> Callable[[], float]:
         def read() -> float:
             try:
                 return float(call())
@@ -97,21 +92,21 @@ def _figures(library: Any, gpu: Any, only: Sequence[Quantity]) -> SensorSet:
         ("gpu", "temperature", lambda: library.nvmlDeviceGetTemperature(gpu, CORE_TEMPERATURE)),
         ("gpu load", "load", lambda: library.nvmlDeviceGetUtilizationRates(gpu).gpu / 100),
         ("gpu memory", "memory", lambda: library.nvmlDeviceGetMemoryInfo(gpu).used),
-        ("gpu clocks", "throttle", lambda: _reasons(library)(gpu) & SLOWED),
+        ("gpu clocks", "throttle", lambda: _event_reasons(library)(gpu) & SLOWED),
     ]
     found = SensorSet()
     for name, quantity, call in figures:
-        if quantity in only:
+        if not only or quantity in only:
             energy = quantity == "energy"
-            found.add(Sensor(name, quantity, asked(call), total=energy, covers=("gpu",)))
-    if found.absent.pop("gpu board energy", None):  # before Volta there is no such counter
-        power = asked(lambda: library.nvmlDeviceGetPowerUsage(gpu) * 1e-3)
+            found.add(Sensor(name, quantity, reader(call), total=energy, covers=("gpu",)))
+    if found.absent.pop("gpu board energy", None):  # GPUs before Volta have no such counter
+        power = reader(lambda: library.nvmlDeviceGetPowerUsage(gpu) * 1e-3)
         found.add(Sensor("gpu board", "power", power, total=True, covers=("gpu",)))
     return found
 
 
-def _reasons(library: Any) -> Callable[[Any], int]:
-    """The call changed its name; both mean the same bits."""
+def _event_reasons(library: Any) -> Callable[[Any], int]:
+    """The call by its new or its old name; both return the same bits."""
     new = getattr(library, "nvmlDeviceGetCurrentClocksEventReasons", None)
     call: Callable[[Any], int] = new or library.nvmlDeviceGetCurrentClocksThrottleReasons
     return call

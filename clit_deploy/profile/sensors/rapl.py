@@ -1,11 +1,11 @@
-"""Energy of x86 processors (RAPL), where the system lets others than root read it."""
+"""Energy of x86 CPUs (RAPL), where the system lets users other than root read it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Sensor, SensorSet
-from clit_deploy.system.proc_files import number, text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, name_in
+from clit_deploy.system.proc_files import number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +14,7 @@ MICRO = 1e-6
 
 
 class Counter:
-    """Joules since the first reading, from a counter that starts again when it is full."""
+    """Joules since the first reading, from a counter that wraps around."""
 
     def __init__(self, zone: Path) -> None:
         self._path = zone / "energy_uj"
@@ -23,7 +23,8 @@ class Counter:
         self._sum = 0.0
 
     def __call__(self) -> float:
-        """Read it. More than one turn between two readings would go unseen: it lasts minutes."""
+        """Read it. A counter that wrapped twice between two readings would be missed: that takes
+        minutes."""
         now = number(self._path)
         if self._last is not None:
             step = now - self._last
@@ -33,9 +34,9 @@ class Counter:
 
 
 def find(root: Path) -> SensorSet:
-    """Zones of the processor; `psys` is the total where it exists, else packages and memory."""
+    """Zones of the CPU; `psys` is the total where it exists, else packages and memory."""
     found = SensorSet()
-    zones = {zone: text_or(zone / "name") for zone in sorted(_zones(root))}
+    zones = {zone: name_in(zone / "name") for zone in sorted(_zones(root))}
     platform = "psys" in zones.values()
     for zone, kind in zones.items():
         package = zone.name.removeprefix("intel-rapl:").split(":")[0]
@@ -46,5 +47,5 @@ def find(root: Path) -> SensorSet:
 
 
 def _zones(root: Path) -> list[Path]:
-    found = (root / "sys/class/powercap").glob("intel-rapl:*")  # AMD's too have this name
+    found = (root / "sys/class/powercap").glob("intel-rapl:*")  # AMD's have this name too
     return [zone for zone in found if (zone / "energy_uj").exists()]

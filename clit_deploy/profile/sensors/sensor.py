@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from clit_deploy.system.proc_files import number
+from clit_deploy.system.proc_files import number, text, text_or
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,10 @@ UNITS: dict[Quantity, str] = {
 """`energy` and `events` count from the boot on; a `throttle` state above 0 means throttled."""
 
 UNREADABLE = (OSError, ValueError)
-"""What a sensor raises that is denied, has gone, or says no number."""
+"""What a sensor raises that is denied, has gone, or holds no number."""
+LARGEST = 1e15
+"""No reading has a larger magnitude; one that does is damage."""
+LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -40,23 +43,52 @@ class Sensor:
     read: Callable[[], float]
     """The value now, in the quantity's unit; raises one of `UNREADABLE`."""
     total: bool = False
-    """Of power and energy: whether it is a part of the machine's total (no rail twice)."""
+    """Of power and energy: whether it is part of the machine's total (no rail twice)."""
     covers: tuple[Component, ...] = ("cpu", "gpu")
-    """Of a part of the total: whose power it has; a board's monitors have both."""
+    """Of a part of the total: whose power it includes; a board's monitors include both."""
+
+    def value(self) -> float:
+        """The value now.
+
+        Raises:
+            OSError, ValueError: it cannot be read, or is not a plausible number.
+        """
+        found = self.read()
+        if not abs(found) <= LARGEST:
+            raise ValueError(found)
+        return found
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A clock with its limits."""
+
+    name: str
+    lower: Path
+    upper: Path
+    governor: str
+
+    def locked(self) -> bool | None:
+        """Whether the limits are equal, so that it cannot move; None where they are unreadable."""
+        try:
+            return text(self.lower) == text(self.upper)
+        except OSError:
+            return None
 
 
 @dataclass
 class SensorSet:
-    """Sensors that can be read, and why others cannot."""
+    """Sensors that can be read, why others cannot, and the clocks that have limits."""
 
     sensors: list[Sensor] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     """Keys are name and quantity: `emc clock`."""
+    domains: list[Domain] = field(default_factory=list)
 
     def add(self, sensor: Sensor) -> bool:
-        """Take a sensor in, if it can be read now."""
+        """Add a sensor, if it can be read now."""
         try:
-            sensor.read()
+            sensor.value()
         except UNREADABLE as error:
             self.absent[f"{sensor.name} {sensor.quantity}"] = reason(error)
             return False
@@ -64,9 +96,10 @@ class SensorSet:
         return True
 
     def join(self, other: SensorSet) -> None:
-        """Take in what another search found."""
+        """Add what another search found."""
         self.sensors += other.sensors
         self.absent.update(other.absent)
+        self.domains += other.domains
 
     def of(self, *quantities: Quantity) -> list[Sensor]:
         """The sensors of some quantities."""
@@ -78,12 +111,24 @@ def reading(path: Path, unit: float = 1.0) -> Callable[[], float]:
     return lambda: number(path, unit)
 
 
+def name_in(path: Path, default: str = "") -> str:
+    """The name in a file, as one short line that is safe to print."""
+    name = "".join(letter for letter in text_or(path) if letter.isprintable())
+    return name[:LONGEST_NAME] or default
+
+
+def index_of(path: Path) -> int:
+    """The number in a name like `policy10`, for sorting; 0 without one."""
+    digits = "".join(letter for letter in path.name if letter in "0123456789")
+    return int(digits[:9] or 0)
+
+
 def reason(error: Exception) -> str:
-    """Why something cannot be read, for people."""
+    """Why something cannot be read, in words."""
     if isinstance(error, PermissionError):
         return "only root may read it"
     if isinstance(error, FileNotFoundError):
-        return "it is not there"
+        return "it is missing"
     if isinstance(error, OSError):
         return f"it cannot be read ({error.strerror or error})"
-    return "it holds no number"
+    return "it does not hold a number"

@@ -1,11 +1,10 @@
-"""Temperatures, and what slows a machine when they rise."""
+"""Temperatures, and the throttling that high ones cause."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, reading
-from clit_deploy.system.proc_files import text_or
+from clit_deploy.profile.sensors.sensor import Sensor, SensorSet, index_of, name_in, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,14 +16,14 @@ _SLOWING = ("cpufreq", "devfreq", "throttle", "processor")
 
 
 def find(root: Path) -> SensorSet:
-    """Thermal zones, cooling devices that throttle, and the throttle counts of x86 processors."""
+    """Thermal zones, cooling devices that throttle, and the throttle counts of x86 CPUs."""
     result = SensorSet()
     zones = root / "sys/class/thermal"
-    for zone in sorted(zones.glob("thermal_zone*"), key=_number):
-        name = text_or(zone / "type") or zone.name
-        result.add(Sensor(_unused(result, name), "temperature", reading(zone / "temp", MILLI)))
-    for device in sorted(zones.glob("cooling_device*"), key=_number):
-        kind = text_or(device / "type")
+    for zone in sorted(zones.glob("thermal_zone*"), key=index_of):
+        name = _unused(result, name_in(zone / "type", zone.name))
+        result.add(Sensor(name, "temperature", reading(zone / "temp", MILLI)))
+    for device in sorted(zones.glob("cooling_device*"), key=index_of):
+        kind = name_in(device / "type")
         if any(word in kind.lower() for word in _SLOWING):
             name = _unused(result, f"cooling {kind}")
             result.add(Sensor(name, "throttle", reading(device / "cur_state")))
@@ -34,11 +33,10 @@ def find(root: Path) -> SensorSet:
     return result
 
 
-def _number(path: Path) -> int:
-    return int("".join(filter(str.isdecimal, path.name)) or 0)
-
-
 def _unused(found: SensorSet, name: str) -> str:
-    """The name, with a number where several zones have the same one."""
-    taken = {sensor.name for sensor in found.sensors}
-    return next(n for n in (name, *(f"{name} {k}" for k in range(2, 1000))) if n not in taken)
+    """The name, with a number where several zones share it."""
+    taken, unused, count = {sensor.name for sensor in found.sensors}, name, 1
+    while unused in taken:
+        count += 1
+        unused = f"{name} {count}"
+    return unused
