@@ -82,7 +82,7 @@ def latencies(row: Row, absent: str = "-") -> dict[str, str]:
 
 def details(row: Row) -> Iterator[tuple[str, str]]:
     """Everything but the latencies: pairs of a name and a text."""
-    load, missing = row.loading, row.unavailable
+    load = row.loading
     cut = f"tile {row.tile}, block {row.block}, output {row.output}"
     yield "runtime", f"{row.runtime}, {row.plan} ({row.precision}), {cut}"
     first = f"open {load.open_ms:.1f} ms, first run {load.first_run_ms:.1f} ms"
@@ -92,19 +92,23 @@ def details(row: Row) -> Iterator[tuple[str, str]]:
     yield "phases", _phases(row)
     graphs = ", ".join(f"{g.member} {g.host_ms:.1f} ms in {g.runs:g}" for g in row.graphs)
     yield "graphs", f"{graphs} runs per image, summed over threads"
-    yield "device", _device(row) if row.device is not None else f"none: {missing['device']}"
-    yield "layers", _layers(row) if row.layers else f"none: {missing['layers']}"
+    yield "device", _device(row) if row.device is not None else _none(row, "device")
+    yield "layers", _layers(row) if row.layers else _none(row, "layers")
     yield "memory", _memory(row)
-    yield "power", _power(row) if row.power else f"none: {missing['power']}"
+    yield "power", _power(row) if row.power else _none(row, "power")
     yield "conditions", _conditions(row)
     if row.drift:
         yield "drift", f"{row.drift.percent:+.1f} % from the first fifth of the runs to the last"
     if row.quality:
         yield "quality", f"{row.quality.psnr_db:.1f} dB against {row.quality.reference}"
     else:
-        yield "quality", f"none: {missing['quality']}"
+        yield "quality", _none(row, "quality")
     for caveat in row.caveats:
         yield "caution", f"not comparable: {caveat}"
+
+
+def _none(row: Row, figure: str) -> str:
+    return f"none: {row.unavailable.get(figure, 'no reason is known')}"
 
 
 def slowest_layers(row: Row, count: int) -> Sequence[tuple[LayerTime, float]]:

@@ -42,5 +42,5 @@ def number(path: Path, unit: float = 1.0) -> float:
 
 def kilobytes(path: Path, field: str) -> int | None:
     """A line like `MemTotal:  16 kB` of a file, in bytes; None where there is no such line."""
-    line = re.search(rf"^{field}:\s+(\d+) kB", text_or(path), re.MULTILINE)
+    line = re.search(rf"^{field}:\s+(\d{{1,15}}) kB", text_or(path), re.MULTILINE)
     return int(line[1]) * 1024 if line else None

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from clit_deploy.errors import ProfileError
+from clit_deploy.errors import ClitDeployError, ProfileError
+from clit_deploy.profile.csv_file import to_csv
 from clit_deploy.profile.diff import compare_profiles
+from clit_deploy.profile.page import to_html
 from clit_deploy.profile.profile_file import Profile
-from clit_deploy.profile.text import label
+from clit_deploy.profile.table import show, show_changes
+from clit_deploy.profile.text import label, verdict
 
 
 def test_what_was_written_comes_back(measured):
@@ -164,3 +170,40 @@ def test_texts_of_a_foreign_profile_are_safe_to_print(measured):
         Profile.from_json(json.dumps(content), "a.json")
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < 200
+
+
+VALUES = (None, 0, -1, 1e308, 5e-324, 1 << 62, True, "", "x" * 5000, "\x1b[31m", "[/red]", "\ud800",
+          [], {}, [1, 2], [[]], {"a": 1}, [None], "nan")  # fmt: skip
+
+
+def places(value):
+    """Every container of a JSON file with each of its keys."""
+    items = value if isinstance(value, dict) else dict(enumerate(value))
+    for key, inner in items.items():
+        yield value, key
+        if isinstance(inner, (dict, list)):
+            yield from places(inner)
+
+
+def test_any_damage_is_one_sentence_or_can_be_shown():
+    rng, good = random.Random(0), Profile.from_json(OLD.read_bytes())  # noqa: S311
+    shown, messages = 0, []
+    out = Console(file=io.StringIO(), width=100)
+    for _ in range(200):
+        content = json.loads(rng.choice((OLD.read_text(), good.to_json())))
+        for _ in range(rng.randint(1, 3)):
+            container, key = rng.choice(list(places(content)))
+            if rng.random() < 0.2:
+                del container[key]
+            else:
+                container[key] = rng.choice(VALUES)
+        try:
+            found = Profile.from_json(json.dumps(content), "a.json")
+            show(found, out)
+            shown += bool(to_html(found) and to_csv(found) and verdict(found))
+            show_changes(compare_profiles(good, found, 5.0, floating=True), out)
+        except ClitDeployError as error:
+            messages.append(str(error))
+    assert shown > 10
+    assert len(messages) > 50
+    assert all(message.isprintable() for message in messages)

@@ -394,6 +394,8 @@ def test_a_damaged_reading_is_one_that_is_missing(text, tmp_path, monkeypatch):
     for path in numbers:
         path.write_text(f"{text}\n")
     (root / "sys/devices/system/cpu/cpufreq/policyX").mkdir()
+    (root / "proc/meminfo").write_text(f"MemTotal: {'9' * 5000} kB\nSwapTotal: {text} kB\n")
+    assert machine(root).memory_bytes is None
     assert not find(root).of("power", "clock", "temperature", "events")
     steady = sampled(found)
     assert powered(steady, {}, images=1, megapixels=1.0, worker="cpu")[0] is None
