@@ -22,7 +22,11 @@ class OptionError(ClitDeployError, ValueError):
 
 
 class ClosedError(ClitDeployError, RuntimeError):
-    """An upscaler that is used after it was closed."""
+    """An upscaler that is used after it was closed, or in a forked process."""
+
+
+class NonFiniteError(ClitDeployError, ArithmeticError):
+    """A graph computed NaN or infinite values."""
 
 
 class CheckpointError(ClitDeployError, ValueError):

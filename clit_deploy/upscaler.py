@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clit_deploy.config import parse_bytes
+from clit_deploy.config import RuntimeName, parse_bytes
 from clit_deploy.engines.select import choose_runtime
 from clit_deploy.errors import OptionError
-from clit_deploy.images.pixels import unit_range
+from clit_deploy.images.pixels import check_pixels
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.render.coordinates import output_of, queries_of
 from clit_deploy.render.layout import Job
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 DEFAULT = Path(__file__).parent / "default" / "clit-default.plan"
 
 MOST_THREADS = 256
-"""Each thread keeps a chunk in memory; more than any board or desktop has is a slip."""
+"""Every thread holds a chunk in memory; a larger number is almost certainly a typo."""
 
 
 def load(
@@ -46,23 +46,28 @@ def load(
 
     Args:
         plan: the `.plan` file; None for the model that ships with the package.
-        runtime: `cpu`, `cuda`, `tensorrt`, `tensorrt-rtx`, or `auto` for the best that is present.
-        threads: processors to use; by default all that this process may use.
-        max_memory: bytes that the process may hold, a number or like `2GB`.
-        rebuild: build engines where those of the plan are missing or for another device.
+        runtime: `cpu`, `cuda`, `tensorrt`, `tensorrt-rtx`, or `auto` for the best one available.
+        threads: CPU threads, 1 to 256; by default one for each CPU that this process may use.
+        max_memory: bytes that the process may hold, as a number or like `2GB`.
+        rebuild: build engines if those of the plan are missing or built for another device.
 
     Raises:
         MissingFileError, PlanError: the plan cannot be read.
-        RuntimeUnavailableError: the runtime is not present.
+        RuntimeUnavailableError: the runtime is not available.
         EngineError, BuildError: engines that do not fit and may not or cannot be rebuilt.
-        OptionError: an unknown runtime, or threads or a memory size out of range.
+        OptionError: an unknown runtime, an empty path, or threads or a memory size out of range.
     """
     return Upscaler(plan, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild)
 
 
 class Upscaler:
     """A plan on a runtime. See `load`; `layout` overrides the choice of tile and block, and
-    `runtime` may be one that is open already."""
+    `runtime` may be one that is already open.
+
+    Several threads may use it at once. Closing it waits for the step in progress; whatever is
+    unfinished then, and every later call, raises `ClosedError`. So does a process that was forked
+    after loading: load the plan there.
+    """
 
     def __init__(
         self,
@@ -76,8 +81,11 @@ class Upscaler:
     ) -> None:
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise OptionError(f"threads is {threads}; a number from 1 to {MOST_THREADS} is needed.")
-        opened = plan if isinstance(plan, Plan) else Plan.open(plan or default_plan())
         allowed = None if max_memory is None else parse_bytes(max_memory)
+        if not isinstance(runtime, str) and not hasattr(runtime, "runner"):
+            known = ", ".join(name.value for name in RuntimeName)
+            raise OptionError(f"runtime is {runtime!r:.80}; use one of {known}.")
+        opened = _opened(plan)
         if allowed is not None:
             memory.return_freed_blocks()
         if isinstance(runtime, str):
@@ -95,27 +103,27 @@ class Upscaler:
         return f"<Upscaler of {self.plan.name} on {self.runtime.name}{state}>"
 
     def close(self) -> None:
-        """Release the runtime's threads and graphs."""
+        """Wait for the step in progress, then release the runtime's threads and graphs."""
         self._renderer.close()
 
     @property
     def plan(self) -> Plan:
-        """The plan, with engines that were built for this run."""
+        """The plan, including engines that were built for this run."""
         return self._renderer.plan
 
     @property
     def runtime(self) -> Runtime:
-        """Where the plan runs."""
+        """The runtime that the plan runs on."""
         return self._renderer.runtime
 
     @property
     def max_memory(self) -> int | None:
-        """Bytes that the process may hold."""
+        """Bytes that the process may hold; None takes what the machine has available."""
         return self._renderer.max_memory
 
     @property
     def renderer(self) -> Renderer:
-        """What renders, for the commands of this package; no part of the public interface."""
+        """The object that renders, for the commands of this package; not a public interface."""
         return self._renderer
 
     def upscale(
@@ -131,18 +139,20 @@ class Upscaler:
         Args:
             image: uint8, uint16 or float32 (0 to 1), `[h, w, 3]`.
             scale: factor of both sides, at least 1; or
-            size: height and width of the output.
+            size: height and width of the output in pixels.
             clip: cut the result to 0..1.
 
         Returns: float32 `[H, W, 3]`, 0 to 1 if clipped.
 
         Raises:
             ImageError: another shape or type, or values that are not finite.
-            SizeError: a scale or size that makes no sense.
+            SizeError: an invalid scale or size.
             MemoryBudgetError: it does not fit into the memory allowed.
+            NonFiniteError: a stage of the model computed NaN or infinite values.
+            ClosedError: the upscaler is closed, or the process was forked.
         """
         job = self._renderer.job(image, scale=scale, size=size)
-        return self._renderer.prepare(job, held_per_pixel=12).array(clip=clip)
+        return self._renderer.prepare(job, held_per_pixel=12).array(image, clip=clip)
 
     def query(
         self,
@@ -153,30 +163,32 @@ class Upscaler:
         scale: float | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
-        """The image's colours at any coordinates, straight from the network.
+        """The image's colors at any coordinates, straight from the network.
 
         Args:
             image: uint8, uint16 or float32 (0 to 1), `[h, w, 3]`.
             coords: float64 `[q, 2]`, row and column; -1 and 1 are the image's edges.
-            cell: height and width of the pixels that are answered, in the same units, `[2]` or
-                `[q, 2]`; by default the spacing where `coords` are a regular grid, otherwise a
-                quarter of an image pixel.
-            scale: decides how many stages of a cascade run; by default what `cell` comes to.
-            progress: is told the part that is done.
+            cell: height and width of the queried pixels in the same units, `[2]` or `[q, 2]`; by
+                default the spacing if `coords` are a regular grid, otherwise a quarter of an image
+                pixel.
+            scale: decides how many stages of a cascade run; by default the scale of `cell`.
+            progress: called with the part that is done, 0 to 1.
 
-        Returns: float32 `[q, 3]`, not clipped; on the centres of a grid what `upscale` gives.
+        Returns: float32 `[q, 3]`, not clipped; at the centers of a grid the same as `upscale`.
 
         Raises:
             ImageError: the image has another shape or type, or values that are not finite.
             CoordinateError: coordinates or cells of another shape, outside their range, or NaN.
-            SizeError: a scale that makes no sense.
+            SizeError: an invalid scale.
             MemoryBudgetError: it does not fit into the memory allowed.
+            NonFiniteError: a stage of the model computed NaN or infinite values.
+            ClosedError: the upscaler is closed, or the process was forked.
         """
-        pixels = unit_range(image)
-        height, width, _ = pixels.shape
-        queries = queries_of(coords, cell, (height, width))
-        output, ratio = output_of(queries, (height, width), scale)
-        return self._renderer.answer(Job(pixels, output, ratio), queries, progress)
+        check_pixels(image)
+        shape = image.shape[0], image.shape[1]
+        queries = queries_of(coords, cell, shape)
+        job = Job(shape, *output_of(queries, shape, scale))
+        return self._renderer.answer(image, job, queries, progress)
 
     def attention(
         self,
@@ -186,27 +198,38 @@ class Upscaler:
         scale: float | None = None,
         size: Size | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Where one output pixel looks: the attention of every head, for every stage that runs.
+        """The attention weights of one output pixel: of every head, for every stage that runs.
 
         Args:
             image: uint8, uint16 or float32 (0 to 1), `[h, w, 3]`.
             at: row and column of the output pixel.
             scale: factor of both sides, at least 1; or
-            size: height and width of the output.
+            size: height and width of the output in pixels.
 
-        Returns: a list of `[heads, 2r + 1, 2r + 1]` (rows, columns of the window on the stage's
-            grid), each of which sums to 1.
+        Returns: a list of float32 `[heads, 2r + 1, 2r + 1]` (rows, columns of the window on the
+            stage's grid); each window sums to 1.
 
         Raises:
+            ImageError, SizeError, MemoryBudgetError, NonFiniteError, ClosedError: see `upscale`.
             UnsupportedModelError: the plan's model has no attention.
             CoordinateError: `at` is outside the output.
         """
         job = self._renderer.job(image, scale=scale, size=size)
-        return self._renderer.attention(job, at)
+        return self._renderer.attention(image, job, at)
+
+
+def _opened(plan: str | Path | Plan | None) -> Plan:
+    if isinstance(plan, Plan):
+        return plan
+    if plan is None:
+        return Plan.open(default_plan())
+    if not plan:
+        raise OptionError("The plan's path is empty; name a .plan file, or None for the default.")
+    return Plan.open(plan)
 
 
 def default_plan() -> Path:
-    """The plan that ships with the package; that it is used is said once."""
+    """The plan that ships with the package; the first use logs a warning."""
     global _said
     if not _said:
         log.warning("no plan is named, so the default model is used (%s)", DEFAULT.name)

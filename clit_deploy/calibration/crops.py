@@ -9,7 +9,7 @@ import numpy as np
 
 from clit_deploy.calibration.calibration_images import part
 from clit_deploy.grid.cascade import output_size
-from clit_deploy.images.pixels import unit_range
+from clit_deploy.images.pixels import to_unit
 from clit_deploy.images.resample import resize_bicubic
 from clit_deploy.render.layout import Job, Layout
 from clit_deploy.render.scheduler import Scheduler
@@ -34,7 +34,7 @@ def shrink(
     high = output_size((low[0], low[1]), scale, None)[0]
     true = part(picture, high, which)
     small = resize_bicubic(true, (low[0], low[1]))
-    return unit_range(small), unit_range(true)
+    return to_unit(small), to_unit(true)
 
 
 def render(
@@ -43,7 +43,8 @@ def render(
     """An image `[h, w, 3]`, 0 to 1, enlarged; not clipped."""
     scheduler = Scheduler(plan, runtime)
     try:
-        output, ratio = output_size((image.shape[0], image.shape[1]), scale, None)
-        return np.concatenate(list(scheduler.strips(Job(image, output, ratio), LAYOUT)))
+        size = image.shape[0], image.shape[1]
+        job = Job(size, *output_size(size, scale, None))
+        return np.concatenate(list(scheduler.strips(image, job, LAYOUT)))
     finally:
         scheduler.close()

@@ -21,7 +21,7 @@ from clit_deploy.cli.options import (
     parse_scales,
 )
 from clit_deploy.config import Precision, RuntimeName
-from clit_deploy.images.image_files import check_format
+from clit_deploy.images.image_formats import check_format
 from clit_deploy.system.files import check_writable
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from clit_deploy.errors import EngineError
 from clit_deploy.grid.cascade import output_size
 from clit_deploy.images.image_files import PHOTOGRAPH, read_image
+from clit_deploy.images.pixels import to_unit
 from clit_deploy.render.coordinates import queries_of
 from clit_deploy.render.layout import BATCHES, Job, PointLayout, layouts
 from clit_deploy.render.points import PointScheduler
@@ -80,45 +81,48 @@ def allowed_error(plan: Plan) -> float:
 def _answers(plan: Plan, runtime: Runtime, tile: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """What is compared, with a name for people."""
     scheduler = Scheduler(plan, runtime)
-    photo = read_image(PHOTOGRAPH).rgb
+    photo = to_unit(read_image(PHOTOGRAPH).rgb)
     stages = len(plan.manifest.stages)
     try:
         yield "a tile's features", _features(scheduler, photo, tile)
         for stage in range(stages):
             side, scale = max(SIDE >> 2 * stage, 2), SCALE * 4.0**stage
-            job = _job(photo[32 : 32 + side, 32 : 32 + side], scale)
+            image = photo[32 : 32 + side, 32 : 32 + side]
+            job = Job((side, side), *output_size((side, side), scale, None))
             layout = layouts(plan.manifest, runtime.work_limits, job)[0]
-            yield f"a photograph at x{scale:g}", _rendered(scheduler, job, layout)
-            yield from _single(plan, scheduler, job, layout, stage)
+            yield f"a photograph at x{scale:g}", _rendered(scheduler, image, job, layout)
+            yield from _single(plan, scheduler, image, job, layout, stage)
         finest = 4 ** (stages - 1)
         for factor in WIDE:
             size = 2 * finest, round(2 * finest * factor)
-            job = Job(np.ascontiguousarray(photo[32:34, 32:34]), size, finest * factor)
+            image, job = photo[32:34, 32:34], Job((2, 2), size, finest * factor)
             layout = layouts(plan.manifest, runtime.work_limits, job)[0]
-            yield f"a photograph at {size[1]}x{size[0]}", _rendered(scheduler, job, layout)
+            yield f"a photograph at {size[1]}x{size[0]}", _rendered(scheduler, image, job, layout)
     finally:
         scheduler.close()
 
 
-def _job(image: NDArray[np.float32], scale: float) -> Job:
-    output, _ = output_size((image.shape[0], image.shape[1]), scale, None)
-    return Job(np.ascontiguousarray(image), output, scale)
-
-
-def _rendered(scheduler: Scheduler, job: Job, layout: Layout) -> NDArray[np.float32]:
-    return np.concatenate(list(scheduler.strips(job, layout)))
+def _rendered(
+    scheduler: Scheduler, image: NDArray[np.float32], job: Job, layout: Layout
+) -> NDArray[np.float32]:
+    return np.concatenate(list(scheduler.strips(image, job, layout)))
 
 
 def _single(
-    plan: Plan, scheduler: Scheduler, job: Job, layout: Layout, seed: int
+    plan: Plan,
+    scheduler: Scheduler,
+    image: NDArray[np.float32],
+    job: Job,
+    layout: Layout,
+    seed: int,
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """The graphs for single queries."""
     points, cut = PointScheduler(plan, scheduler), PointLayout(layout.tile, BATCHES[0])
     places = np.random.RandomState(seed).uniform(-1, 1, (64, 2))
     queries = queries_of(places, None, job.size)
-    yield f"queries at x{job.scale:g}", points.residuals(job, queries, cut)
+    yield f"queries at x{job.scale:g}", points.residuals(image, job, queries, cut)
     if plan.manifest.stages[0].attention:
-        for found in points.attention(job, queries.take(np.array([0])), cut):
+        for found in points.attention(image, job, queries.take(np.array([0])), cut):
             yield f"the attention at x{job.scale:g}", found
 
 

@@ -68,6 +68,7 @@ class Plan:
         """
         path = Path(path)
         check_file(path, "plan file")
+        path = path.absolute()  # members are read later, when the process may be in another folder
         seen = _Stamp.of(path)
         try:
             with zipfile.ZipFile(path) as archive:

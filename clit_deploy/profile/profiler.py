@@ -18,6 +18,7 @@ from clit_deploy.config import parse_bytes
 from clit_deploy.errors import ClitDeployError, OptionError, ProfileError, error_message
 from clit_deploy.grid.tiling import round_up, tiles
 from clit_deploy.images.image_files import PHOTOGRAPH, read_image
+from clit_deploy.images.pixels import to_unit
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.profile.machine import machine
 from clit_deploy.profile.measure import MeasureWindow, ProfileContext, lay_out, opened
@@ -105,7 +106,7 @@ def profile(request: Request, progress: Callable[[str, float], None] | None = No
     with tempfile.TemporaryDirectory(prefix="clit-profile-") as folder:
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         source = _source(request)
-        image = read_image(source).rgb
+        image = to_unit(read_image(source).rgb)
         wanted, window = request.cases(), request.window()
         allowed = None if request.max_memory is None else parse_bytes(request.max_memory)
         plans = list(dict.fromkeys(case.plan for _, case in wanted))

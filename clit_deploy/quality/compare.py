@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.errors import OptionError
-from clit_deploy.images.image_files import check_format, image_writer, to_bytes
+from clit_deploy.images.image_formats import check_format
+from clit_deploy.images.image_writer import image_writer
+from clit_deploy.images.pixels import to_bytes
 from clit_deploy.quality.evaluate import checked_pictures, low_and_high, scorable, score
 from clit_deploy.upscaler import load
 

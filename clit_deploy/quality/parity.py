@@ -10,6 +10,7 @@ import numpy as np
 from clit_deploy.errors import ParityError, PlanError
 from clit_deploy.grid.tiling import round_up, smallest
 from clit_deploy.images.image_files import read_image
+from clit_deploy.images.pixels import to_unit
 from clit_deploy.plan.manifest import ParityCase, TiledCase
 from clit_deploy.plan.plan_file import pack_arrays
 from clit_deploy.quality.metrics import psnr
@@ -118,7 +119,7 @@ def tiled_on(up: Upscaler, image: NDArray[np.generic], scale: float) -> TiledCas
     longest = round_up(max(image.shape), encoder.multiple)
     whole = Layout(min(longest, limits.max_tile or longest), limits.max_block or 512)
     job = up.renderer.job(image, scale=scale)
-    got, expected = (up.renderer.prepare(job, layout=x).array() for x in (tiled, whole))
+    got, expected = (up.renderer.prepare(job, layout=x).array(image) for x in (tiled, whole))
     exact = got.astype(np.float64)
     return TiledCase(
         scale,
@@ -158,7 +159,7 @@ def tiling_image(plan: Plan, path: Path | None = None) -> NDArray[np.float32]:
         return wide * np.linspace(0.1, 1, wide.shape[1], dtype=np.float32)[:, None]
     rgb = read_image(path).rgb
     top, left = (max(length - 2 * tile, 0) // 2 for length in rgb.shape[:2])
-    middle = rgb[top : top + 2 * tile, left : left + 2 * tile]
+    middle = to_unit(rgb[top : top + 2 * tile, left : left + 2 * tile])
     # A picture that fits one tile would prove nothing: mirror it until it does not.
     more = [(0, max(tile + 8 - length, 0)) for length in middle.shape[:2]]
     return np.pad(middle, [*more, (0, 0)], mode="symmetric")

@@ -27,6 +27,7 @@ from clit_deploy.system import memory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from clit_deploy.images.decoded_image import ImageHeader
     from clit_deploy.plan.manifest import Manifest
     from clit_deploy.render.layout import Job
     from clit_deploy.render.scheduler import Scheduler
@@ -49,20 +50,25 @@ class Forecast(Generic[AnyLayout]):
 
 
 def choose(
-    scheduler: Scheduler, job: Job, allowed: int | None, held_per_pixel: int
+    scheduler: Scheduler,
+    job: Job,
+    allowed: int | None,
+    held_per_pixel: int,
+    header: ImageHeader | None = None,
 ) -> Forecast[Layout]:
     """The largest tile and block whose predicted peak fits.
 
     Args:
         scheduler: with the job's graphs loaded, so that the process already holds them.
-        job: what is to be rendered.
+        job: what to render.
         allowed: bytes that the process may hold; None takes what the machine has available.
         held_per_pixel: bytes of output that stay in memory until the end, per output pixel.
+        header: of the image, if it is still to be decoded.
 
     Raises:
         MemoryBudgetError: not even the smallest cut fits; the message has the number needed.
     """
-    held = job.output[0] * job.output[1] * held_per_pixel + memory.resident()
+    held = held_memory(job, held_per_pixel, header)
     ways = (
         Forecast(layout, held + working_memory(scheduler, job, layout))
         for layout in layouts(scheduler.manifest, scheduler.runtime.work_limits, job)
@@ -73,6 +79,12 @@ def choose(
         f"An output of {job.output[1]}x{job.output[0]} pixels",
         f"ask for a smaller output{', or write a PNG, which is streamed' * bool(held_per_pixel)}",
     )
+
+
+def held_memory(job: Job, held_per_pixel: int, header: ImageHeader | None = None) -> int:
+    """Bytes that the process holds all the time; arguments are those of `choose`."""
+    decoded = header.decoded_bytes if header else 0
+    return memory.resident() + decoded + job.output[0] * job.output[1] * held_per_pixel
 
 
 def choose_points(

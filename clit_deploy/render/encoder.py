@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.grid.tiling import Tile, round_up, tiles
+from clit_deploy.images.pixels import to_unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,33 +55,28 @@ class TileEncoder:
         """The size that an image of this size is encoded at."""
         return round_up(image[0], self.info.multiple), round_up(image[1], self.info.multiple)
 
-    def pad(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mirror `[h, w, 3]` at its lower and right edges, as far as the encoder needs it."""
-        sides = self.padded_size((image.shape[0], image.shape[1]))
-        more = [(0, side - length) for side, length in zip(sides, image.shape[:2], strict=True)]
-        return np.pad(image, [*more, (0, 0)], mode="symmetric") if more != [(0, 0)] * 2 else image
-
     def tiles(self, length: int, tile: int, margin: int) -> list[Tile]:
         """Tiles along one axis of a padded image; see `tiling.tiles`."""
         return tiles(length, tile, self.info.halo, margin, self.info.multiple)
 
-    def encode(self, image: NDArray[np.float32], rows: Tile, tile: int) -> Features:
+    def encode(self, image: NDArray[np.generic], rows: Tile, tile: int) -> Features:
         """Features of the valid rows of one row of tiles, over the whole width.
 
         Args:
-            image: `[h, w, 3]`, 0 to 1, padded.
-            rows: the tiles' place along the height.
-            tile: the tile's width, at most.
+            image: `[h, w, 3]` of any type of `images.pixels`; it is mirrored at its lower and
+                right edges as far as the encoder needs it.
+            rows: the tiles' position along the height.
+            tile: the tile's width in pixels, at most.
         """
-        height, width, _ = image.shape
+        height, width = self.padded_size((image.shape[0], image.shape[1]))
         parts = self.tiles(width, tile, margin=0)
         runner = self._runner((len(rows.seen), len(parts[0].seen)))
         top = rows.valid.start - rows.seen.start
         arrays = self._runtime.arrays
         band: Array | None = None
         for part in parts:
-            seen = image[rows.seen.start : rows.seen.stop, part.seen.start : part.seen.stop]
-            patch = np.ascontiguousarray(seen.transpose(2, 0, 1)[None])
+            seen = image[_mirrored(rows.seen, len(image))][:, _mirrored(part.seen, image.shape[1])]
+            patch = np.ascontiguousarray(to_unit(seen).transpose(2, 0, 1)[None])
             features = runner.run({"image": patch})
             if band is None:
                 band = arrays.empty((1, features.shape[1], len(rows.valid), width), features.dtype)
@@ -93,7 +89,7 @@ class TileEncoder:
         return Features(band, rows.valid, (height, width), arrays)
 
     def close(self) -> None:
-        """Let the graphs go."""
+        """Release the graphs."""
         self._runners.clear()
 
     def _runner(self, shape: Size) -> Runner:
@@ -103,3 +99,11 @@ class TileEncoder:
             runner = self._runtime.runner(self._plan, self.info.graph, parallel=True, dims=dims)
             self._runners[shape] = runner
         return self._runners[shape]
+
+
+def _mirrored(span: Span, length: int) -> slice | NDArray[np.int64]:
+    """The pixels of an axis at the positions `span`, mirrored at its end as often as needed."""
+    if span.stop <= length:
+        return slice(span.start, span.stop)
+    index = np.arange(span.start, span.stop) % (2 * length)
+    return np.where(index < length, index, 2 * length - 1 - index)

@@ -11,9 +11,6 @@ from clit_deploy.grid.cascade import MAX_STAGE_FACTOR, factors
 from clit_deploy.grid.tiling import round_up, smallest
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from clit_deploy.grid.cascade import Size
     from clit_deploy.grid.geometry import GroupedOutputs, Span
     from clit_deploy.plan.manifest import Manifest, StageInfo
@@ -34,16 +31,14 @@ WIDEST = 64
 
 @dataclass(frozen=True)
 class Job:
-    """One image on its way to one output size."""
+    """From one image size to one output size; the pixels come later."""
 
-    image: NDArray[np.float32]
+    size: Size
+    """Height and width of the input."""
     output: Size
+    """Height and width of the output."""
     scale: float
-
-    @property
-    def size(self) -> Size:
-        """Height and width of the input."""
-        return self.image.shape[0], self.image.shape[1]
+    """Decides how many stages of a cascade run."""
 
     def depth(self, manifest: Manifest) -> int:
         """How many stages of a plan the job runs."""

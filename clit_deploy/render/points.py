@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.grid.geometry import PointQueries, Span
+from clit_deploy.render.finite import check_finite
 from clit_deploy.render.layout import PATCH
 from clit_deploy.render.pair_bias import PairBiasTable
 
@@ -116,34 +117,47 @@ class PointScheduler:
         self.encoder = scheduler.encoder
         self._plan, self._scheduler = plan, scheduler
         self._stages: dict[int, PointStage] = {}
-        self._last: tuple[NDArray[np.float32], Tile, Features] | None = None
+        self._last: tuple[NDArray[np.generic], Tile, Features] | None = None
+
+    def close(self) -> None:
+        """Release the graphs, and the features that were kept."""
+        self._stages.clear()
+        self._last = None
 
     def residuals(
         self,
+        image: NDArray[np.generic],
         job: Job,
         queries: Queries,
         layout: PointLayout,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Answers without the bilinear base, `[q, 3]`.
+        """Answers without the bilinear base, float32 `[q, 3]`.
 
         Args:
-            job: the image, and the output that decides the cascade.
+            image: `[h, w, 3]` of any type of `images.pixels`.
+            job: its size, and the output that decides the cascade.
             queries: inside the image.
             layout: side of an encoder tile, and queries at a time.
-            progress: is told the part that is done.
+            progress: called with the part that is done, 0 to 1.
+
+        Raises:
+            ClosedError: the scheduler was closed in the meantime.
+            NonFiniteError: a stage computed NaN or infinite values.
         """
         stages = self._scheduler.stage_grids(job)
         result = np.empty((len(queries.at), 3), np.float32)
         done = 0
-        for features, some in self._patches(job.image, queries, len(stages), layout.tile):
+        for features, some in self._patches(image, queries, len(stages), layout.tile):
             part = queries.take(some)
             total = np.zeros((len(some), 3), np.float32)
             for index, stage_grid in enumerate(stages):
-                stage = self._stage(index)
-                answer = stage.run(
-                    stage.info.point, features, stage_grid, part, job.scale, layout.batch
-                )
+                with self._scheduler.life.work():
+                    stage = self._stage(index)
+                    answer = stage.run(
+                        stage.info.point, features, stage_grid, part, job.scale, layout.batch
+                    )
+                check_finite(answer, index, len(stages))
                 total = answer + np.float32(self.manifest.decay) * total
             result[some] = total
             done += len(some)
@@ -151,16 +165,23 @@ class PointScheduler:
                 progress(done / len(result))
         return result
 
-    def attention(self, job: Job, query: Queries, layout: PointLayout) -> list[NDArray[np.float32]]:
-        """The attention of one query, `[heads, 2r + 1, 2r + 1]` for every stage that runs."""
+    def attention(
+        self, image: NDArray[np.generic], job: Job, query: Queries, layout: PointLayout
+    ) -> list[NDArray[np.float32]]:
+        """The attention of one query, `[heads, 2r + 1, 2r + 1]` for every stage that runs.
+
+        Arguments and errors are those of `residuals`.
+        """
         stages = self._scheduler.stage_grids(job)
-        features, _ = next(self._patches(job.image, query, len(stages), layout.tile))
+        features, _ = next(self._patches(image, query, len(stages), layout.tile))
         found = []
         for index, stage_grid in enumerate(stages):
-            stage = self._stage(index)
-            graph = stage.info.attention
-            assert graph is not None  # noqa: S101  (the caller asks only then)
-            flat = stage.run(graph, features, stage_grid, query, job.scale, 1)[0]
+            with self._scheduler.life.work():
+                stage = self._stage(index)
+                graph = stage.info.attention
+                assert graph is not None  # noqa: S101  (the caller asks only then)
+                flat = stage.run(graph, features, stage_grid, query, job.scale, 1)[0]
+            check_finite(flat, index, len(stages))
             side = math.isqrt(flat.shape[1])
             found.append(flat.reshape(-1, side, side).transpose(0, 2, 1))  # graphs: column first
         return found
@@ -173,15 +194,16 @@ class PointScheduler:
             )
         return self._stages[index]
 
-    def _encode(self, image: NDArray[np.float32], rows: Tile, tile: int) -> Features:
-        """One row of tiles; the last one is kept, for the next queries are likely to be near."""
+    def _encode(self, image: NDArray[np.generic], rows: Tile, tile: int) -> Features:
+        """One row of tiles; the last one is kept, because the next queries are likely near it."""
         if self._last is None or self._last[0] is not image or self._last[1] != rows:
             self._last = None  # or it would stay while the next one is encoded
-            self._last = image, rows, self.encoder.encode(self.encoder.pad(image), rows, tile)
+            with self._scheduler.life.work():
+                self._last = image, rows, self.encoder.encode(image, rows, tile)
         return self._last[2]
 
     def _patches(
-        self, image: NDArray[np.float32], queries: Queries, stages: int, tile: int
+        self, image: NDArray[np.generic], queries: Queries, stages: int, tile: int
     ) -> Iterator[tuple[Features, NDArray[np.int64]]]:
         """Features, and the queries that they answer: patch by patch of the image."""
         height, width, _ = image.shape

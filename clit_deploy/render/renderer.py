@@ -1,21 +1,22 @@
-"""A plan at work: jobs, how they are cut, and what comes of them. `Upscaler` is its public face."""
+"""A plan at work: jobs, how they are cut, and their results. `Upscaler` is its public face."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.errors import ClosedError, UnsupportedModelError
+from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.grid.cascade import Size, output_size
-from clit_deploy.images.image_files import DecodedImage
-from clit_deploy.images.pixels import unit_range
+from clit_deploy.images.pixels import check_pixels
 from clit_deploy.render.bilinear import bilinear_at
 from clit_deploy.render.budget import (
     Forecast,
     choose,
     choose_points,
+    held_memory,
     point_memory,
     with_memory_advice,
     working_memory,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.grid.cascade import StageGrid
+    from clit_deploy.images.decoded_image import ImageHeader
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.render.points import Queries
     from clit_deploy.runtimes.protocols import Runtime
@@ -46,17 +48,27 @@ class Rendering:
     _scheduler: Scheduler
 
     def strips(
-        self, progress: Callable[[float], None] | None = None
+        self, image: NDArray[np.generic], progress: Callable[[float], None] | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        """The output from top to bottom, `[rows, W, 3]` at a time, not clipped."""
-        with with_memory_advice(self._scheduler, self.job, self.forecast):
-            yield from self._scheduler.strips(self.job, self.forecast.layout, progress)
+        """The output from top to bottom, `[rows, W, 3]` at a time, not clipped.
 
-    def array(self, *, clip: bool = False) -> NDArray[np.float32]:
-        """The whole output, `[H, W, 3]`."""
+        Args:
+            image: `[h, w, 3]` of the job's size, of any type of `images.pixels`.
+            progress: called with the part that is done, 0 to 1.
+
+        Raises:
+            ClosedError: the renderer was closed in the meantime.
+            NonFiniteError: a stage computed NaN or infinite values.
+            DeviceMemoryError: out of device memory; the message says what would fit.
+        """
+        with with_memory_advice(self._scheduler, self.job, self.forecast):
+            yield from self._scheduler.strips(image, self.job, self.forecast.layout, progress)
+
+    def array(self, image: NDArray[np.generic], *, clip: bool = False) -> NDArray[np.float32]:
+        """The whole output, `[H, W, 3]`; arguments and errors are those of `strips`."""
         result = np.empty((*self.job.output, 3), np.float32)
         row = 0
-        for strip in self.strips():
+        for strip in self.strips(image):
             out = result[row : row + len(strip)]
             np.clip(strip, 0, 1, out=out) if clip else np.copyto(out, strip)
             row += len(strip)
@@ -64,7 +76,7 @@ class Rendering:
 
 
 class Renderer:
-    """A plan on a runtime. The runtime is its own from now on: `close` closes it.
+    """A plan on a runtime, which it owns from now on: `close` closes the runtime too.
 
     Args:
         plan: what to run.
@@ -79,59 +91,75 @@ class Renderer:
         self.plan, self.runtime, self.max_memory = plan, runtime, max_memory
         self._layout = layout
         self._scheduler = Scheduler(plan, runtime)
-        self._points: PointScheduler | None = PointScheduler(plan, self._scheduler)
+        self._points = PointScheduler(plan, self._scheduler)
 
     @property
     def closed(self) -> bool:
-        """Whether runtime and graphs were given back."""
-        return self._points is None
+        """Whether runtime and graphs were released."""
+        return self._scheduler.life.closed
 
     def close(self) -> None:
-        """Give the runtime's threads and graphs back."""
-        self._points = None
-        self._scheduler.close()
-        self.runtime.close()
+        """Wait for the work in progress, then release the runtime's threads and graphs."""
+        if self._scheduler.close():
+            self._points.close()
+            self.runtime.close()
 
     def job(
         self,
-        image: NDArray[np.generic] | DecodedImage,
+        image: NDArray[np.generic],
         *,
         scale: float | None = None,
         size: Size | None = None,
     ) -> Job:
-        """Check an image, and the scale or size that is wanted.
+        """Check an image and the requested scale or size.
 
         Raises:
-            ImageError: the array is no image; one that was read from a file is.
+            ImageError: the array is not an image.
             SizeError: neither or both of scale and size, or one that these models cannot make.
         """
-        pixels = image.rgb if isinstance(image, DecodedImage) else unit_range(image)
-        output, ratio = output_size((pixels.shape[0], pixels.shape[1]), scale, size)
-        self._open_points()
-        return Job(pixels, output, ratio)
+        check_pixels(image)
+        return self.job_of((image.shape[0], image.shape[1]), scale=scale, size=size)
+
+    def job_of(self, image: Size, *, scale: float | None = None, size: Size | None = None) -> Job:
+        """The same for an image of which only height and width are known yet.
+
+        Raises:
+            SizeError: see `job`.
+        """
+        job = Job(image, *output_size(image, scale, size))
+        self._scheduler.life.check()
+        return job
 
     def prepare(
-        self, job: Job, *, held_per_pixel: int = 0, layout: Layout | None = None
+        self,
+        job: Job,
+        *,
+        held_per_pixel: int = 0,
+        header: ImageHeader | None = None,
+        layout: Layout | None = None,
     ) -> Rendering:
         """Load the graphs of a job and decide how to cut it.
 
         Args:
             job: what to render.
             held_per_pixel: bytes of output that stay in memory until the end, per output pixel.
-            layout: how to cut it; None chooses what fits.
+            header: of the image, if it is still to be decoded.
+            layout: how to cut the job; None chooses what fits.
 
         Raises:
             MemoryBudgetError: it does not fit into the memory allowed.
         """
-        self._open_points()
         scheduler = self._scheduler
         scheduler.open_stages(job)
         layout = layout or self._layout
         if layout:
-            held = job.output[0] * job.output[1] * held_per_pixel + memory.resident()
-            forecast = Forecast(layout, held + working_memory(scheduler, job, layout))
+            need = working_memory(scheduler, job, layout)
+            forecast = Forecast(layout, held_memory(job, held_per_pixel, header) + need)
         else:
-            forecast = choose(scheduler, job, self.max_memory, held_per_pixel)
+            forecast = choose(scheduler, job, self.max_memory, held_per_pixel, header)
+        if header:
+            decoding = memory.resident() + header.decoding_bytes
+            forecast = dataclasses.replace(forecast, peak=max(forecast.peak, decoding))
         return Rendering(job, forecast, scheduler)
 
     def stage_grids(self, job: Job) -> list[StageGrid]:
@@ -139,7 +167,7 @@ class Renderer:
         return self._scheduler.stage_grids(job)
 
     def point_forecast(self, job: Job, held: int = 0) -> Forecast[PointLayout]:
-        """How single queries are cut, with `held` bytes beside, and the memory to expect.
+        """How single queries are cut, with `held` more bytes in use, and the memory to expect.
 
         Raises:
             MemoryBudgetError: they do not fit into the memory allowed.
@@ -151,32 +179,46 @@ class Renderer:
         return choose_points(self._scheduler, job, self.max_memory, held)
 
     def answer(
-        self, job: Job, queries: Queries, progress: Callable[[float], None] | None = None
+        self,
+        image: NDArray[np.generic],
+        job: Job,
+        queries: Queries,
+        progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
-        """The colours at places of a job's image, `[q, 3]`; its output decides the cascade."""
-        points = self._open_points()
-        layout = self.point_forecast(job, held=12 * len(queries.at)).layout
-        rgb = points.residuals(job, queries, layout, progress)
-        return rgb + bilinear_at(job.image, queries.at) if self.plan.manifest.bilinear_base else rgb
+        """The colors at single points of an image, float32 `[q, 3]`; the job decides the cascade.
 
-    def attention(self, job: Job, at: tuple[int, int]) -> list[NDArray[np.float32]]:
+        Raises:
+            ClosedError, NonFiniteError: see `Rendering.strips`.
+            MemoryBudgetError: see `point_forecast`.
+        """
+        self._scheduler.life.check()
+        layout = self.point_forecast(job, held=12 * len(queries.at)).layout
+        rgb = self._points.residuals(image, job, queries, layout, progress)
+        return rgb + bilinear_at(image, queries.at) if self.plan.manifest.bilinear_base else rgb
+
+    def attention(
+        self, image: NDArray[np.generic], job: Job, at: tuple[int, int]
+    ) -> list[NDArray[np.float32]]:
         """The attention of one output pixel, by stage; see `Upscaler.attention`.
 
         Raises:
             UnsupportedModelError: the plan's model has no attention.
             CoordinateError: `at` is outside the output.
         """
-        manifest, points = self.plan.manifest, self._open_points()
+        query = self.attention_query(job, at)
+        return self._points.attention(image, job, query, self.point_forecast(job).layout)
+
+    def attention_query(self, job: Job, at: tuple[int, int]) -> Queries:
+        """The query of one output pixel, of a plan that has attention.
+
+        Raises:
+            UnsupportedModelError, CoordinateError: see `attention`.
+        """
+        self._scheduler.life.check()
+        manifest = self.plan.manifest
         if any(stage.attention is None for stage in manifest.stages):
             raise UnsupportedModelError(
                 f"{self.plan.name} holds a model of family {manifest.family!r}, which has no "
                 "attention to show."
             )
-        query = pixel_query(at, job.size, job.output)
-        return points.attention(job, query, self.point_forecast(job).layout)
-
-    def _open_points(self) -> PointScheduler:
-        """What answers single queries; it is there until the renderer is closed."""
-        if self._points is None:
-            raise ClosedError("This upscaler is closed; load the plan again.")
-        return self._points
+        return pixel_query(at, job.size, job.output)

@@ -15,7 +15,9 @@ from clit_deploy.grid.cascade import StageGrid, stage_grids
 from clit_deploy.grid.geometry import Axis, Span
 from clit_deploy.render.bilinear import bilinear
 from clit_deploy.render.encoder import TileEncoder
+from clit_deploy.render.finite import check_finite
 from clit_deploy.render.layout import Block
+from clit_deploy.render.lifetime import Lifetime
 from clit_deploy.render.maps import MapMaker
 from clit_deploy.render.stage import Stage
 from clit_deploy.render.tables import tables_of
@@ -46,18 +48,26 @@ class Scheduler:
         self._pool = ThreadPoolExecutor(
             runtime.work_limits.workers, thread_name_prefix="clit-decode"
         )
+        self.life = Lifetime()
 
-    def close(self) -> None:
-        """Stop the workers and let the graphs go."""
+    def close(self) -> bool:
+        """Stop the workers and release the graphs, after the work in progress.
+
+        Returns: whether the runtime can be closed as well; see `Lifetime.end`.
+        """
+        if not self.life.end():
+            return False
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._stages.clear()
         self._makers.clear()
         self.encoder.close()
+        return True
 
     def open_stages(self, job: Job) -> None:
         """Load the graphs that the job needs, so that its memory can be predicted."""
-        for index in range(job.depth(self.manifest)):
-            self._stage(index)
+        with self.life.work():
+            for index in range(job.depth(self.manifest)):
+                self._stage(index)
 
     def maps(self, index: int) -> MapMaker:
         """The maker of a stage's maps, loaded when it is first asked for."""
@@ -71,39 +81,60 @@ class Scheduler:
         return stage_grids(job.size, padded, job.output, job.scale, len(self.manifest.stages))
 
     def strips(
-        self, job: Job, layout: Layout, progress: Callable[[float], None] | None = None
+        self,
+        image: NDArray[np.generic],
+        job: Job,
+        layout: Layout,
+        progress: Callable[[float], None] | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Render the output from top to bottom.
 
+        Args:
+            image: `[h, w, 3]` of the job's size, of any type of `images.pixels`.
+            job: the sizes, and the cascade.
+            layout: how to cut the work.
+            progress: called with the part that is done, 0 to 1.
+
         Yields: `[rows, W, 3]` float32, not clipped, strip after strip.
+
+        Raises:
+            ClosedError: the scheduler was closed in the meantime.
+            NonFiniteError: a stage computed NaN or infinite values.
         """
         axis = Axis(job.size[0], job.output[0])
-        image = self.encoder.pad(job.image)
+        height, _ = self.encoder.padded_size(job.size)
         stages = self.stage_grids(job)
         done = 0
-        for tile in self.encoder.tiles(len(image), layout.tile, self.manifest.margin):
+        for tile in self.encoder.tiles(height, layout.tile, self.manifest.margin):
             outputs = axis.outputs(tile.core)
             if not outputs:  # nothing but padding
                 continue
-            with phase("encoder"):
+            with self.life.work(), phase("encoder"):
                 features = self.encoder.encode(image, tile, layout.tile)
             for rows in outputs.split(layout.block):
                 strip = np.empty((len(rows), job.output[1], 3), np.float32)
                 for cols in Span(0, job.output[1]).split(layout.block):
-                    block = Block(rows, cols)
-                    strip[:, cols.start : cols.stop] = self._block(job, stages, features, block)
+                    with self.life.work():
+                        block = self._block(image, job, stages, features, Block(rows, cols))
+                    strip[:, cols.start : cols.stop] = block
                     done += len(rows) * len(cols)
                     if progress:
                         progress(done / (job.output[0] * job.output[1]))
                 yield strip
-            del features  # or it would stay while the next band is encoded
+            del features  # or they would stay while the next band is encoded
 
     def _block(
-        self, job: Job, stages: list[StageGrid], features: Features, block: Block
+        self,
+        image: NDArray[np.generic],
+        job: Job,
+        stages: list[StageGrid],
+        features: Features,
+        block: Block,
     ) -> NDArray[np.float32]:
         rgb: NDArray[np.float32] | None = None
         for index, stage_grid in enumerate(stages):
             answer = self._stage(index).render(features, stage_grid, job.scale, block, self._pool)
+            check_finite(answer, index, len(stages))
             if rgb is not None:
                 rgb *= np.float32(self.manifest.decay)
                 answer += rgb
@@ -111,7 +142,7 @@ class Scheduler:
         assert rgb is not None  # noqa: S101  (every cascade has a first stage)
         if self.manifest.bilinear_base:
             with phase("base"):
-                rgb += bilinear(job.image, job.output, block)
+                rgb += bilinear(image, job.output, block)
         return rgb
 
     def _stage(self, index: int) -> Stage:

@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from clit_deploy.grid.geometry import Span
-from clit_deploy.images.image_files import check_format, read_image, to_bytes
+from clit_deploy.images.image_files import open_image
+from clit_deploy.images.image_formats import check_format
+from clit_deploy.images.pixels import to_bytes, to_unit
 from clit_deploy.system.files import check_writable, replacing
 
 if TYPE_CHECKING:
@@ -64,18 +66,21 @@ def attention_file(
         ClitDeployError: whatever is wrong, before the work starts if it can be known.
     """
     check_writable(target, force=force)
-    image = read_image(source)
     check_format(target, (PANEL, PANEL), alpha=False)
-    job = up.renderer.job(image, scale=scale, size=size)
-    maps = up.renderer.attention(job, at)
-    drawn = figure(job.image, at, up.renderer.stage_grids(job), maps)
+    with open_image(source) as file:
+        job = up.renderer.job_of(file.header.size, scale=scale, size=size)
+        up.renderer.attention_query(job, at)  # refuses before anything is decoded
+        up.renderer.point_forecast(job, file.header.decoded_bytes)
+        image = file.decode(up.max_memory).rgb
+    maps = up.renderer.attention(image, job, at)
+    drawn = figure(image, at, up.renderer.stage_grids(job), maps)
     with replacing(target) as part:
         drawn.save(part, Image.registered_extensions()[target.suffix.lower()])
     return maps
 
 
 def figure(
-    image: NDArray[np.float32],
+    image: NDArray[np.generic],
     at: tuple[int, int],
     stage_grids: list[StageGrid],
     maps: list[NDArray[np.float32]],
@@ -83,7 +88,7 @@ def figure(
     """One row of panels a stage: the picture with the window, then every head's attention.
 
     Args:
-        image: `[h, w, 3]`, 0 to 1.
+        image: `[h, w, 3]` of any type of `images.pixels`.
         at: row and column of the output pixel.
         stage_grids: the grids of the stages that run.
         maps: the attention `[heads, k, k]` of each.
@@ -122,7 +127,7 @@ def _title(
 
 
 def _panel(
-    image: NDArray[np.float32],
+    image: NDArray[np.generic],
     at: tuple[int, int],
     stage_grid: StageGrid,
     side: int,
@@ -166,14 +171,14 @@ def _panel(
     return panel
 
 
-def _crop(image: NDArray[np.float32], view: View) -> Image.Image:
+def _crop(image: NDArray[np.generic], view: View) -> Image.Image:
     """The picture inside a view, its pixels as squares; gray outside the picture."""
     places = (np.arange(PANEL) + 0.5) / PANEL * view.side
     rows = np.floor(view.top + places).astype(int)
     cols = np.floor(view.left + places).astype(int)
     inside = np.outer((rows >= 0) & (rows < image.shape[0]), (cols >= 0) & (cols < image.shape[1]))
-    pixels = image[np.clip(rows, 0, len(image) - 1)][:, np.clip(cols, 0, image.shape[1] - 1)]
-    pixels = np.where(inside[..., None], pixels, np.float32(0.6))
+    at = np.clip(rows, 0, len(image) - 1)[:, None], np.clip(cols, 0, image.shape[1] - 1)
+    pixels = np.where(inside[..., None], to_unit(image[at]), np.float32(0.6))
     return Image.fromarray(to_bytes(pixels))
 
 

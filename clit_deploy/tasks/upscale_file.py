@@ -12,15 +12,10 @@ import numpy as np
 
 from clit_deploy.errors import OptionError, OutputError, OutputExistsError
 from clit_deploy.grid.geometry import Span
-from clit_deploy.images.image_files import (
-    NO_ALPHA,
-    DecodedImage,
-    check_format,
-    image_writer,
-    is_streamed,
-    read_image,
-    to_bytes,
-)
+from clit_deploy.images.image_files import open_image
+from clit_deploy.images.image_formats import channels_of, check_format, held_per_pixel
+from clit_deploy.images.image_writer import image_writer
+from clit_deploy.images.pixels import to_bytes
 from clit_deploy.render.bilinear import bilinear
 from clit_deploy.render.layout import Block
 from clit_deploy.system import memory
@@ -31,7 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from clit_deploy.grid.cascade import Size
+    from clit_deploy.images.decoded_image import DecodedImage
     from clit_deploy.render.layout import Layout
     from clit_deploy.upscaler import Upscaler
 
@@ -125,47 +123,50 @@ def upscale_file(
 ) -> UpscaleResult:
     """Read, upscale and write one image; alpha is resampled bilinearly.
 
+    Sizes, format, disk and memory are checked from the header, before anything is decoded.
+
     Args:
         up: a loaded plan.
         source: the image.
         target: where to write.
         wanted: the size of the output.
-        force: overwrite.
+        force: overwrite `target`.
         layout: how to cut the work; None chooses what fits into the memory.
-        progress: is told the part that is done.
+        progress: called with the part that is done, 0 to 1.
 
     Raises:
-        ClitDeployError: whatever is wrong, before the work starts if it can be known.
+        ClitDeployError: anything that is wrong, before the work starts if it can be known.
     """
     start = time.perf_counter()
     check_writable(target, force=force)
-    with phase("read"):
-        picture = read_image(source)
-    height, width, _ = picture.rgb.shape
-    scale, size = wanted.resolve((height, width))
-    with phase("prepare"):
-        job = up.renderer.job(picture, scale=scale, size=size)
-        check_format(target, job.output, alpha=picture.alpha is not None)
-        keep_alpha = picture.alpha is not None and target.suffix.lower() not in NO_ALPHA
-        channels = 4 if keep_alpha else 3
-        # Pillow's encoders hold the pixels a second time.
-        held = 0 if is_streamed(target) else 2 * channels
-        rendering = up.renderer.prepare(job, held_per_pixel=held, layout=layout)
-        forecast = rendering.forecast
+    with open_image(source) as file:
+        header = file.header
+        scale, size = wanted.resolve(header.size)
+        with phase("prepare"):
+            job = up.renderer.job_of(header.size, scale=scale, size=size)
+            check_format(target, job.output, alpha=header.alpha)
+            channels = channels_of(target, alpha=header.alpha)
+            rendering = up.renderer.prepare(
+                job,
+                held_per_pixel=held_per_pixel(target, channels),
+                header=header,
+                layout=layout,
+            )
+        with phase("read"):
+            image = file.decode(up.max_memory)
     with image_writer(target, job.output, channels) as append:
         row = 0
-        for strip in rendering.strips(progress):
+        for strip in rendering.strips(image.rgb, progress):
             rows = Span(row, row + len(strip))
             with phase("write"):
-                if keep_alpha:
-                    strip = _with_alpha(strip, picture, rows, job.output)
-                append(to_bytes(strip))
+                append(_encoded(strip, image, rows, job.output, channels))
             row = rows.stop
+    forecast = rendering.forecast
     return UpscaleResult(
         input=str(source),
         output=str(target),
         size=job.output,
-        scale=math.sqrt(job.output[0] * job.output[1] / (height * width)),
+        scale=math.sqrt(job.output[0] * job.output[1] / (job.size[0] * job.size[1])),
         seconds=time.perf_counter() - start,
         tile=forecast.layout.tile,
         block=forecast.layout.block,
@@ -174,12 +175,12 @@ def upscale_file(
     )
 
 
-def _with_alpha(
-    strip: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    picture: DecodedImage,
-    rows: Span,
-    output: Size,
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    assert picture.alpha is not None  # noqa: S101  (the caller asks only then)
-    alpha = bilinear(picture.alpha, output, Block(rows, Span(0, output[1])))
-    return np.concatenate([strip, alpha], axis=2)
+def _encoded(
+    strip: NDArray[np.float32], image: DecodedImage, rows: Span, output: Size, channels: int
+) -> NDArray[np.uint8]:
+    """A strip of the output as bytes `[rows, W, channels]`, with alpha if there are four."""
+    rgb = to_bytes(strip)
+    if channels == 3 or image.alpha is None:
+        return rgb
+    alpha = bilinear(image.alpha, output, Block(rows, Span(0, output[1])))
+    return np.concatenate([rgb, to_bytes(alpha)], axis=2)

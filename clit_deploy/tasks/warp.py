@@ -12,15 +12,10 @@ import numpy as np
 from clit_deploy.errors import CoordinateError, SizeError
 from clit_deploy.grid.cascade import LARGEST_SCALE
 from clit_deploy.grid.geometry import NOISE, Span
-from clit_deploy.images.image_files import (
-    NO_ALPHA,
-    DecodedImage,
-    check_format,
-    image_writer,
-    is_streamed,
-    read_image,
-    to_bytes,
-)
+from clit_deploy.images.image_files import open_image
+from clit_deploy.images.image_formats import channels_of, check_format, held_per_pixel
+from clit_deploy.images.image_writer import image_writer
+from clit_deploy.images.pixels import to_bytes
 from clit_deploy.render.bilinear import bilinear_at
 from clit_deploy.render.coordinates import output_of
 from clit_deploy.render.layout import Job
@@ -34,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.grid.cascade import Size
+    from clit_deploy.images.decoded_image import DecodedImage
     from clit_deploy.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
@@ -128,19 +124,20 @@ def warp_file(
     check_writable(target, force=force)
     if min(size) < 1:
         raise SizeError(f"The output size is {size[1]}x{size[0]}; both must be at least 1.")
-    picture = read_image(source)
-    image = picture.rgb.shape[0], picture.rgb.shape[1]
-    probe = _probe(way, size, image)
-    full = _inside(way.queries(*_corners(size)), image).all()
-    alpha = picture.alpha is not None or not full
-    check_format(target, size, alpha=alpha)
-    channels = 4 if alpha and target.suffix.lower() not in NO_ALPHA else 3
-    job = Job(picture.rgb, *output_of(probe, image))
-    held = 0 if is_streamed(target) else 2 * channels * size[0] * size[1]
-    up.renderer.point_forecast(job, held)  # refuses before the file is begun
+    with open_image(source) as file:
+        header = file.header
+        probe = _probe(way, size, header.size)
+        full = _inside(way.queries(*_corners(size)), header.size).all()
+        alpha = header.alpha or not full
+        check_format(target, size, alpha=alpha)
+        channels = channels_of(target, alpha=alpha)
+        job = Job(header.size, *output_of(probe, header.size))
+        held = held_per_pixel(target, channels) * size[0] * size[1] + header.decoded_bytes
+        up.renderer.point_forecast(job, held)  # refuses before anything is decoded
+        image = file.decode(up.max_memory)
     with image_writer(target, size, channels) as append:
         for rows in Span(0, size[0]).split(max(STRIP // size[1], 1)):
-            append(to_bytes(_strip(up, job, picture, way, rows, size[1])[..., :channels]))
+            append(to_bytes(_strip(up, job, image, way, rows, size[1])[..., :channels]))
             if progress:
                 progress(rows.stop / size[0])
     seconds = time.perf_counter() - start
@@ -148,7 +145,7 @@ def warp_file(
 
 
 def _strip(
-    up: Upscaler, job: Job, picture: DecodedImage, way: Homography, rows: Span, width: int
+    up: Upscaler, job: Job, image: DecodedImage, way: Homography, rows: Span, width: int
 ) -> NDArray[np.float32]:
     """Some rows of the output with alpha, `[rows, width, 4]`; zero outside the picture."""
     result = np.zeros((len(rows) * width, 4), np.float32)
@@ -160,8 +157,8 @@ def _strip(
         # Pixels larger than the picture's own are outside of what the models have learned.
         at = np.clip(inside.at, 0, job.size)
         inside = Queries(at, np.clip(inside.cell, 1 / LARGEST_SCALE, 1))
-        result[some, :3] = up.renderer.answer(job, inside)
-        result[some, 3:] = 1 if picture.alpha is None else bilinear_at(picture.alpha, inside.at)
+        result[some, :3] = up.renderer.answer(image.rgb, job, inside)
+        result[some, 3:] = 1 if image.alpha is None else bilinear_at(image.alpha, inside.at)
     return result.reshape(len(rows), width, 4)
 
 

@@ -6,7 +6,10 @@ import pytest
 from PIL import Image
 
 from clit_deploy.errors import ImageError, MissingFileError, OutputError, SizeError
-from clit_deploy.images.image_files import check_format, image_writer, read_image, to_bytes
+from clit_deploy.images.image_files import open_image, read_image
+from clit_deploy.images.image_formats import check_format
+from clit_deploy.images.image_writer import image_writer
+from clit_deploy.images.pixels import to_bytes
 from clit_deploy.images.png import PngWriter
 from tests.helpers import photo
 
@@ -68,21 +71,21 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_modes(tmp_path):
     pixels = photo(6, 5)
     rgb = Image.fromarray(pixels)
-    assert np.array_equal(read_image(save(tmp_path, rgb)).rgb, pixels.astype(np.float32) / 255)
+    assert np.array_equal(read_image(save(tmp_path, rgb)).rgb, pixels)
     gray = read_image(save(tmp_path, rgb.convert("L")))
     assert gray.alpha is None
     assert (gray.rgb[..., 0] == gray.rgb[..., 2]).all()
     palette = rgb.convert("P", palette=Image.Palette.ADAPTIVE)
-    expected = np.asarray(palette.convert("RGB")) / np.float32(255)
-    assert np.array_equal(read_image(save(tmp_path, palette)).rgb, expected.astype(np.float32))
+    expected = np.asarray(palette.convert("RGB"))
+    assert np.array_equal(read_image(save(tmp_path, palette)).rgb, expected)
     alpha = np.arange(30, dtype=np.uint8).reshape(6, 5) * 8
     with_alpha = rgb.copy()
     with_alpha.putalpha(Image.fromarray(alpha))
     read = read_image(save(tmp_path, with_alpha))
-    assert np.allclose(read.alpha[..., 0] * 255, alpha)
-    assert np.array_equal(read.rgb, pixels.astype(np.float32) / 255)
+    assert np.array_equal(read.alpha[..., 0], alpha)
+    assert np.array_equal(read.rgb, pixels)
     one_bit = read_image(save(tmp_path, rgb.convert("1")))
-    assert set(np.unique(one_bit.rgb)) <= {0, 1}
+    assert set(np.unique(one_bit.rgb)) <= {0, 255}
 
 
 def test_transparent_palettes_keep_their_alpha(tmp_path):
@@ -90,13 +93,14 @@ def test_transparent_palettes_keep_their_alpha(tmp_path):
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.putpixel((1, 0), 1)
     read = read_image(save(tmp_path, image, transparency=0))
-    assert read.alpha[0, :, 0].tolist() == [0, 1]
+    assert read.alpha[0, :, 0].tolist() == [0, 255]
 
 
 def test_sixteen_bit_gray_is_read_in_full(tmp_path):
     deep = np.array([[0, 1000, 65535]], np.uint16)
     read = read_image(save(tmp_path, Image.fromarray(deep)))
-    assert np.allclose(read.rgb[0, :, 0], deep[0] / 65535)
+    assert read.rgb.dtype == np.uint16
+    assert np.array_equal(read.rgb[0, :, 0], deep[0])
 
 
 def test_sixteen_bit_colour_says_that_it_is_reduced(tmp_path, caplog):
@@ -110,7 +114,7 @@ def test_sixteen_bit_colour_says_that_it_is_reduced(tmp_path, caplog):
     content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
     read = read_image(tmp_path / "deep.png")
-    assert np.allclose(read.rgb[0, 0], [1, 0, 0.5], atol=0.01)
+    assert np.allclose(read.rgb[0, 0], [255, 0, 128], atol=2)
     assert "more than 8 bits a channel; it is read with 8" in caplog.text
 
 
@@ -138,7 +142,7 @@ def test_orientation_is_applied(tmp_path):
     exif[0x0112] = 6  # rotate by a quarter turn
     read = read_image(save(tmp_path, image, exif=exif))
     assert read.rgb.shape == (9, 6, 3)
-    assert np.allclose(read.rgb * 255, np.rot90(photo(6, 9), -1), atol=0.01)
+    assert np.array_equal(read.rgb, np.rot90(photo(6, 9), -1))
 
 
 def test_floats_of_unknown_white_are_refused(tmp_path):
@@ -151,7 +155,7 @@ def test_only_the_first_frame_is_read_and_that_is_said(tmp_path, caplog):
     frames = [Image.fromarray(photo(6, 5, seed)) for seed in (0, 1)]
     path = tmp_path / "two.tiff"
     frames[0].save(path, save_all=True, append_images=frames[1:])
-    assert np.array_equal(read_image(path).rgb, photo(6, 5).astype(np.float32) / 255)
+    assert np.array_equal(read_image(path).rgb, photo(6, 5))
     assert "only the first" in caplog.text
 
 
@@ -168,3 +172,5 @@ def test_formats_have_limits(tmp_path):
 def test_bytes_are_rounded_and_clipped():
     strip = np.array([-1, 0, 0.5, 0.499, 1, 2], np.float32)
     assert to_bytes(strip).tolist() == [0, 0, 128, 127, 255, 255]
+    deep = np.arange(65536, dtype=np.uint16)
+    assert np.array_equal(to_bytes(deep), np.rint(deep / 257))
