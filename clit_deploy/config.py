@@ -47,17 +47,22 @@ def member(kind: type[Kind], name: str, what: str) -> Kind:
         raise OptionError(f"Unknown {what} {name!r}; there are {known}.") from None
 
 
-def parse_bytes(text: str | int) -> int:
+def parse_bytes(size: str | int) -> int:
     """`2GB`, `1.5GiB`, `800MB` or a number of bytes -> bytes.
 
     Raises:
-        OptionError: not a positive size.
+        OptionError: not a size, less than a byte or more than an exabyte.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", str(text).lower())
-    value = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
-    if value <= 0:
-        raise OptionError(f"{text!r} is no memory size; write it like 2GB or 800MB.")
-    return value
+    value: float = 0
+    if isinstance(size, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", size.lower())
+        value = float(match[1]) * _UNITS[match[2] or ""] if match else 0
+    elif isinstance(size, (int, float)) and not isinstance(size, bool):
+        value = size
+    if not 1 <= value <= 10**18:
+        shown = repr(size[:40]) if isinstance(size, str) else "This number"
+        raise OptionError(f"{shown} is not a valid memory size; write it like 2GB or 800MB.")
+    return int(value)
 
 
 def show_bytes(count: float) -> str:

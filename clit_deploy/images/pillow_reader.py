@@ -39,7 +39,7 @@ _DICTIONARY_CODED = {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_
 _NARROW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 """Bytes a pixel in Pillow's memory; four in all other modes."""
 _DECODER = {"PNG": 0, "BMP": 0, "PPM": 0, "GIF": 4, "WEBP": 14, "AVIF": 12, "JPEG2000": 20}
-"""Bytes a pixel that a decoder holds beside Pillow's image; measured on 12 megapixels, rounded up."""
+"""Bytes a pixel that a decoder holds beside Pillow's image; from files of 12 megapixels."""
 _OTHER_DECODER = 20
 _CODEC = 6_000_000
 """Bytes of a codec's code and tables, and of a band."""

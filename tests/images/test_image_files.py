@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from clit_deploy.errors import ImageError, MissingFileError, OutputError, SizeError
-from clit_deploy.images.image_files import open_image, read_image
+from clit_deploy.images.image_files import read_image
 from clit_deploy.images.image_formats import check_format
 from clit_deploy.images.image_writer import image_writer
 from clit_deploy.images.pixels import to_bytes

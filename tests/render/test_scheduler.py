@@ -86,8 +86,9 @@ def test_bilinear_is_the_usual_one():
 def test_progress_rises_to_one(plans):
     seen = []
     with clit_deploy.Upscaler(plans["liif"], layout=Layout(64, 16)) as up:
-        rendering = up.renderer.prepare(up.renderer.job(photo(20, 30), scale=2))
-        rows = sum(len(strip) for strip in rendering.strips(seen.append))
+        image = photo(20, 30)
+        rendering = up.renderer.prepare(up.renderer.job(image, scale=2))
+        rows = sum(len(strip) for strip in rendering.strips(image, seen.append))
     assert rows == 40
     assert seen == sorted(seen)
     assert seen[-1] == 1
