@@ -63,7 +63,7 @@ class StageGrid:
 def stage_grids(
     image: Size, padded: Size, output: Size, scale: float, stages: int
 ) -> list[StageGrid]:
-    """The grids of the stages that run, for an image that its encoder sees as `padded`."""
+    """The grids of the stages that run, for an image that its encoder pads to the size `padded`."""
     found = []
     for grid in grids(image, output, scale, stages):
         rise = [Axis(i, g, p - i) for i, g, p in zip(image, grid, padded, strict=True)]
@@ -80,13 +80,13 @@ def output_size(image: Size, scale: float | None, size: Size | None) -> tuple[Si
     Args:
         image: height and width of the input.
         scale: factor of both sides, at least 1; sides round like Python's `round`.
-        size: height and width asked for, neither smaller than the input's.
+        size: requested height and width in pixels, neither smaller than the input's.
 
     Raises:
         SizeError: neither or both are given, or one is below 1, not finite or too small.
     """
     if (scale is None) == (size is None):
-        raise SizeError("Give either a scale or an output size, not both and not neither.")
+        raise SizeError("Give either a scale or an output size, but not both.")
     if scale is not None:
         if not isinstance(scale, Real) or not 1 <= scale <= LARGEST_SCALE:
             raise SizeError(
@@ -101,6 +101,6 @@ def output_size(image: Size, scale: float | None, size: Size | None) -> tuple[Si
     if height < image[0] or width < image[1]:
         raise SizeError(
             f"The output size {width}x{height} is below the image's {image[1]}x{image[0]} "
-            "(width x height); these models only enlarge, so ask for at least that."
+            "(width x height); these models only enlarge, so request at least that size."
         )
     return (height, width), max(height / image[0], width / image[1])

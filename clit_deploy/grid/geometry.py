@@ -115,7 +115,7 @@ class Axis:
 
 
 class AxisQueries(Protocol):
-    """Queries along one axis, each in a cell of the grid: all that tables need to know."""
+    """Queries along one axis, each in a grid cell: all that tables need to know."""
 
     @property
     def padded_grid(self) -> int:
@@ -124,7 +124,7 @@ class AxisQueries(Protocol):
 
     @property
     def step(self) -> float | NDArray[np.float64]:
-        """Size of an answered pixel in half grid pixels."""
+        """Size of a queried pixel in half grid pixels."""
         ...
 
     def pixels(self) -> NDArray[np.int64]:
@@ -140,8 +140,8 @@ class AxisQueries(Protocol):
 class PointQueries:
     """Single queries along one axis, anywhere: `at [q]` counts grid pixels from the grid's edge.
 
-    Positions within `NOISE` of a border between pixels lie on it: where they were computed as
-    floats of a regular grid, they so find the pixel that exact arithmetic finds.
+    A position within `NOISE` of a border between pixels counts as lying on it, so that floats of
+    a regular grid find the same pixel as exact arithmetic.
     """
 
     at: NDArray[np.float64]
@@ -180,7 +180,7 @@ class GroupedOutputs:
     """Output pixels of one axis grouped by the cell they share, `n` slots a cell.
 
     `index[cell, k]` is the output pixel in slot `k`; cells with fewer outputs repeat their last.
-    `gather` lists, for the outputs in order, their place in the flattened `[cells * n]` slots.
+    `gather` lists, for the outputs in order, their index in the flattened `[cells * n]` slots.
     """
 
     axis: Axis
@@ -203,7 +203,7 @@ class GroupedOutputs:
 
     @property
     def n(self) -> int:
-        """Slots a cell."""
+        """Slots per cell."""
         return int(self.index.shape[1])
 
     def take(self, part: Span) -> GroupedOutputs:

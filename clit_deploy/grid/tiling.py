@@ -10,9 +10,9 @@ from clit_deploy.grid.geometry import Span
 
 @dataclass(frozen=True)
 class Tile:
-    """One encoder tile: the pixels it sees, and the part of its features that is right.
+    """One encoder tile: the pixels it reads, and the part of its features that is valid.
 
-    `core` is the part that this tile is responsible for; the cores partition the axis.
+    `core` is the part that is taken from this tile; the cores partition the axis.
     """
 
     seen: Span
@@ -23,10 +23,14 @@ class Tile:
 def tiles(length: int, tile: int, halo: int, margin: int = 0, multiple: int = 1) -> list[Tile]:
     """Cover `length` pixels with tiles of `tile` pixels, or with one smaller tile if it fits.
 
-    A tile's features are right `halo` pixels from its edges, except at the image's own edges:
-    there the network pads as it would on the whole image, so the last tile is moved inwards
-    until its edge is the image's edge. `margin` pixels around every core are right as well.
-    Tiles start at multiples of `multiple`, of which `length` and `tile` must be multiples too.
+    A tile's features are valid from `halo` pixels inside its edges, and up to the edge where the
+    tile ends with the image: there the network pads as it would pad the whole image. So the last
+    tile is moved inwards until its edge is the image's edge. `margin` pixels around every core
+    are valid as well. Tiles start at multiples of `multiple`; `length` and `tile` must be
+    multiples of it too.
+
+    Raises:
+        SizeError: `tile` is too small for the halo, or not a multiple of `multiple`.
     """
     if length <= tile:
         whole = Span(0, length)
@@ -34,8 +38,8 @@ def tiles(length: int, tile: int, halo: int, margin: int = 0, multiple: int = 1)
     least = smallest(halo, margin, multiple)
     if tile < least or tile % multiple:
         raise SizeError(
-            f"An encoder tile of {tile} pixels does not suit this encoder: its halo asks for at "
-            f"least {least}, its windows for a multiple of {multiple}."
+            f"An encoder tile of {tile} pixels does not suit this encoder: its halo needs at "
+            f"least {least}, and its windows need a multiple of {multiple}."
         )
     result: list[Tile] = []
     done = 0
@@ -53,10 +57,10 @@ def tiles(length: int, tile: int, halo: int, margin: int = 0, multiple: int = 1)
 
 
 def smallest(halo: int, margin: int, multiple: int = 1) -> int:
-    """The smallest tile that still makes headway: eight pixels of core between two halos."""
+    """The smallest tile that still makes progress: eight pixels of core between two halos."""
     return round_up(2 * (halo + margin) + 8 + multiple - 1, multiple)
 
 
 def round_up(length: int, multiple: int) -> int:
-    """The next multiple."""
+    """The smallest multiple of `multiple` that is at least `length`."""
     return -(-length // multiple) * multiple

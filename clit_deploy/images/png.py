@@ -1,4 +1,4 @@
-"""A PNG written row by row. Image libraries want all rows at once; x30 has too many for that."""
+"""A PNG written row by row. Image libraries need all rows at once, too many at x30."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _UP = 2
 
 
 class PngWriter:
     """Writes 8-bit rows to a file as they come (PNG, third edition, sections 5 and 9).
 
-    Every row is filtered against the one above it: for upscaled pictures nearly as small as
-    trying all filters, and one subtraction.
+    Every row is filtered against the one above it. For upscaled images that is nearly as small as
+    trying all filters, and costs one subtraction.
     """
 
     def __init__(self, file: BinaryIO, width: int, height: int, channels: int) -> None:
@@ -30,7 +30,7 @@ class PngWriter:
         self._deflate = zlib.compressobj(level=4)
         file.write(_SIGNATURE)
         self._chunk(
-            b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+            b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[channels], 0, 0, 0)
         )
 
     def __enter__(self) -> PngWriter:
@@ -41,7 +41,7 @@ class PngWriter:
             self.close()
 
     def write(self, rows: NDArray[np.uint8]) -> None:
-        """Append rows `[n, width, channels]`."""
+        """Append 8-bit rows `[n, width, channels]`."""
         flat = rows.reshape(len(rows), -1)
         filtered = np.empty((len(flat), flat.shape[1] + 1), np.uint8)
         filtered[:, 0] = _UP
@@ -53,7 +53,11 @@ class PngWriter:
             self._chunk(b"IDAT", data)
 
     def close(self) -> None:
-        """Finish the file; all rows must have been written."""
+        """Finish the file.
+
+        Raises:
+            ValueError: not all rows were written.
+        """
         if self._rows_left:
             raise ValueError(f"{self._rows_left} rows of the PNG are missing")
         self._chunk(b"IDAT", self._deflate.flush())

@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 
 def resize_bicubic(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """`[h, w, 3]` resampled to a height and a width, in 8 bits; antialiased where it shrinks."""
+    """`[h, w, 3]` resampled to a height and a width, in 8 bits; antialiased if it shrinks."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))

@@ -1,5 +1,5 @@
-"""Memory: predict the peak of a job before it runs, cut the work so that it fits, and say what
-would fit where a device has no room.
+"""Memory: predict the peak of a job before it runs, cut the work so that it fits, and suggest what
+would fit when a device runs out of memory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 AnyLayout = TypeVar("AnyLayout", Layout, PointLayout)
 
 SLACK = 32_000_000
-"""Bytes that first runs take beside their tensors: packed weights, buffers, Python itself."""
+"""Bytes that first runs take in addition to tensors: packed weights, buffers, Python itself."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def choose(
         header: of the image, if it is still to be decoded.
 
     Raises:
-        MemoryBudgetError: not even the smallest cut fits; the message has the number needed.
+        MemoryBudgetError: not even the smallest cut fits; the message says what it needs.
     """
     held = held_memory(job, held_per_pixel, header)
     ways = (
@@ -77,7 +77,7 @@ def choose(
         ways,
         allowed,
         f"An output of {job.output[1]}x{job.output[0]} pixels",
-        f"ask for a smaller output{', or write a PNG, which is streamed' * bool(held_per_pixel)}",
+        f"request a smaller output{', or write a PNG, which is streamed' * bool(held_per_pixel)}",
     )
 
 
@@ -92,7 +92,7 @@ def choose_points(
 ) -> Forecast[PointLayout]:
     """The largest tile and batch of single queries whose predicted peak fits; see `choose`.
 
-    The job's output matters only for the stages that it asks for; `held` is bytes.
+    The job's output matters only for the stages that it needs; `held` is in bytes.
     """
     held += memory.resident()
     ways = (
@@ -101,7 +101,7 @@ def choose_points(
     )
     size = f"{job.size[1]}x{job.size[0]}"
     return _first_that_fits(
-        ways, allowed, f"Querying a picture of {size}", "take a smaller picture"
+        ways, allowed, f"Querying an image of {size} pixels", "use a smaller image"
     )
 
 
@@ -123,7 +123,7 @@ def _first_that_fits(
 
 
 def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
-    """Bytes that rendering with `layout` takes beside what the process holds already."""
+    """Bytes that rendering with `layout` takes in addition to what the process already holds."""
     strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
     if in_device(scheduler):
         return SLACK + strip * 11 // 10
@@ -144,7 +144,7 @@ def point_memory(scheduler: Scheduler, job: Job, layout: PointLayout) -> int:
 
 
 def device_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
-    """Bytes of tensors that a device has to hold at least; its chunks are halved until they fit."""
+    """The fewest bytes of tensors that a device has to hold: chunks are halved until they fit."""
     work_limits = dataclasses.replace(scheduler.runtime.work_limits, chunk_factor=1)
     decoding = max(_stages(scheduler.manifest, job, layout, work_limits))
     # Pieces of a pool are up to a quarter larger than what they hold.
@@ -152,7 +152,7 @@ def device_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
 
 
 def in_device(scheduler: Scheduler) -> bool:
-    """Whether tensors are in a device's own memory."""
+    """Whether tensors are in a device's dedicated memory."""
     return (
         bool(scheduler.runtime.work_limits.cell_classes)
         and scheduler.runtime.work_limits.dedicated_memory
@@ -197,10 +197,10 @@ def _slots(grid: Size, output: Size, block: int) -> int:
 def with_memory_advice(
     scheduler: Scheduler, job: Job, forecast: Forecast[Layout]
 ) -> Iterator[None]:
-    """Add to an error about the device's memory how the work would have to be cut.
+    """Add to an out-of-memory error of a device how the work would have to be cut.
 
     Raises:
-        DeviceMemoryError: what came from inside, with that sentence.
+        DeviceMemoryError: the error from inside, with that sentence.
     """
     try:
         yield
@@ -224,8 +224,8 @@ def _advice(scheduler: Scheduler, job: Job, forecast: Forecast[Layout], room: in
 
 
 def _that_fits(scheduler: Scheduler, job: Job, tried: Layout, room: int) -> Layout | None:
-    """The first smaller way to cut the job that fits. The blocks of a device with memory of its own
-    are those that its engines were built for."""
+    """The first smaller way to cut the job that fits. A device with dedicated memory keeps the
+    blocks that its engines were built for."""
     ways = layouts(scheduler.manifest, scheduler.runtime.work_limits, job)
     smaller = ways[ways.index(tried) + 1 :] if tried in ways else ways
     for way in smaller:

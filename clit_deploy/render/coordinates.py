@@ -1,4 +1,4 @@
-"""Coordinates that a caller gives: checked, and turned into places on the image."""
+"""Coordinates that a caller gives: checked, and converted to positions on the image."""
 
 from __future__ import annotations
 
@@ -17,57 +17,57 @@ if TYPE_CHECKING:
     from clit_deploy.grid.cascade import Size
 
 FLOAT32_NOISE = 5e-7
-"""How far the steps of a regular grid differ where it was computed in float32."""
+"""How far the steps of a regular grid differ if it was computed in float32."""
 
 FINEST = 4.0
-"""Pixels are answered at a quarter of an image pixel unless asked otherwise: the largest scale
-that the published models were trained for."""
+"""By default a queried pixel is a quarter of an image pixel: the largest scale that the published
+models were trained for."""
 
 
 def queries_of(coords: Any, cell: Any, image: Size) -> Queries:
-    """Coordinates in -1..1, and the pixels that they stand for, as places on an image.
+    """Coordinates in -1..1, and the pixels that they stand for, as positions on an image.
 
     Args:
         coords: `[q, 2]`, row and column; -1 and 1 are the image's edges.
         cell: height and width of a pixel in the same units, `[2]` or `[q, 2]`; by default the
-            spacing where `coords` are a regular grid, otherwise a quarter of an image pixel.
+            spacing if `coords` are a regular grid, otherwise a quarter of an image pixel.
         image: its height and width.
 
     Raises:
-        CoordinateError: another shape, values that are no numbers, or outside of their range.
+        CoordinateError: another shape, values that are not numbers, or outside their range.
     """
-    places = _numbers(coords, "coords")
-    if places.ndim != 2 or places.shape[1] != 2 or not len(places):
-        raise CoordinateError(f"The coords are {list(places.shape)}; they must be [q, 2].")
-    wrong = np.flatnonzero((np.abs(places) > 1).any(axis=1))
+    points = _numbers(coords, "coords")
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+        raise CoordinateError(f"The coords are {list(points.shape)}; they must be [q, 2].")
+    wrong = np.flatnonzero((np.abs(points) > 1).any(axis=1))
     if len(wrong):
-        row, col = places[wrong[0]]
+        row, col = points[wrong[0]]
         raise CoordinateError(
-            f"{len(wrong)} of {len(places)} coords lie outside the image, the first at row "
+            f"{len(wrong)} of {len(points)} coords lie outside the image, the first at row "
             f"{row:g}, column {col:g}; both must be in -1..1."
         )
     sides = np.array(image, np.float64)
     if cell is None:
-        found = spacing(places)
+        found = spacing(points)
         size = 2 / sides / FINEST if found is None else np.minimum(found, 2 / sides)
     else:
         size = _numbers(cell, "cell")
         least = 2 / sides / LARGEST_SCALE
-        fits = size.shape in ((2,), places.shape) and ((size >= least) & (size <= 2)).all()
+        fits = size.shape in ((2,), points.shape) and ((size >= least) & (size <= 2)).all()
         if not fits:
             raise CoordinateError(
                 f"The cell is {list(size.shape)}, from {size.min(initial=np.inf):g} to "
                 f"{size.max(initial=0):g}; height and width of a pixel must be [2] or "
-                f"{list(places.shape)}, at most 2 (the whole image) and at least {least.max():.1g}."
+                f"{list(points.shape)}, at most 2 (the whole image) and at least {least.max():.1g}."
             )
-    return Queries((places + 1) / 2 * sides, size.reshape(-1, 2) / 2 * sides)
+    return Queries((points + 1) / 2 * sides, size.reshape(-1, 2) / 2 * sides)
 
 
 def pixel_query(at: tuple[int, int], image: Size, output: Size) -> Queries:
-    """The query that one output pixel `at` (row, column) is.
+    """The query of one output pixel `at` (row, column).
 
     Raises:
-        CoordinateError: there is no such pixel.
+        CoordinateError: the output has no such pixel.
     """
     try:
         row, col = (operator.index(a) for a in at)
@@ -84,32 +84,32 @@ def pixel_query(at: tuple[int, int], image: Size, output: Size) -> Queries:
 
 
 def output_of(queries: Queries, image: Size, scale: float | None = None) -> tuple[Size, float]:
-    """The size and the scale of an output with pixels like those asked for (the median one).
+    """The size and the scale of an output whose pixels are like the queried ones (their median).
 
     Args:
-        queries: with the size of their pixels.
+        queries: they include the size of their pixels.
         image: its height and width.
-        scale: asks for the stages of a larger or smaller scale than the pixels come to.
+        scale: runs the stages of this scale instead of the pixels' own.
 
     Raises:
-        SizeError: a scale that makes no sense.
+        SizeError: an invalid scale.
         CoordinateError: pixels that are too small.
     """
     ratio = 1 / np.maximum(np.median(queries.cell, axis=0), 1e-300)
     if ratio.max() > LARGEST_SCALE:
         raise CoordinateError(
-            f"The pixels that are asked for are {ratio.max():.2g} times as fine as the image's; "
-            f"at most {LARGEST_SCALE:,} times makes sense."
+            f"The queried pixels are {ratio.max():.2g} times as fine as the image's; at most "
+            f"{LARGEST_SCALE:,} times is allowed."
         )
     rows, cols = (max(round(side * r), side) for side, r in zip(image, ratio, strict=True))
     if scale is None:  # from whole pixels, so that x4 is 4 and not the float above it
         return (rows, cols), max(rows / image[0], cols / image[1])
-    wished, checked = output_size(image, scale, None)
-    return (max(rows, wished[0]), max(cols, wished[1])), checked
+    requested, checked = output_size(image, scale, None)
+    return (max(rows, requested[0]), max(cols, requested[1])), checked
 
 
 def spacing(coords: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Distance of rows and of columns where `coords [q, 2]` fill a regular grid, else None."""
+    """Distance of rows and of columns if `coords [q, 2]` fill a regular grid, else None."""
     steps, count = [], 1
     for axis in range(2):
         values = np.unique(coords[:, axis])
@@ -125,7 +125,9 @@ def _numbers(values: Any, what: str) -> NDArray[np.float64]:
     try:
         numbers = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise CoordinateError(f"The {what} are no array of numbers ({error}).") from error
+        raise CoordinateError(
+            f"The {what} are not an array of numbers ({error!s:.200})."
+        ) from error
     if not np.isfinite(numbers).all():
         raise CoordinateError(f"The {what} hold NaN or infinite values.")
     return numbers

@@ -32,7 +32,7 @@ class Features:
         """Features at `rows` and `cols`, `[1, channels, r, c]`; zero outside the image."""
         r, c = rows.clip(self.image[0]), cols.clip(self.image[1])
         if r.start < self.rows.start or r.stop > self.rows.stop:
-            raise AssertionError(f"rows {r} were asked for, but {self.rows} are encoded")
+            raise AssertionError(f"rows {r} were requested, but {self.rows} are encoded")
         top = self.rows.start
         inner = self.array[:, :, r.start - top : r.stop - top, c.start : c.stop]
         make = self.arrays.empty if (r, c) == (rows, cols) else self.arrays.zeros
@@ -43,7 +43,7 @@ class Features:
 
 
 class TileEncoder:
-    """The encoder graph of a plan, specialised to the tile shapes that turn up."""
+    """The encoder graph of a plan, specialized to the tile shapes that occur."""
 
     def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self.info = plan.manifest.encoder

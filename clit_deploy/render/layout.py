@@ -21,12 +21,12 @@ BLOCKS = (256, 128, 64)
 BATCHES = (2048, 1024, 512, 256, 128, 64)
 """Single queries at a time."""
 LARGEST_CELL = 64
-"""Queries of a cell along one axis, at most: smaller blocks keep a cell from growing past it."""
+"""Most queries of a cell along one axis; smaller blocks keep a cell from growing past it."""
 PATCH = 64
 """Side of a patch of single queries in pixels of the finest grid: its maps take some ten
 megabytes."""
 WIDEST = 64
-"""Columns of cells that a device takes at once: a block of 256 output pixels at x4."""
+"""Columns of cells that a device decodes at once: a block of 256 output pixels at x4."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def layouts(manifest: Manifest, limits: WorkLimits, job: Job) -> list[Layout]:
     sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
     ratios = [out / side for out, side in zip(job.output, job.size, strict=True)]
     blocks = [side for side in BLOCKS if not limits.max_block or side <= limits.max_block]
-    # Along an axis that grows less than the stages do, a block reads many features, and engines
-    # for as many at its full size would need gigabytes.
+    # Along an axis that grows less than the stages do, a block reads many features; engines for
+    # that many at the full block size would need gigabytes.
     uneven = min(ratios) < MAX_STAGE_FACTOR ** (job.depth(manifest) - 1)
     if max(ratios) >= LARGEST_CELL or (limits.max_block and uneven):
         blocks = [LARGEST_CELL]
@@ -95,7 +95,8 @@ def point_layouts(manifest: Manifest, limits: WorkLimits, job: Job) -> list[Poin
 
 
 def cells_at_once(info: StageInfo, n: int, limits: WorkLimits) -> int:
-    """Cells of `n` queries that decode at once best: as many as the cache or the device holds."""
+    """The best number of cells of `n` queries to decode at once: as many as the cache or the device
+    holds."""
     queries, most = (
         info.chunk_queries * limits.chunk_factor,
         info.chunk_cells * limits.chunk_factor,
@@ -108,8 +109,8 @@ def chunk_shape(
 ) -> Size:
     """Rows and columns of cells that decode at once.
 
-    As many cells as the plan finds best for the cache, fewer where a cell has many queries or
-    the block is too small to keep all workers busy. On a device, what the class of cells takes.
+    As many cells as the plan states for the cache, fewer if a cell has many queries or the block
+    is too small to keep all workers busy. On a device, the shape of the class of cells.
     """
     if limits.cell_classes:
         return class_shape(info, side_class(max(rows.n, cols.n), limits), limits)
@@ -122,7 +123,11 @@ def chunk_shape(
 
 
 def side_class(side: int, limits: WorkLimits) -> int:
-    """The class of a cell with up to `side` queries along an axis: the class's largest side."""
+    """The class of a cell with up to `side` queries along an axis: the class's largest side.
+
+    Raises:
+        EngineError: no class is that large.
+    """
     for limit in limits.cell_classes:
         if side <= limit:
             return limit
@@ -133,7 +138,7 @@ def side_class(side: int, limits: WorkLimits) -> int:
 
 
 def class_shape(info: StageInfo, side: int, limits: WorkLimits) -> Size:
-    """Rows and columns of cells of a class, at most; the product is what the device takes."""
+    """Most rows and columns of cells of a class; the product is what the device takes at once."""
     cells = cells_at_once(info, side * side, limits)
     cols = min(WIDEST, cells)
     return cells // cols, cols

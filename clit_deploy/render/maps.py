@@ -1,4 +1,4 @@
-"""Maps of a stage: what its queries read, projected from the encoder's features."""
+"""Maps of a stage: the projections of the encoder's features that its queries read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MapMaker:
     def make(self, features: Features, stage_grid: StageGrid, rows: Span, cols: Span) -> Array:
         """The maps that the cells `rows x cols` read, `[rows + window, cols + window, channels]`.
 
-        Outside the grid they are what the stage's border says: zero, or the nearest inside.
+        Outside the grid they follow the stage's border: zero, or the nearest pixel inside.
         """
         wanted, inside = window_of(self.info, stage_grid, rows, cols)
         work = self._tables.project(self.index, stage_grid, inside[0], inside[1])

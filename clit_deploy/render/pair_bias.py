@@ -1,4 +1,4 @@
-"""A table over pairs of row and column offsets: position biases that do not split into the two."""
+"""Position biases of pairs of row and column offsets, if they do not split into the two axes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class PairBiasTable:
     """The graph `offset [p, 2]` -> `bias [p, heads, window]` on a runtime.
 
-    On a regular grid few offsets are different (four by four at x4), so the graph runs once for
-    each pair of different ones and not for each query, where it would cost as much as decoding.
+    A regular grid has few different offsets (four by four at x4). So the graph runs once for each
+    different pair, not for each query, which would cost as much as decoding.
     """
 
     def __init__(self, runner: Runner, arrays: Arrays) -> None:
@@ -42,5 +42,6 @@ class PairBiasTable:
         return self._arrays.host(self._runner.run({"offset": offsets.astype(np.float32)}))
 
 
-def _own(places: AxisQueries) -> NDArray[np.float64]:
-    return places.offset(places.pixels()[..., None])[..., 0]
+def _own(queries: AxisQueries) -> NDArray[np.float64]:
+    """The offset of every query from its own cell."""
+    return queries.offset(queries.pixels()[..., None])[..., 0]

@@ -1,7 +1,7 @@
-"""Single coordinates: queries sorted into patches of the image, answered by the point graphs.
+"""Single coordinates: queries sorted into patches of the image, computed by the point graphs.
 
-The scheduler's grouped form is many times faster on a grid; this one asks nothing of the
-coordinates. Maps are made for the patch that some queries lie in, never for the whole image.
+The scheduler's grouped form is many times faster on a grid; this one accepts any coordinates.
+Maps are made for the patch that some queries lie in, never for the whole image.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Queries:
-    """Coordinates as exact places: `at [q, 2]` counts image pixels from the upper left corner."""
+    """Coordinates as exact positions: `at [q, 2]` counts image pixels from the top left corner."""
 
     at: NDArray[np.float64]
     cell: NDArray[np.float64]
-    """Height and width of the answered pixels in image pixels, `[1 or q, 2]`."""
+    """Height and width of the queried pixels in image pixels, `[1 or q, 2]`."""
 
     def take(self, part: NDArray[np.int64]) -> Queries:
         """Some of the queries."""
         return Queries(self.at[part], self.cell if len(self.cell) == 1 else self.cell[part])
 
     def on(self, axis: int, rise: Axis, anchor: Anchor) -> PointQueries:
-        """Their places on one axis of a stage's grid."""
+        """Their positions on one axis of a stage's grid."""
         up = rise.out / rise.grid
         step = 2 * up * self.cell[:, axis]
         one = float(step[0]) if len(step) == 1 else step
@@ -55,7 +55,7 @@ class Queries:
 
 
 class PointStage:
-    """The graphs of one stage that answer single queries, each loaded when it is first needed."""
+    """The graphs of one stage for single queries, each loaded when it is first needed."""
 
     def __init__(self, maps: MapMaker, plan: Plan, runtime: Runtime, tables: Tables) -> None:
         self.info = maps.info
@@ -72,7 +72,7 @@ class PointStage:
         scale: float,
         batch: int,
     ) -> NDArray[np.float32]:
-        """A point graph's answers to queries that lie near one another, `batch` at a time."""
+        """A point graph's results for queries that lie near one another, `batch` at a time."""
         rows, cols = (
             queries.on(axis, stage_grid.over_image[axis], self.info.anchor) for axis in range(2)
         )
@@ -132,7 +132,7 @@ class PointScheduler:
         layout: PointLayout,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Answers without the bilinear base, float32 `[q, 3]`.
+        """Results without the bilinear base, float32 `[q, 3]`.
 
         Args:
             image: `[h, w, 3]` of any type of `images.pixels`.
@@ -179,7 +179,7 @@ class PointScheduler:
             with self._scheduler.life.work():
                 stage = self._stage(index)
                 graph = stage.info.attention
-                assert graph is not None  # noqa: S101  (the caller asks only then)
+                assert graph is not None  # noqa: S101  (the caller has checked it)
                 flat = stage.run(graph, features, stage_grid, query, job.scale, 1)[0]
             check_finite(flat, index, len(stages))
             side = math.isqrt(flat.shape[1])
@@ -205,7 +205,7 @@ class PointScheduler:
     def _patches(
         self, image: NDArray[np.generic], queries: Queries, stages: int, tile: int
     ) -> Iterator[tuple[Features, NDArray[np.int64]]]:
-        """Features, and the queries that they answer: patch by patch of the image."""
+        """Features and the queries that need them, patch by patch of the image."""
         height, width, _ = image.shape
         inside = np.minimum(queries.at.astype(np.int64), (height - 1, width - 1))
         padded = self.encoder.padded_size((height, width))

@@ -1,7 +1,7 @@
 """The scheduler: image -> encoder tiles -> blocks of the output -> stages -> strips of rows.
 
-It knows no family: shapes come from the manifest, tables from `Tables`, arithmetic from a
-`Runtime`.
+It does not depend on a family: shapes come from the manifest, tables from `Tables`, arithmetic
+from a `Runtime`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Scheduler:
                 self._stage(index)
 
     def maps(self, index: int) -> MapMaker:
-        """The maker of a stage's maps, loaded when it is first asked for."""
+        """The maker of a stage's maps, loaded when it is first needed."""
         if index not in self._makers:
             self._makers[index] = MapMaker(index, self._plan, self.runtime, self.tables)
         return self._makers[index]

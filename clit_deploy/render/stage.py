@@ -82,10 +82,10 @@ class Stage:
                 self._halve_chunks()
 
     def _halve_chunks(self) -> None:
-        """Decode fewer cells at a time from now on."""
+        """Halve the number of cells that decode at once, from now on."""
         half = self._limits.chunk_factor // 2
         self._limits = dataclasses.replace(self._limits, chunk_factor=half)
-        log.warning("the device's memory is short: chunks of %s are halved", self.info.decode)
+        log.warning("out of device memory: chunks of %s are halved", self.info.decode)
 
     def _decoded(
         self,
@@ -125,7 +125,7 @@ class Stage:
         return parts
 
     def _window(self, maps: Array, row: _Part, col: _Part) -> Array:
-        """The maps of a chunk as the decoder takes them: `[window, rows, cols + window, ch]`."""
+        """The maps of a chunk as the decoder needs them: `[window, rows, cols + window, c]`."""
         reach = self.info.before + self.info.after
         cols = slice(col.cells.start, col.cells.stop + reach)
         shape = reach + 1, len(row.cells), len(col.cells) + reach, self.info.channels
@@ -151,5 +151,5 @@ class _Placement:
         return cls(slice(start, start + count), None if every else part.slots.gather)
 
     def pick(self, slots: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-        """Drop the slots that only repeat others."""
+        """Drop the slots that only repeat other slots."""
         return slots if self.gather is None else slots.take(self.gather, axis)

@@ -1,4 +1,4 @@
-"""The attention of one output pixel as a figure: each head's window over the picture, by stage."""
+"""The attention of one output pixel as a figure: each head's window over the image, by stage."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ PANEL = 168
 GAP = 10
 TEXT = 13
 CONTEXT = 0.5
-"""Image shown around a window, as a part of the window's side."""
+"""How much of the image is shown around a window, as a part of the window's side."""
 
 _STOPS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]])
-"""Colours from no attention to the most: dark, violet, red, orange, light."""
+"""Colors from no attention to the most: dark, violet, red, orange, light."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A square of the picture, in its pixels, that a panel shows."""
+    """The square of the image that a panel shows, in image pixels."""
 
     top: float
     left: float
     side: float
 
     def x(self, col: float) -> float:
-        """Where a column of the picture is in the panel."""
+        """Where a column of the image is in the panel."""
         return (col - self.left) / self.side * PANEL
 
     def y(self, row: float) -> float:
-        """Where a row of the picture is in the panel."""
+        """Where a row of the image is in the panel."""
         return (row - self.top) / self.side * PANEL
 
 
@@ -60,10 +60,10 @@ def attention_file(
     size: Size | None = None,
     force: bool = False,
 ) -> list[NDArray[np.float32]]:
-    """Draw where the output pixel `at` (row, column) looks; return its attention.
+    """Draw the attention of the output pixel `at` (row, column), and return its weights.
 
     Raises:
-        ClitDeployError: whatever is wrong, before the work starts if it can be known.
+        ClitDeployError: anything that is wrong, before the work starts if it can be known.
     """
     check_writable(target, force=force)
     check_format(target, (PANEL, PANEL), alpha=False)
@@ -85,7 +85,7 @@ def figure(
     stage_grids: list[StageGrid],
     maps: list[NDArray[np.float32]],
 ) -> Image.Image:
-    """One row of panels a stage: the picture with the window, then every head's attention.
+    """One row of panels per stage: the image with the window, then every head's attention.
 
     Args:
         image: `[h, w, 3]` of any type of `images.pixels`.
@@ -121,7 +121,7 @@ def _title(
     wide = side * stage_grid.over_image[1].grid / stage_grid.over_image[1].out
     return (
         f"stage {stage + 1} of {stages}: grid {cols.grid}x{rows.grid}, window {side}x{side} "
-        f"({wide:.3g} picture pixels wide), looked at from output pixel {at[1]},{at[0]} "
+        f"({wide:.3g} image pixels wide), attended from output pixel {at[1]},{at[0]} "
         f"of {cols.out}x{rows.out}"
     )
 
@@ -133,10 +133,8 @@ def _panel(
     side: int,
     share: NDArray[np.float32] | None,
 ) -> Image.Image:
-    """The picture around a window; with `share`, the window's attention laid over it."""
-    pitch = [
-        rise.grid / rise.out for rise in stage_grid.over_image
-    ]  # a grid pixel in picture pixels
+    """The image around a window; with `share`, the window's attention drawn over it."""
+    pitch = [rise.grid / rise.out for rise in stage_grid.over_image]  # a grid pixel in image pixels
     both = zip(at, stage_grid.over_grid, pitch, strict=True)
     first = [
         (int(axis.cells(Span(a, a + 1), "pixel")[0]) - side // 2) * step for a, axis, step in both
@@ -160,7 +158,7 @@ def _panel(
             if share is None:
                 draw.rectangle(box, outline=(255, 255, 255, 150))
             else:
-                draw.rectangle(box, fill=(*_colour(share[row, col] / share.max()), 200))
+                draw.rectangle(box, fill=(*_color(share[row, col] / share.max()), 200))
     centre = [
         (2 * a + 1) * rise.grid / (2 * axis.out)
         for a, rise, axis in zip(at, stage_grid.over_image, stage_grid.over_grid, strict=True)
@@ -172,7 +170,7 @@ def _panel(
 
 
 def _crop(image: NDArray[np.generic], view: View) -> Image.Image:
-    """The picture inside a view, its pixels as squares; gray outside the picture."""
+    """The image inside a view, its pixels as squares; gray outside the image."""
     places = (np.arange(PANEL) + 0.5) / PANEL * view.side
     rows = np.floor(view.top + places).astype(int)
     cols = np.floor(view.left + places).astype(int)
@@ -182,7 +180,7 @@ def _crop(image: NDArray[np.generic], view: View) -> Image.Image:
     return Image.fromarray(to_bytes(pixels))
 
 
-def _colour(value: float) -> tuple[int, int, int]:
+def _color(value: float) -> tuple[int, int, int]:
     place = np.linspace(0, 1, len(_STOPS))
     red, green, blue = (int(np.interp(value, place, _STOPS[:, c])) for c in range(3))
     return red, green, blue

@@ -1,4 +1,4 @@
-"""What is there to run plans with on this machine, and what repairs what is not."""
+"""What this machine has to run plans with, and how to repair what is missing or broken."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     found: str
     state: str
-    """`good`, `absent` (nothing needs it) or `fault`."""
+    """`good`, `absent` (not needed) or `fault`."""
     repair: str | None = None
 
 
 def examine() -> list[Finding]:
-    """Look at everything. Nothing is changed; it takes some seconds."""
+    """Run all checks. They change nothing and take some seconds."""
     checks: list[Callable[[], Finding]] = [
         _python,
         _onnxruntime,
@@ -60,13 +60,13 @@ def examine() -> list[Finding]:
 
 
 def _safely(check: Callable[[], Finding]) -> Finding:
-    """What breaks a check is a fault, too."""
+    """An error inside a check is a fault, too."""
     try:
         return check()
     except Exception as error:
         log.debug("a check failed", exc_info=True)
         found = f"{type(error).__name__}: {error}"
-        return Finding("A check", found, "fault", "install again what the message names")
+        return Finding("A check", found, "fault", "reinstall what the message names")
 
 
 def _python() -> Finding:
@@ -107,7 +107,7 @@ def _installed(name: str) -> bool:
 def _jetson() -> Finding:
     board = jetson()
     if board is None:
-        return Finding("Jetson", "no, another machine", "absent")
+        return Finding("Jetson", "not a Jetson", "absent")
     release = f"L4T {board.l4t or 'unknown'}, JetPack {board.jetpack or 'unknown'}"
     if board.jetpack == "5":
         return Finding(
@@ -125,8 +125,8 @@ def _device() -> Finding:
         cuda = open_cuda()
         gpu, (free, total) = cuda.gpu, cuda.memory()
     except ClitDeployError as error:
-        return Finding("GPU", "none that can be used", "absent", str(error))
-    kind = "shared with the processor" if gpu.integrated else "its own"
+        return Finding("GPU", "none usable", "absent", str(error))
+    kind = "shared with the CPU" if gpu.integrated else "dedicated"
     return Finding(
         "GPU",
         f"{gpu.name}, compute capability {gpu.capability}, driver for CUDA {gpu.driver}, "
@@ -141,14 +141,14 @@ def _tensorrt(flavour: Flavour) -> Finding:
         trt = load_tensorrt(flavour)
     except ClitDeployError as error:
         fault = flavour is Flavour.TENSORRT and jetson() is not None
-        return Finding(name, "not there", "fault" if fault else "absent", str(error))
+        return Finding(name, "not installed", "fault" if fault else "absent", str(error))
     return Finding(name, trt.version, "good")
 
 
 def _memory() -> Finding:
     free = memory.available()
     known = "unknown" if free is None else f"{show_bytes(free)} free"
-    return Finding("Memory", f"{known}, {usable_cpus()} processors", "good")
+    return Finding("Memory", f"{known}, {usable_cpus()} CPUs", "good")
 
 
 def _cache() -> Finding:
@@ -165,7 +165,7 @@ def _cache() -> Finding:
 
 
 def _numbers() -> Finding:
-    """The default model's proof, repeated: does this machine compute what it should?"""
+    """The default model's parity check, repeated: does this machine compute the right numbers?"""
     start = time.monotonic()
     plan = Plan.open(DEFAULT)
     try:
@@ -173,7 +173,7 @@ def _numbers() -> Finding:
         tolerance = plan.manifest.proof.tolerance if plan.manifest.proof else 0.0
         name, (case,) = compare_samples(plan, sample, tolerance)
     except ClitDeployError as error:
-        return Finding("Numbers", "wrong", "fault", f"{error} Install onnxruntime again.")
+        return Finding("Numbers", "wrong", "fault", f"{error} Reinstall onnxruntime.")
     took = time.monotonic() - start
-    found = f"{name}: right within {case.relative_error:.1e}, in {took:.1f} s"
+    found = f"{name}: relative error {case.relative_error:.1e}, in {took:.1f} s"
     return Finding("Numbers", found, "good")

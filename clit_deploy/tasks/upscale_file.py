@@ -1,4 +1,4 @@
-"""One image file to another: what `clit-deploy run` does for each of its images."""
+"""From one image file to another: what `clit-deploy run` does for each image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutputSize:
-    """The output that is asked for: exactly one of scale, size, width, height."""
+    """The requested output: exactly one of scale, size (height, width), width and height."""
 
     scale: float | None = None
     size: Size | None = None
@@ -44,10 +44,10 @@ class OutputSize:
     height: int | None = None
 
     def check(self) -> None:
-        """Refuse what no image can fulfil.
+        """Refuse a request that no image can satisfy.
 
         Raises:
-            OptionError: none or several are given.
+            OptionError: none or several of the four are given.
         """
         given = [v for v in (self.scale, self.size, self.width, self.height) if v is not None]
         if len(given) != 1:
@@ -64,7 +64,7 @@ class OutputSize:
 
 @dataclass(frozen=True)
 class UpscaleResult:
-    """What was done with one image."""
+    """The result of one image; sizes are height and width in pixels, memory is in bytes."""
 
     input: str
     output: str
@@ -95,17 +95,17 @@ def targets(
 
     Raises:
         OutputExistsError, OutputError: a file that may not or cannot be written, or two images
-            that would go to the same one.
+            with the same output file.
     """
     if output is not None and len(images) > 1 and not output.is_dir():
-        raise OutputError(errno.ENOTDIR, f"{output} is no folder; several images need one.")
+        raise OutputError(errno.ENOTDIR, f"{output} is not a folder; several images need one.")
     found: list[Path] = []
     for image in images:
         target = default_output(image, wanted)
         if output is not None:
             target = output / target.name if output.is_dir() else output
         if target in found:
-            raise OutputExistsError(f"Two of the images would go to {target}; rename one.")
+            raise OutputExistsError(f"Two of the images would be written to {target}; rename one.")
         check_writable(target, force=force)
         found.append(target)
     return found

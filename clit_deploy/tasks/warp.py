@@ -1,4 +1,4 @@
-"""Affine and perspective resampling of an image file, colour by colour from the network."""
+"""Affine and perspective resampling of an image file; every color comes from the network."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STRIP = 200_000
-"""Output pixels that are queried at a time; their coordinates take some 50 MB."""
+"""Output pixels that are queried at once; their coordinates take about 50 MB."""
 
 
 @dataclass(frozen=True)
 class Homography:
-    """Where points of the picture go in the output: a 3x3 matrix on (x, y, 1).
+    """Where points of the image go in the output: a 3x3 matrix on (x, y, 1).
 
-    PointQueries are in pixels from the upper left corner of the upper left pixel.
+    Points are in pixels from the upper left corner of the upper left pixel.
     """
 
     matrix: NDArray[np.float64]
@@ -52,12 +52,14 @@ class Homography:
         """Read `a,b,c,d,e,f` or `a,b,c,d,e,f,g,h,i`, row by row.
 
         Raises:
-            CoordinateError: another count, no numbers, or a matrix that cannot be undone.
+            CoordinateError: another count, values that are not finite, or a singular matrix.
         """
         try:
             numbers = np.array([float(part) for part in text.split(",")])
         except ValueError as error:
-            raise CoordinateError(f"The matrix {text!r} holds what is no number.") from error
+            raise CoordinateError(
+                f"The matrix {text!r:.200} holds a value that is not a number."
+            ) from error
         if len(numbers) not in (6, 9) or not np.isfinite(numbers).all():
             raise CoordinateError(
                 f"The matrix {text!r} has {len(numbers)} numbers; six finite ones (affine) or "
@@ -65,29 +67,31 @@ class Homography:
             )
         matrix = np.vstack([numbers.reshape(-1, 3), [[0, 0, 1]]])[:3]
         even = matrix
-        for axis in (0, 1):  # singular or not is no matter of units
+        for axis in (0, 1):  # units do not decide whether it is singular
             largest = np.abs(even).max(axis=axis, keepdims=True)
             even = even / np.where(largest > 0, largest, 1)
         if abs(np.linalg.det(even)) < 1e-12:
             raise CoordinateError(
-                f"The matrix {text!r} is singular: it presses the picture flat, so there is no "
-                "way back from the output."
+                f"The matrix {text!r} is singular: it flattens the image, so it cannot be inverted."
             )
-        if matrix[2, 2] < 0:  # the same way in other numbers: in front of the picture, w is above 0
+        if matrix[2, 2] < 0:  # the same mapping with w above 0 in front of the image
             matrix = -matrix
         return cls(matrix)
 
     def queries(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Queries:
-        """Where output pixels (their centres) are on the picture, and how large they are there.
+        """Where output pixels (their centers) are on the image, and how large they are there.
 
-        Where the output lies beyond the horizon, the place is NaN.
+        Args:
+            rows, cols: positions in the output, float64 `[q]`.
+
+        Returns: the queries; a position beyond the horizon is NaN.
         """
         back = np.linalg.inv(self.matrix)
         x, y, w = back @ np.stack([cols, rows, np.ones_like(rows)])
         with np.errstate(divide="ignore", invalid="ignore"):
             w = np.where(w > 0, w, np.nan)
             x, y = x / w, y / w
-            # Gradients of the place over the output; their lengths are a pixel's extent.
+            # Gradients of the position over the output; their lengths are a pixel's extent.
             gradient_x = (back[0, :2, None] - x * back[2, :2, None]) / w
             gradient_y = (back[1, :2, None] - y * back[2, :2, None]) / w
             cell = np.stack([np.hypot(*gradient_y), np.hypot(*gradient_x)], axis=-1)
@@ -96,7 +100,7 @@ class Homography:
 
 @dataclass(frozen=True)
 class WarpResult:
-    """What was done."""
+    """The result of a warp; sizes are height and width in pixels."""
 
     input: str
     output: str
@@ -118,7 +122,7 @@ def warp_file(
     """Read, resample and write one image.
 
     Raises:
-        ClitDeployError: whatever is wrong, before the work starts if it can be known.
+        ClitDeployError: anything that is wrong, before the work starts if it can be known.
     """
     start = time.perf_counter()
     check_writable(target, force=force)
@@ -147,14 +151,14 @@ def warp_file(
 def _strip(
     up: Upscaler, job: Job, image: DecodedImage, way: Homography, rows: Span, width: int
 ) -> NDArray[np.float32]:
-    """Some rows of the output with alpha, `[rows, width, 4]`; zero outside the picture."""
+    """Some rows of the output with alpha, `[rows, width, 4]`; zero outside the image."""
     result = np.zeros((len(rows) * width, 4), np.float32)
     row, col = np.mgrid[rows.start : rows.stop, :width].reshape(2, -1) + 0.5
     queries = way.queries(row, col)
     some = np.flatnonzero(_inside(queries, job.size))
     if len(some):
         inside = queries.take(some)
-        # Pixels larger than the picture's own are outside of what the models have learned.
+        # The models were not trained for pixels larger than the image's own.
         at = np.clip(inside.at, 0, job.size)
         inside = Queries(at, np.clip(inside.cell, 1 / LARGEST_SCALE, 1))
         result[some, :3] = up.renderer.answer(image.rgb, job, inside)
@@ -163,31 +167,31 @@ def _strip(
 
 
 def _probe(way: Homography, size: Size, image: Size) -> Queries:
-    """Queries spread over what the output shows of the picture: they decide the cascade.
+    """Queries spread over the part of the image that the output shows: they decide the cascade.
 
     Raises:
-        CoordinateError: it shows none.
+        CoordinateError: it shows nothing of the image.
     """
     y, x = _spread(image)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         col, row, w = way.matrix @ np.stack([x, y, np.ones_like(x)])
         row, col = row / w, col / w
     shown = (w > 0) & (row >= 0) & (row <= size[0]) & (col >= 0) & (col <= size[1])
-    # A small part of the output, or of the picture, may be all that they share.
+    # The output and the image may share only a small part of either.
     rows, cols = _spread(size)
     rows, cols = np.concatenate([rows, row[shown]]), np.concatenate([cols, col[shown]])
     queries = way.queries(rows, cols)
     some = np.flatnonzero(_inside(queries, image))
     if not len(some):
         raise CoordinateError(
-            f"The matrix leaves nothing of the picture in the output of {size[1]}x{size[0]} "
-            "pixels; its last column moves it."
+            f"The matrix moves the whole image out of the output of {size[1]}x{size[0]} pixels; "
+            "change its last column."
         )
     found = queries.take(some)
     if (found.cell > 1.001).any():
         log.warning(
-            "parts of the output show the picture smaller than it is; these models only enlarge, "
-            "so fine detail may alias there"
+            "parts of the output show the image at less than its own size; these models only "
+            "enlarge, so fine detail may alias there"
         )
     return found
 

@@ -130,9 +130,9 @@ def test_a_wished_scale_has_its_own_grids(plans):
 
 def test_queries_keep_to_the_memory_allowed(plans):
     with clit_deploy.load(plans["clit"], max_memory="1KB") as up:
-        with pytest.raises(MemoryBudgetError, match="Querying a picture of 8x8"):
+        with pytest.raises(MemoryBudgetError, match="Querying an image of 8x8"):
             up.query(photo(8, 8), [[0, 0]])
-        with pytest.raises(MemoryBudgetError, match="Querying a picture of 8x8"):
+        with pytest.raises(MemoryBudgetError, match="Querying an image of 8x8"):
             up.attention(photo(8, 8), (0, 0), scale=1000)  # the output's size is no matter
     with clit_deploy.load(plans["clit"]) as up:
         renderer = up.renderer

@@ -21,10 +21,10 @@ class AttentionTables(Tables):
 
     Args:
         args: the published hyperparameters.
-        arrays: of a position bias that splits into rows and columns, `frequencies [f]`,
-            `bias_row` and `bias_col [heads, 2f]` (sines, then cosines), `bias [heads]`, and
-            `damped`, whether waves shorter than the output pixel fade. Without `bias` the stage
-            has a graph of its own for it.
+        arrays: if the position bias splits into rows and columns: `frequencies [f]`, `bias_row`
+            and `bias_col [heads, 2f]` (sines, then cosines), `bias [heads]`, and `damped`, whether
+            waves shorter than the output pixel fade. Without `bias` the stage has its own graph
+            for it.
     """
 
     def __init__(self, args: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float64]]) -> None:
@@ -58,6 +58,6 @@ class AttentionTables(Tables):
 
 
 def damping(step: NDArray[np.float64], frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is left of a wave that is averaged over one pixel on either side: sin(x) / x."""
+    """The factor of a wave that is averaged over one pixel on either side: sin(x) / x."""
     left: NDArray[np.float64] = np.sinc(step * frequencies / np.pi)
     return left

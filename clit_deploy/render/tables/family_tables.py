@@ -1,4 +1,4 @@
-"""What a family gives to the scheduler: tables, and nothing but tables."""
+"""What a family gives to the scheduler: only tables."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Tables(ABC):
 
     @abstractmethod
     def axis(self, side: Side, places: AxisQueries) -> Feeds:
-        """Tables of one axis, by the graph's input name; first come the dimensions of `places`."""
+        """Tables of one axis, by graph input; their first dimensions are those of `places`."""
 
     def cell(self, rows: AxisQueries, cols: AxisQueries, scale: float) -> NDArray[np.float32]:  # noqa: ARG002
-        """The size of an answered pixel in half grid pixels: the papers' relative cell.
+        """The size of a queried pixel in half grid pixels: the papers' relative cell.
 
-        Returns: `[1, 2]`, or `[q, 2]` where it differs from query to query.
+        Returns: `[1, 2]`, or `[q, 2]` if it differs between queries.
         """
         steps = np.broadcast_arrays(rows.step, cols.step)
         return np.stack(steps, axis=-1).reshape(-1, 2).astype(np.float32)
