@@ -99,7 +99,7 @@ class Reference:
             job = up.renderer.job(self.image, scale=scale)
             rendering = up.renderer.prepare(job, held_per_pixel=BYTES_HELD, layout=whole)
             self._check_memory(rendering.forecast.peak)
-            return rendering.array(self.picture)
+            return rendering.array(self.image)
 
     def _check_memory(self, needed: int) -> None:
         limit = memory.limit(self.allowed)

@@ -141,9 +141,10 @@ def _layers(
 
     try:
         with opened(case, context.max_memory, start) as up:
-            job = up.renderer.job(context.reference.image, scale=case.scale)
+            image = context.reference.image
+            job = up.renderer.job(image, scale=case.scale)
             for _ in range(LAYER_PASSES if profilers else 0):
-                for _ in islice(up.renderer.prepare(job, layout=layout).strips(), 1):
+                for _ in islice(up.renderer.prepare(job, layout=layout).strips(image), 1):
                     pass
             found = tuple(profilers[0].layers()) if profilers else None
             return missing.check("layers", found, "the runtime offers no layer times")

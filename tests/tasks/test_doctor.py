@@ -147,7 +147,13 @@ def test_a_device_is_described(monkeypatch):
     monkeypatch.setattr(cuda_module, "_bindings", lambda: machine.api)
     found = finding("GPU")
     assert found.state == "good"
-    for words in ("Fake GPU", "capability 8.7", "CUDA 12.6", "4.00 GB of 4.00 GB free", "its own"):
+    for words in (
+        "Fake GPU",
+        "capability 8.7",
+        "CUDA 12.6",
+        "4.00 GB of 4.00 GB free",
+        "dedicated",
+    ):
         assert words in found.found
 
 
