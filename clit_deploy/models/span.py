@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,7 +37,9 @@ class SPAN(Encoder):
     """A convolution, `n_blocks` blocks, and a 1x1 convolution over four of the levels.
 
     Deployed SPAN networks hold one 3x3 convolution where training used several parallel ones;
-    this is that form, with its names.
+    this is that form, with its names. A block multiplies by its own output, so on images unlike
+    any photograph (noise, dithering) features can grow a thousandfold; `limit`, which published
+    networks do not have, bounds the blocks' outputs and first activations.
     """
 
     mean: Tensor
@@ -46,12 +50,17 @@ class SPAN(Encoder):
         n_blocks: int = 6,
         img_range: float = 255,
         no_upsampling: bool = True,
+        limit: float | None = None,
     ) -> None:
         refuse_upsampler("SPAN", no_upsampling)
         if n_feats < 1 or n_blocks < 1:
             raise UnsupportedModelError(
                 f"The SPAN encoder has {n_blocks} blocks of {n_feats} channels; "
                 "both must be at least 1."
+            )
+        if limit is not None and not 0 < limit < math.inf:
+            raise UnsupportedModelError(
+                f"The SPAN encoder's limit is {limit}; it must be a positive number or absent."
             )
         super().__init__()
         self.conv_1 = conv3(3, n_feats)
@@ -60,15 +69,21 @@ class SPAN(Encoder):
         self.conv_2 = conv3(n_feats, n_feats)
         self.conv_cat = nn.Conv2d(4 * n_feats, n_feats, 1)
         self.register_buffer("mean", torch.tensor(RGB_MEAN).reshape(1, 3, 1, 1), persistent=False)
-        self.n_blocks, self.img_range = n_blocks, img_range
+        self.n_blocks, self.img_range, self.limit = n_blocks, img_range, limit
         self.out_dim, self.halo, self.live_channels = n_feats, 3 * n_blocks + 2, 5 * n_feats
 
     def forward(self, x: Tensor) -> Tensor:
         """`[1, 3, h, w]` in -1 to 1 -> features `[1, out_dim, h, w]`."""
         head = self.conv_1(((x + 1) / 2 - self.mean) * self.img_range)
-        early, first = self.get_submodule("block_1")(head)
+        early, first = self._block(1, head)
         y = early
         for k in range(2, self.n_blocks + 1):
-            y, first = self.get_submodule(f"block_{k}")(y)
+            y, first = self._block(k, y)
         out: Tensor = self.conv_cat(torch.cat([head, self.conv_2(y), early, first], dim=1))
         return out
+
+    def _block(self, k: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, first = self.get_submodule(f"block_{k}")(x)
+        if self.limit is None:
+            return y, first
+        return y.clamp(-self.limit, self.limit), first.clamp(max=self.limit)

@@ -66,8 +66,22 @@ def test_official_weights_score_what_they_scored():
     assert np.mean(scores) == pytest.approx(32.21, abs=0.02)
 
 
+@torch.no_grad()
+def test_a_limit_bounds_the_blocks_and_changes_nothing_below_it():
+    image = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(0)).double()
+    reached = []
+    free = small()
+    for k in (1, 2):
+        free.get_submodule(f"block_{k}").register_forward_hook(
+            lambda _, __, out: reached.append(max(float(x.abs().max()) for x in out))
+        )
+    expected = free(image)
+    assert torch.equal(small(limit=1.01 * max(reached))(image), expected)
+    assert not torch.allclose(small(limit=0.01 * max(reached))(image), expected)
+
+
 def test_tiles_equal_the_whole(tmp_path):
-    args = {"n_feats": 8, "n_blocks": 2, "img_range": 4.0}
+    args = {"n_feats": 8, "n_blocks": 2, "img_range": 4.0, "limit": 0.5}
     spec = tiny_clit(stages=2, encoder_spec={"name": "span", "args": args})
     plan = clit_deploy.export_checkpoint(tiny_checkpoint(tmp_path, spec))
     image = np.random.default_rng(0).random((40, 56, 3), dtype=np.float32)
@@ -84,6 +98,8 @@ def test_tiles_equal_the_whole(tmp_path):
         ({"no_upsampling": False}, "no_upsampling is not true"),
         ({"n_blocks": 0}, "0 blocks"),
         ({"n_feats": 0}, "of 0 channels"),
+        ({"limit": 0}, "limit is 0"),
+        ({"limit": float("nan")}, "limit is nan"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_refused(args, named):
