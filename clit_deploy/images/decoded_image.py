@@ -24,6 +24,8 @@ class ImageHeader:
     """Bytes of its decoded pixels."""
     decoding_bytes: int
     """Most bytes that are held while it is decoded, those of the pixels included."""
+    jpeg_quality: int | None = None
+    """How strongly a JPEG is compressed, 1 to 100 (see `jpeg_quality`); None of other formats."""
 
 
 @dataclass(frozen=True)

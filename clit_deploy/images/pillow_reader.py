@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from clit_deploy.errors import ClitDeployError, ImageError, MemoryBudgetError
 from clit_deploy.grid.geometry import Span
 from clit_deploy.images.decoded_image import DecodedImage, ImageHeader
+from clit_deploy.images.jpeg_quality import jpeg_quality
 from clit_deploy.images.pixels import ROWS
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class PillowFile:
         stored = count * _NARROW.get(image.mode, 4)
         # The decoder is done when the pixels are copied.
         beside = max(decoded, count * _decoder_bytes(image, self._orientation))
-        return ImageHeader(size, alpha, decoded, stored + beside + file_bytes + _CODEC)
+        quality = jpeg_quality(getattr(image, "quantization", {}))
+        return ImageHeader(size, alpha, decoded, stored + beside + file_bytes + _CODEC, quality)
 
 
 def _stored_size(image: Image.Image) -> Size:
