@@ -15,6 +15,7 @@ from clit_deploy.render.coordinates import output_of, queries_of
 from clit_deploy.render.layout import Job
 from clit_deploy.render.renderer import Renderer
 from clit_deploy.system import memory
+from clit_deploy.zoo.named_models import default_model, find_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.protocols import Runtime
 
 log = logging.getLogger(__name__)
-
-DEFAULT = Path(__file__).parent / "default" / "clit-default.plan"
 
 MOST_THREADS = 256
 """Every thread holds a chunk in memory; a larger number is almost certainly a typo."""
@@ -45,7 +44,8 @@ def load(
     """Open a plan; use the result in a `with` statement, or close it.
 
     Args:
-        plan: the `.plan` file; None for the model that ships with the package.
+        plan: a `.plan` file, or the name of a model of the package (a file of that name comes
+            first); None for the default model.
         runtime: `cpu`, `cuda`, `tensorrt`, `tensorrt-rtx`, or `auto` for the best one available.
         threads: CPU threads, 1 to 256; by default one for each CPU that this process may use.
         max_memory: bytes that the process may hold, as a number or like `2GB`.
@@ -225,16 +225,17 @@ def _opened(plan: str | Path | Plan | None) -> Plan:
         return Plan.open(default_plan())
     if not plan:
         raise OptionError("The plan's path is empty; name a .plan file, or None for the default.")
-    return Plan.open(plan)
+    return Plan.open(find_plan(plan))
 
 
 def default_plan() -> Path:
-    """The plan that ships with the package; the first use logs a warning."""
+    """The plan of the default model; the first use logs a warning."""
     global _said
+    model = default_model()
     if not _said:
-        log.warning("no plan is named, so the default model is used (%s)", DEFAULT.name)
+        log.warning("no plan is named, so the default model is used (%s)", model.name)
         _said = True
-    return DEFAULT
+    return model.plan
 
 
 _said = False

@@ -29,11 +29,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {"errors", "grid", "system"},
     "images": {"errors", "config", "grid", "system"},
     "runtimes": {"errors", "config", "system", "plan"},
+    "zoo": {"errors", "system"},
     "render": LOW | {"families"},
     "engines": LOW | {"render"},
-    "upscaler": LOW | {"render", "engines"},
+    "upscaler": LOW | {"render", "engines", "zoo"},
     "quality": LOW | {"render", "engines", "upscaler"},
-    "tasks": LOW | {"render", "engines", "upscaler", "quality"},
+    "tasks": LOW | {"render", "engines", "upscaler", "quality", "zoo"},
     "passes": {"errors"},
     "calibration": LOW | {"render", "upscaler", "quality", "passes"},
     "models": {"errors", "families", "grid", "system"},
@@ -44,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "profile": LOW | {"render", "engines", "upscaler", "quality", "tasks", "_version"},
     "cli": LOW
     | {"engines", "upscaler", "quality", "tasks", "profile", "calibration", "export", "training"}
-    | {"_version"},
+    | {"_version", "zoo"},
     # The surface of the package: `upscaler`, `models` and `export` are imported when used.
     "__init__": {"errors", "_version", "upscaler", "models", "export"},
     "__main__": {"cli"},

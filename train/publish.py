@@ -1,8 +1,9 @@
-"""From a finished run to what ships: checkpoint, plan, scores and model card.
+"""From a finished run to what ships: plan, scores and model card.
 
-    python -m train.publish RUN --benchmarks DIR [--sources SOURCES.csv]
+    python -m train.publish RUN --name NAME --benchmarks DIR [--sources SOURCES.csv]
 
-DIR holds the folders Set5 and Set14. Everything that the model card claims is measured here.
+DIR holds the folders Set5 and Set14. Everything that the model card claims is measured here. The
+entry in `clit_deploy/zoo/models.json` is written by hand.
 """
 
 from __future__ import annotations
@@ -18,14 +19,12 @@ import torch
 import clit_deploy
 from clit_deploy.cli.report import score_table
 from clit_deploy.quality.evaluate import Score, evaluate
+from clit_deploy.zoo.named_models import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parents[1]
-CHECKPOINT = ROOT / "train" / "clit-default.pth"
-PLAN = ROOT / "clit_deploy" / "default" / "clit-default.plan"
-CARD = ROOT / "clit_deploy" / "default" / "MODEL_CARD.md"
 SCALES = [2.0, 3.0, 4.0, 6.0, 8.0, 12.0]
 
 
@@ -76,15 +75,16 @@ def main() -> None:
     """Publish a run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
+    parser.add_argument("--name", required=True)
     parser.add_argument("--benchmarks", type=Path, required=True)
     parser.add_argument("--sources", type=Path)
     args = parser.parse_args()
     model = halved(torch.load(args.run / "model.pth", weights_only=True)["model"])
-    PLAN.parent.mkdir(exist_ok=True)
-    export(model, CHECKPOINT, PLAN)
+    plan, card = (FOLDER / f"{args.name}{suffix}" for suffix in (".plan", ".md"))
+    export(model, args.run / f"{args.name}.pth", plan)
     parts = [(ROOT / "train" / "card.md").read_text()]
     parts += [
-        f"## {name}\n\n{table(scores_of(PLAN, args.benchmarks / name, SCALES))}\n"
+        f"## {name}\n\n{table(scores_of(plan, args.benchmarks / name, SCALES))}\n"
         for name in ("Set5", "Set14")
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -98,8 +98,8 @@ def main() -> None:
     if args.sources:
         head = "| photograph | author | licence | from |\n| --- | --- | --- | --- |\n"
         parts.append("## Photographs\n\n" + head + "\n".join(sources(args.sources)) + "\n")
-    CARD.write_text("\n".join(parts), encoding="utf-8")
-    print(f"{PLAN}  {PLAN.stat().st_size / 1e6:.2f} MB")
+    card.write_text("\n".join(parts), encoding="utf-8")
+    print(f"{plan}  {plan.stat().st_size / 1e6:.2f} MB")
     print("\n".join(parts[1:4]))
 
 

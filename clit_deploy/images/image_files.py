@@ -14,14 +14,14 @@ from clit_deploy.errors import ImageError, MemoryBudgetError
 from clit_deploy.images.image_formats import LIMITS
 from clit_deploy.images.pillow_reader import PillowFile
 from clit_deploy.system import memory
-from clit_deploy.system.files import check_file, check_folder
+from clit_deploy.system.files import check_file, check_folder, is_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from clit_deploy.images.decoded_image import DecodedImage, ImageHeader
 
-PHOTOGRAPH = Path(__file__).parents[1] / "default" / "grapes.png"
+PHOTOGRAPH = Path(__file__).parents[1] / "zoo" / "grapes.png"
 """A photograph of 128x128 pixels that ships with the package, to measure plans with."""
 
 
@@ -90,11 +90,23 @@ def read_image(path: Path) -> DecodedImage:
         return image.decode()
 
 
-def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder, by name.
+def images_in(source: Path | Sequence[Path]) -> list[Path]:
+    """The images of a folder, by name, or an image itself; of several, one after the other.
 
     Raises:
-        MissingFileError: there is no such folder.
+        MissingFileError: a path leads nowhere.
     """
-    check_folder(folder)
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in LIMITS)
+    if not isinstance(source, Path):
+        return [image for one in source for image in images_in(one)]
+    if is_file(source):
+        return [source]
+    check_folder(source)
+    return sorted(path for path in source.glob("*") if path.suffix.lower() in LIMITS)
+
+
+def source_name(source: Path | Sequence[Path]) -> str:
+    """Images in words, for messages: the folder, or the first of several paths."""
+    if isinstance(source, Path):
+        return source.resolve().name
+    more = f" and {len(source) - 1} more" if len(source) > 1 else ""
+    return f"{source[0].resolve().name}{more}"

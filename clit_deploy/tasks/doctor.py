@@ -23,7 +23,7 @@ from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
 from clit_deploy.system import memory
 from clit_deploy.system.cache import folder
 from clit_deploy.system.jetson import jetson
-from clit_deploy.upscaler import DEFAULT
+from clit_deploy.zoo.named_models import default_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +167,7 @@ def _cache() -> Finding:
 def _numbers() -> Finding:
     """The default model's parity check, repeated: does this machine compute the right numbers?"""
     start = time.monotonic()
-    plan = Plan.open(DEFAULT)
+    plan = Plan.open(default_model().plan)
     try:
         sample = stored_samples(plan)[:1]
         tolerance = plan.manifest.proof.tolerance if plan.manifest.proof else 0.0
