@@ -39,6 +39,7 @@ def test_importing_is_light():
         ["info"],
         ["build"],
         ["doctor"],
+        ["models"],
         ["verify"],
         ["export"],
         ["warp"],
@@ -65,7 +66,7 @@ def test_running_is_light(plans, tmp_path):
     (tmp_path / "large").mkdir()
     Image.fromarray(photo(60, 60)).save(tmp_path / "large" / "i.png")
     pair = [plans["liif"], plans["clit-r1"]]
-    assert_light(main, ["compare", *pair, "--data", tmp_path / "large", "--scales", "1.5"])
+    assert_light(main, ["compare", *pair, "--images", tmp_path / "large", "--scale", "1.5"])
     out = ["-o", tmp_path / "w.png", "--force"]
     assert_light(main, ["warp", image, "-e", plans["clit-learn"], "--matrix", "2,0,0,0,2,0",
                         "--size", "18x18", *out])  # fmt: skip

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.errors import CalibrationError
-from clit_deploy.images.image_files import images_in, read_image
+from clit_deploy.images.image_files import images_in, read_image, source_name
 from clit_deploy.images.pixels import to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -63,26 +63,26 @@ class CalibrationImages:
         return digest.hexdigest()
 
 
-def gather(folder: Path | None) -> CalibrationImages:
-    """The usable pictures of a folder, at most `MAX_IMAGES`, evenly spaced by name; None for the
+def gather(images: Path | Sequence[Path] | None) -> CalibrationImages:
+    """The usable ones of these images, at most `MAX_IMAGES`, evenly spaced by name; None for the
     package's own photographs.
 
     Raises:
-        CalibrationError: it holds too few pictures that show anything.
+        CalibrationError: too few of them are images that show anything.
     """
-    if folder is None:
+    if images is None:
         log.warning(
             "no folder is named, so the photographs of the package calibrate; those like yours "
             "do better"
         )
-        folder = PHOTOGRAPHS
-    paths = images_in(folder)
+        images = PHOTOGRAPHS
+    paths = images_in(images)
     found = dict(itertools.islice(_usable(_spread(paths)), MAX_IMAGES))
     if len(found) < MIN_IMAGES:
         raise CalibrationError(
-            f"{folder} has {len(found)} usable pictures among {len(paths)}; at least {MIN_IMAGES} "
-            f"are needed, of {MIN_SIDE} pixels a side or more and not flat. {ENOUGH_IMAGES} to "
-            f"{MAX_IMAGES} photographs like those that will be enlarged are best."
+            f"{source_name(images)} has {len(found)} usable pictures among {len(paths)}; at least "
+            f"{MIN_IMAGES} are needed, of {MIN_SIDE} pixels a side or more and not flat. "
+            f"{ENOUGH_IMAGES} to {MAX_IMAGES} photographs like those that will be enlarged are best."
         )
     if len(found) < ENOUGH_IMAGES:
         text = "%d pictures are few to tell what INT8 costs; %d are better"
@@ -90,7 +90,7 @@ def gather(folder: Path | None) -> CalibrationImages:
     ordered = [found[path] for path in sorted(found)]
     apart = range(HELD_OUT - 1, len(ordered), HELD_OUT) or [len(ordered) - 1]
     return CalibrationImages(
-        f"{len(ordered)} pictures of {folder.resolve().name}",
+        f"{len(ordered)} pictures of {source_name(images)}",
         tuple(picture for k, picture in enumerate(ordered) if k not in apart),
         tuple(ordered[k] for k in apart),
     )

@@ -38,7 +38,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from clit_deploy.calibration.calibration_images import CalibrationImages
     from clit_deploy.calibration.recipe import Finalize
@@ -62,7 +62,7 @@ TensorRT wants already."""
 def calibrate_plan(
     plan: str | Path,
     target: str | Path,
-    images: str | Path | None = None,
+    images: str | Path | Sequence[Path] | None = None,
     *,
     precision: str = "int8",
     max_drop: float | None = None,
@@ -77,7 +77,7 @@ def calibrate_plan(
     Args:
         plan: the float plan.
         target: where to write; an existing plan is replaced.
-        images: a folder of photographs; None for those of the package.
+        images: a folder of photographs, or photographs; None for those of the package.
         precision: `int8` for processors, `int8-fp16` for TensorRT.
         max_drop: dB of luminance PSNR on held-out pictures that may be lost at x2, x4 and x12, by
             default 0.05.

@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clit_deploy.config import Precision, member
 from clit_deploy.errors import OptionError
-from clit_deploy.system.files import check_folder
+from clit_deploy.images.image_files import images_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_DROP = 0.05
 """dB that INT8 may cost; the advantage of CLIT over LIIF is 0.15."""
@@ -34,12 +38,12 @@ class Settings:
     """Wishes that make sense.
 
     Raises:
-        MissingFileError: there is no such folder.
+        MissingFileError: there are no such images.
         OptionError: any other value out of range.
     """
 
-    images: Path | None = None
-    """A folder of photographs; None for those of the package."""
+    images: Path | Sequence[Path] | None = None
+    """A folder of photographs, or photographs; None for those of the package."""
     precision: Precision = Precision.INT8
     """`int8` in the form for processors, or `int8-fp16` for TensorRT."""
     max_drop: float = MAX_DROP
@@ -50,7 +54,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.images is not None:
-            check_folder(self.images)
+            images_in(self.images)
         if self.precision not in QUANTISED:
             known = " and ".join(kind.value for kind in QUANTISED)
             raise OptionError(
@@ -76,7 +80,7 @@ class Settings:
     @classmethod
     def parse(
         cls,
-        images: str | Path | None,
+        images: str | Path | Sequence[Path] | None,
         precision: str,
         max_drop: float | None = None,
         method: str = Method.MINMAX,
@@ -84,7 +88,7 @@ class Settings:
     ) -> Settings:
         """Settings as a caller names them; None for the default."""
         return cls(
-            None if images is None else Path(images),
+            Path(images) if isinstance(images, str) else images,
             member(Precision, precision, "precision"),
             MAX_DROP if max_drop is None else max_drop,
             member(Method, method, "method"),

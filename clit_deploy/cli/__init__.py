@@ -1,11 +1,11 @@
 """The command line: parse, call the library, print.
 
-One file for each group of commands; heavy imports live inside the commands.
+One file for each group of commands; heavy imports live inside the commands. `grammar` describes
+the rules that all commands keep.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Annotated
 
@@ -17,47 +17,47 @@ from clit_deploy.cli import (
     calibrate_commands,
     doctor_command,
     export_command,
+    image_commands,
     inspect_commands,
-    picture_commands,
+    models_command,
     profile_commands,
     run_command,
     train_commands,
 )
-from clit_deploy.errors import ClitDeployError, error_message
+from clit_deploy.cli.exit_codes import EXIT_CODES, ExitCode
+from clit_deploy.cli.failures import STOPPED, fail
+from clit_deploy.cli.grammar import (
+    MAKE,
+    MEASURE,
+    USE,
+    Command,
+    DebugOption,
+    QuietOption,
+    start_logging,
+)
 from clit_deploy.system import interrupts
-
-STOPPED = "stopped; nothing unfinished was left behind."
 
 app = typer.Typer(
     name="clit-deploy",
     help="Export arbitrary-scale super-resolution models and run them at any scale.",
-    no_args_is_help=True,
-    add_completion=False,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
 
 def main() -> None:
     """Entry point: one sentence and a non-zero exit code for whatever goes wrong."""
-    debug = "--debug" in sys.argv
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING,
-        format="%(levelname)s: %(message)s" if debug else "clit-deploy: %(message)s",
-    )
+    arguments = sys.argv[1:] or ["--help"]
+    start_logging()
+
+    def command() -> None:
+        sys.exit(app(arguments, prog_name="clit-deploy", standalone_mode=False) or ExitCode.OK)
+
     try:
-        interrupts.run(lambda: app(arguments, prog_name="clit-deploy"), _abandon)
-    except ClitDeployError as error:
-        _fail(error_message(error), debug)
-    except interrupts.Interrupted as stop:
-        _fail(STOPPED, debug, code=stop.exit_code)
-    except MemoryError:
-        _fail("out of memory; give --max-memory a size that the machine has.", debug)
-    except OSError as error:
-        where = f"{error.filename} cannot be used: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}.", debug)
-    except Exception as error:  # whatever was not foreseen is one sentence too
-        _fail(f"unforeseen {type(error).__name__}: {error}. --debug shows where.", debug)
+        interrupts.run(command, _abandon)
+    except (Exception, interrupts.Interrupted) as error:
+        fail(error, arguments)
 
 
 def _abandon() -> None:
@@ -65,14 +65,6 @@ def _abandon() -> None:
     shown = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""
     sys.stderr.write(f"{shown}clit-deploy: {STOPPED}\n")
     sys.stderr.flush()
-
-
-def _fail(message: str, debug: bool, code: int = 1) -> None:
-    if debug:
-        logging.getLogger(__name__).exception("traceback of the error below")
-    sys.stdout.flush()
-    typer.echo(f"clit-deploy: {message}", err=True)
-    sys.exit(code)
 
 
 def _version(wanted: bool) -> None:
@@ -84,30 +76,47 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def top(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Log every step, and show tracebacks.")
-    ] = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """Export arbitrary-scale super-resolution models and run them at any scale."""
 
 
 COMMANDS = (
-    export_command.export,
-    calibrate_commands.calibrate,
-    build_command.build,
-    run_command.run,
-    inspect_commands.info,
-    inspect_commands.verify,
-    doctor_command.doctor,
-    calibrate_commands.compare,
-    picture_commands.warp,
-    picture_commands.attention,
-    train_commands.train,
-    train_commands.evaluate,
-    profile_commands.profile,
-    profile_commands.profile_diff,
+    Command(run_command.run, USE, "run photo.png -s 4"),
+    Command(models_command.models, USE, "models"),
+    Command(
+        image_commands.warp,
+        USE,
+        "warp photo.png --matrix 3,-1,200,1,3,0 --size 1600x1200 -o warped.png",
+    ),
+    Command(
+        image_commands.attention,
+        USE,
+        "attention photo.png -e clit.plan --at 900,1200 -s 12 -o maps.png",
+    ),
+    Command(inspect_commands.info, USE, "info clit.plan"),
+    Command(doctor_command.doctor, USE, "doctor"),
+    Command(export_command.export, MAKE, "export clit.pth -o clit.plan"),
+    Command(calibrate_commands.calibrate, MAKE, "calibrate clit.plan --images photos"),
+    Command(build_command.build, MAKE, "build clit.plan --runtime tensorrt"),
+    Command(train_commands.train, MAKE, "train clit.toml --images photos -o run"),
+    Command(inspect_commands.verify, MEASURE, "verify clit.plan"),
+    Command(train_commands.evaluate, MEASURE, "evaluate -e liif --images Set5 -s 2,4,12"),
+    Command(
+        calibrate_commands.compare,
+        MEASURE,
+        "compare clit.plan clit-int8.plan --images Set5 -s 2,4 --figure difference.png",
+    ),
+    Command(profile_commands.profile, MEASURE, "profile -e liif -s 2,4"),
+    Command(
+        profile_commands.profile_diff, MEASURE, "profile-diff before.json after.json --threshold 5"
+    ),
 )
 for command in COMMANDS:
-    app.command()(command)
+    command.add_to(app)

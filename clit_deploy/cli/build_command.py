@@ -7,60 +7,101 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clit_deploy.cli.options import ForceOption, PlanArgument, parse_capability
+from clit_deploy.cli.options import (
+    EngineOption,
+    ForceOption,
+    PlanArgument,
+    chosen_plan,
+)
+from clit_deploy.cli.terminal import StepCounter, terminal
+from clit_deploy.cli.typed_values import option_parser, parse_capability, parse_whole
 from clit_deploy.config import parse_bytes
-from clit_deploy.errors import RuntimeUnavailableError
+from clit_deploy.errors import OptionError, RuntimeUnavailableError
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
 from clit_deploy.system.files import check_writable
+from clit_deploy.zoo.named_models import is_packaged
 
 if TYPE_CHECKING:
     from clit_deploy.engines.build import EngineLimits
     from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 
-FlavourOption = Annotated[Flavour, typer.Option("--runtime", help="What the engines are for.")]
 CapabilityOption = Annotated[
     list[str] | None,
     typer.Option(
         "--compute-capability",
-        help="A GPU to build for, like 8.6; several times for several (TensorRT-RTX).",
+        metavar="VERSION",
+        help="Compute capability of a GPU to build for, like 8.6. Repeat it for several "
+        "(TensorRT-RTX).",
+        show_default="this GPU's",
     ),
 ]
 WorkspaceOption = Annotated[
-    str | None, typer.Option("--workspace", help="Device memory that the builder may use.")
+    str | None,
+    typer.Option(
+        "--workspace", metavar="BYTES", help="Device memory that the builder may use, like 1GB."
+    ),
 ]
 
 
 def build(
-    plan: PlanArgument,
-    runtime: FlavourOption = Flavour.TENSORRT,
+    plan: PlanArgument = None,
+    engine: EngineOption = None,
+    runtime: Annotated[
+        Flavour, typer.Option("--runtime", help="The library that the engines are for.")
+    ] = Flavour.TENSORRT,
     compute_capability: CapabilityOption = None,
     workspace: WorkspaceOption = None,
     timing_cache: Annotated[
         Path | None,
-        typer.Option(help="TensorRT's timing cache, read and extended.", show_default="the user's"),
+        typer.Option(
+            metavar="FILE",
+            help="TensorRT's timing cache; it is read and extended.",
+            show_default="in the cache folder",
+        ),
     ] = None,
-    tile: Annotated[int | None, typer.Option(help="Largest side of an encoder tile.")] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            parser=option_parser(parse_whole),
+            metavar="PIXELS",
+            help="Largest side of an encoder tile.",
+        ),
+    ] = None,
     chunk: Annotated[
-        int | None, typer.Option(help="Size of decoder chunks, in those of a processor.")
+        int | None,
+        typer.Option(
+            parser=option_parser(parse_whole),
+            metavar="NUMBER",
+            help="Decoder chunk size, as a multiple of the CPU's chunk size.",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Another plan to write.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The result.", show_default="the plan itself"
+        ),
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Build TensorRT engines for this device (or others) and put them into the plan."""
+    """Build TensorRT engines for this device, or for others, and store them in the plan."""
     from clit_deploy.engines.build import EngineLimits
     from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 
+    path = chosen_plan(plan, engine)
     capabilities = tuple(parse_capability(text) for text in compute_capability or ())
     options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
     limits = EngineLimits(tile) if chunk is None else EngineLimits(tile, chunk=chunk)
+    if output is None and is_packaged(path):
+        raise OptionError(
+            f"'{path.stem}' is part of the package, which stays as it is; name another plan to "
+            f"write, like -o {path.name}."
+        )
     if output is not None:
         check_writable(output, force=force)
-    build_and_tell(plan, runtime, options, limits, output, timing_cache)
+    build_and_report(path, runtime, options, limits, output, timing_cache)
 
 
-def build_and_tell(
+def build_and_report(
     plan: Path,
     flavour: Flavour,
     options: BuildOptions,
@@ -68,31 +109,37 @@ def build_and_tell(
     output: Path | None = None,
     timing_cache: Path | None = None,
 ) -> None:
-    """Build, and print what came of it."""
+    """Build, and print the result."""
     from clit_deploy.cli.report import engine_line
+    from clit_deploy.cli.verdicts import built
+    from clit_deploy.engines.build import work_limits_of
+    from clit_deploy.engines.profiles import shape_ranges
     from clit_deploy.engines.store import build_into
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.runtimes.cuda.cuda_api import open_cuda
     from clit_deploy.runtimes.trt.tensorrt_api import load_tensorrt
 
+    opened = Plan.open(plan)
     trt = load_tensorrt(flavour)
     try:
         cuda = open_cuda()
     except RuntimeUnavailableError as error:
         if not trt.is_rtx:
             raise
-        typer.echo(f"  no device to compare on: {error}", err=True)
+        terminal.note(f"no device to check the engines on: {error}")
         cuda = None
+    graphs = len(shape_ranges(opened, work_limits_of(opened, limits)))
     made = build_into(
-        Plan.open(plan),
+        opened,
         trt,
         options,
         limits,
         cuda,
         target=output,
         timing_cache=timing_cache,
-        progress=lambda step: typer.echo(f"  {step}", err=True),
+        progress=StepCounter(graphs),
     )
-    path = output or plan
+    path, engines = output or plan, made.manifest.engines[-1]
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    typer.echo(engine_line(made.manifest.engines[-1]))
+    typer.echo(engine_line(engines))
+    typer.echo(built(path, engines))

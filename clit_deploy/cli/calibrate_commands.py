@@ -2,91 +2,133 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clit_deploy.calibration.settings import Method, Settings
+from clit_deploy.cli.json_document import print_document
 from clit_deploy.cli.options import (
+    CalibrationImagesOption,
+    EngineOption,
     ForceOption,
+    ImagesOption,
     JsonOption,
     MaxDropOption,
+    MemoryOption,
     PlanArgument,
-    ProgressBar,
+    RebuildOption,
     RuntimeOption,
     ThreadsOption,
-    parse_scales,
+    beside,
+    chosen_plan,
+    plans_argument,
+    plans_option,
+    scale_option,
 )
+from clit_deploy.cli.step_totals import PRECISION_STEPS
+from clit_deploy.cli.terminal import ProgressBar, StepCounter, terminal
+from clit_deploy.cli.typed_values import all_scales, option_parser, parse_whole
+from clit_deploy.cli.workload import count, image_pixels, megapixels
 from clit_deploy.config import Precision, RuntimeName
+from clit_deploy.errors import OptionError
+from clit_deploy.images.image_files import images_in
 from clit_deploy.images.image_formats import check_format
 from clit_deploy.system.files import check_writable
 
 
 def calibrate(
-    plan: PlanArgument,
+    plan: PlanArgument = None,
+    engine: EngineOption = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The INT8 plan.", show_default="PLAN-PRECISION.plan"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The result.",
+            show_default="PLAN-PRECISION.plan",
+        ),
     ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option("--images", help="A folder of photographs.", show_default="the package's"),
-    ] = None,
+    images: CalibrationImagesOption = None,
     precision: Annotated[
-        Precision, typer.Option(help="int8 for processors, int8-fp16 for TensorRT.")
+        Precision, typer.Option(help="int8 for CPUs, int8-fp16 for TensorRT.")
     ] = Precision.INT8,
     max_drop: MaxDropOption = None,
-    method: Annotated[Method, typer.Option(help="How ranges are chosen.")] = Method.MINMAX,
-    seed: Annotated[int, typer.Option(min=0, help="Decides which samples are kept.")] = 0,
+    method: Annotated[
+        Method, typer.Option(help="How quantization ranges are chosen.")
+    ] = Method.MINMAX,
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=option_parser(parse_whole), metavar="NUMBER", help="Selects the samples."
+        ),
+    ] = 0,
     force: ForceOption = False,
 ) -> None:
-    """Make an INT8 plan from a float plan, and measure what that costs."""
+    """Make an INT8 plan from an FP32 plan, and measure the loss on held-out images."""
     from clit_deploy.calibration.int8 import calibrate_with
     from clit_deploy.cli.report import quantization_lines
+    from clit_deploy.cli.verdicts import calibrated
     from clit_deploy.plan.plan_file import Plan
 
-    settings = Settings.parse(images, precision, max_drop, method, seed)  # refused before names
-    output = output or plan.with_name(f"{plan.stem}-{precision.value}.plan")
+    path = chosen_plan(plan, engine)
+    settings = Settings.parse(images, precision, max_drop, method, seed)  # options before files
+    output = output or beside(path, f"{path.stem}-{precision.value}.plan")
     check_writable(output, force=force)
-    path = calibrate_with(
-        plan, output, settings, progress=lambda step: typer.echo(f"  {step}", err=True)
-    )
-    typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    for line in quantization_lines(Plan.open(path).manifest):
+    made = calibrate_with(path, output, settings, progress=StepCounter(PRECISION_STEPS[precision]))
+    manifest = Plan.open(made).manifest
+    typer.echo(f"{made}  {made.stat().st_size / 1e6:.1f} MB")
+    for line in quantization_lines(manifest):
         typer.echo(line)
+    typer.echo(calibrated(made, path, manifest))
 
 
 def compare(
-    plans: Annotated[list[Path], typer.Argument(help="Plans, the first is the yardstick.")],
-    data: Annotated[Path, typer.Option("--data", help="A folder of high-resolution pictures.")],
-    scales: Annotated[str, typer.Option(help="Scales, like 2,4,12.")] = "2,4,12",
+    images: ImagesOption,
+    plans: Annotated[list[Path] | None, plans_argument()] = None,
+    engine: Annotated[list[Path] | None, plans_option()] = None,
+    scale: Annotated[list[str] | None, scale_option("2,4,12")] = None,
     figure: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A picture of the differences from the first, x10."),
+        typer.Option(
+            "--figure", metavar="FILE", help="A figure of the differences from the first plan, x10."
+        ),
     ] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
+    max_memory: MemoryOption = None,
+    rebuild: RebuildOption = True,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare plans: dB, SSIM, milliseconds a megapixel, size, and a picture of the difference."""
+    """Compare plans with the first of them: PSNR, SSIM, speed and size."""
     from clit_deploy.cli.report import comparison_table
-    from clit_deploy.quality.compare import compare_plans, difference_figure
+    from clit_deploy.cli.verdicts import compared
+    from clit_deploy.quality.compare import RunOptions, compare_plans, difference_figure
 
-    wanted = parse_scales(scales)
+    if plans and engine:
+        raise OptionError("Plans as arguments and --engine cannot be combined; use one of them.")
+    chosen = plans or engine or []
+    wanted = all_scales(scale, "2,4,12")
     if figure is not None:
         check_writable(figure, force=force)
         check_format(figure, (1, 1), alpha=False)
-    with ProgressBar(data.name) as progress:
-        rows = compare_plans(plans, data, wanted, runtime, threads, progress)
+    found = images_in(images)
+    work = (
+        f"{count(len(chosen), 'plan')}, {count(len(found), 'image')}, {count(len(wanted), 'scale')}"
+    )
+    terminal.note(f"{work}: {megapixels(2 * len(chosen) * len(wanted) * image_pixels(found))}")
+    where = RunOptions(runtime, threads, max_memory, rebuild)
+    with ProgressBar(work) as progress:
+        rows = compare_plans(chosen, images, wanted, where, progress)
+    name = difference_figure(chosen, images, wanted[-1], figure, where) if figure else None
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
-    else:
-        for line in comparison_table(rows):
-            typer.echo(line)
+        print_document(rows=rows, figure=None if figure is None else str(figure))
+        return
+    for line in comparison_table(rows):
+        typer.echo(line)
     if figure is not None:
-        name = difference_figure(plans, data, wanted[-1], figure, runtime, threads)
-        typer.echo(f"{figure}  {name} at x{wanted[-1]:g}, then differences x10", err=as_json)
+        typer.echo(f"{figure}  {name} at x{wanted[-1]:g}, then differences x10")
+    typer.echo(compared(rows, chosen))

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
-from clit_deploy.cli.build_command import CapabilityOption, WorkspaceOption, build_and_tell
-from clit_deploy.cli.options import MaxDropOption, parse_capability
+from clit_deploy.cli.build_command import CapabilityOption, WorkspaceOption, build_and_report
+from clit_deploy.cli.options import CalibrationImagesOption, ForceOption, MaxDropOption
+from clit_deploy.cli.step_totals import EXPORT_STEPS, PRECISION_STEPS
+from clit_deploy.cli.terminal import StepCounter
+from clit_deploy.cli.typed_values import parse_capability
 from clit_deploy.config import Precision, parse_bytes
 from clit_deploy.engines.build import EngineLimits, refuse_qdq_format
 from clit_deploy.errors import OptionError
@@ -18,37 +21,45 @@ from clit_deploy.system.files import check_writable
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A published checkpoint (.pth).")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A published checkpoint (.pth).", show_default=False
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="The plan.",
+            metavar="FILE",
+            help="The result.",
             show_default="CHECKPOINT.plan or CHECKPOINT-PRECISION.plan",
         ),
     ] = None,
-    precision: Annotated[Precision, typer.Option(help="Type of the graphs.")] = Precision.FP32,
+    precision: Annotated[
+        Precision, typer.Option(help="Number type of the graphs.")
+    ] = Precision.FP32,
     half_weights: Annotated[
-        bool, typer.Option("--half-weights", help="Store weights as float16: half the file.")
+        bool, typer.Option("--half-weights", help="Store the weights as float16: half the size.")
     ] = False,
     runtime: Annotated[
-        Flavour | None, typer.Option(help="Build engines for it as well, as 'build' does.")
+        Flavour | None,
+        typer.Option("--runtime", help="Build engines for this library, too; see 'build'."),
     ] = None,
     compute_capability: CapabilityOption = None,
     workspace: WorkspaceOption = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(help="Photographs to calibrate INT8 with.", show_default="the package's"),
-    ] = None,
+    images: CalibrationImagesOption = None,
     max_drop: MaxDropOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing plan.")] = False,
+    force: ForceOption = False,
 ) -> None:
-    """Turn a checkpoint into a plan, and prove that it computes the same."""
+    """Convert a checkpoint into a plan, and check that both compute the same."""
     from clit_deploy.export.checkpoint_export import default_plan, export_checkpoint
 
     if (compute_capability or workspace) and runtime is None:
-        raise OptionError("--compute-capability and --workspace are for engines; name a --runtime.")
+        raise OptionError(
+            "--compute-capability and --workspace are for building engines; add --runtime."
+        )
     capabilities = tuple(parse_capability(text) for text in compute_capability or ())
     options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
     if runtime is not None:
@@ -61,16 +72,19 @@ def export(
         output,
         precision=precision,
         half_weights=half_weights,
-        calibration=calibration,
+        calibration=images,
         max_drop=max_drop,
-        progress=lambda step: typer.echo(f"  {step}", err=True),
+        progress=StepCounter(EXPORT_STEPS + PRECISION_STEPS[precision]),
     )
-    from clit_deploy.cli.report import proof_lines, quantization_lines
+    from clit_deploy.cli.report import parity_lines, quantization_lines
+    from clit_deploy.cli.verdicts import exported
     from clit_deploy.plan.plan_file import Plan
 
-    typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     manifest = Plan.open(path).manifest
-    for line in (*quantization_lines(manifest), *proof_lines(manifest)):
+    typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    for line in (*quantization_lines(manifest), *parity_lines(manifest)):
         typer.echo(line)
-    if runtime is not None:
-        build_and_tell(path, runtime, options, EngineLimits())
+    if runtime is None:
+        typer.echo(exported(path, manifest))
+    else:
+        build_and_report(path, runtime, options, EngineLimits())

@@ -2,41 +2,71 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clit_deploy.cli.options import JsonOption, PlanArgument, RebuildOption, RuntimeOption
+from clit_deploy.cli.json_document import print_document
+from clit_deploy.cli.options import (
+    EngineOption,
+    JsonOption,
+    MemoryOption,
+    PlanArgument,
+    RebuildOption,
+    RuntimeOption,
+    ThreadsOption,
+    chosen_plan,
+)
+from clit_deploy.cli.terminal import terminal
 from clit_deploy.config import RuntimeName
 
 
-def info(plan: PlanArgument, as_json: JsonOption = False) -> None:
-    """Show what a plan holds: model, stages, source, proof."""
+def info(
+    plan: PlanArgument = None, engine: EngineOption = None, as_json: JsonOption = False
+) -> None:
+    """Show what a plan holds: model, stages, precision, source, parity check, engines."""
     from clit_deploy.cli.report import describe
     from clit_deploy.plan.plan_file import Plan
 
-    manifest = Plan.open(plan).manifest
-    typer.echo(manifest.to_json().rstrip() if as_json else describe(plan, manifest))
+    path = chosen_plan(plan, engine)
+    manifest = Plan.open(path).manifest
+    if as_json:
+        print_document(plan=str(path), **json.loads(manifest.to_json()))
+    else:
+        typer.echo(describe(path, manifest))
 
 
 def verify(
-    plan: PlanArgument,
+    plan: PlanArgument = None,
+    engine: EngineOption = None,
     image: Annotated[
-        Path | None, typer.Option(help="Compare tiled with whole on this image.")
+        Path | None,
+        typer.Option(
+            metavar="IMAGE", help="Compare tiled with whole on this image.", show_default="noise"
+        ),
     ] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
+    threads: ThreadsOption = None,
+    max_memory: MemoryOption = None,
     rebuild: RebuildOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Repeat the plan's proof on this machine, and compare tiled with whole."""
+    """Repeat the plan's parity check on this machine, and compare tiled with whole."""
     from clit_deploy.cli.report import verification
+    from clit_deploy.cli.verdicts import verified
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.quality.verify import verify_plan
 
-    result = verify_plan(Plan.open(plan), image, runtime, rebuild=rebuild)
-    typer.echo(
-        json.dumps(dataclasses.asdict(result), indent=1) if as_json else verification(result)
+    path = chosen_plan(plan, engine)
+    opened = Plan.open(path)
+    terminal.note(f"checking {len(opened.manifest.digests)} members of {opened.name}")
+    result = verify_plan(
+        opened, image, runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
     )
+    if as_json:
+        print_document(result=result)
+    else:
+        typer.echo(verification(result))
+        typer.echo(verified(path, opened.manifest, result))

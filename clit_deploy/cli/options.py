@@ -1,109 +1,171 @@
-"""Options that several commands share, and the reading of what people type into them."""
+"""Options that several commands share: one name, one meaning, one help text everywhere."""
 
 from __future__ import annotations
 
-import re
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from clit_deploy.cli.typed_values import option_parser, parse_number, parse_whole
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import OptionError
+from clit_deploy.zoo.named_models import default_model, find_plan, is_packaged, named_models
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+RUNNING = "Where to run"
+"""The panel of the options that every command has that runs a plan."""
+
+
+def _plan_names(incomplete: str) -> list[str]:
+    return [name for name in named_models() if name.startswith(incomplete)]
+
+
+_NAMES_A_PLAN = (
+    "A .plan file, or the name of a model ('clit-deploy models' lists them). "
+    "A file of that name comes before a model."
+)
+
+
+def _engine(**more: Any) -> Any:
+    return typer.Option(
+        "--engine",
+        "--plan",
+        "-e",
+        parser=find_plan,
+        metavar="PLAN",
+        help=_NAMES_A_PLAN,
+        autocompletion=_plan_names,
+        **more,
+    )
+
+
+DefaultEngineOption = Annotated[Path | None, _engine(show_default=default_model().name)]
+"""Of commands that run a plan on images."""
+EngineOption = Annotated[Path | None, _engine(show_default=False)]
+"""Of commands that are about a plan; they take it as an argument, too."""
+PlanArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        parser=find_plan,
+        metavar="PLAN",
+        help="The same as --engine.",
+        show_default=False,
+        autocompletion=_plan_names,
+    ),
+]
+ImageArgument = Annotated[
+    Path, typer.Argument(metavar="IMAGE", help="An image.", show_default=False)
+]
 
 RuntimeOption = Annotated[
-    RuntimeName, typer.Option("--runtime", help="Where to run; auto takes the best present.")
+    RuntimeName,
+    typer.Option(
+        "--runtime",
+        help="The runtime; auto takes the best that is present.",
+        rich_help_panel=RUNNING,
+    ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="Processors to use.", show_default="all")
+    int | None,
+    typer.Option(
+        "--threads",
+        parser=option_parser(parse_whole),
+        metavar="NUMBER",
+        help="CPU threads.",
+        show_default="all cores",
+        rich_help_panel=RUNNING,
+    ),
 ]
 MemoryOption = Annotated[
-    str | None, typer.Option("--max-memory", help="Memory that may be used, like 2GB.")
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="BYTES",
+        help="Memory that the process may use, like 2GB.",
+        show_default="what is free",
+        rich_help_panel=RUNNING,
+    ),
 ]
 RebuildOption = Annotated[
     bool,
     typer.Option(
         "--rebuild/--no-rebuild",
-        help="Build engines that are missing or for another device, or refuse.",
+        help="Rebuild engines that are missing or built for another device, or fail instead.",
+        rich_help_panel=RUNNING,
+    ),
+]
+
+_SCALES = "Factor of both sides, 1 or more. Repeat it, or separate factors by commas."
+ScaleOption = Annotated[
+    list[str] | None,
+    typer.Option("--scale", "-s", metavar="SCALES", help=_SCALES, show_default=False),
+]
+
+
+def scale_option(default: str) -> Any:
+    """`--scale` of a command with a default."""
+    return typer.Option("--scale", "-s", metavar="SCALES", help=_SCALES, show_default=default)
+
+
+SizeOption = Annotated[
+    str | None, typer.Option("--size", metavar="WIDTHxHEIGHT", help="Output size in pixels.")
+]
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="The result.", show_default=False)
+]
+_IMAGES = "A folder of images, or an image. Repeat it for several."
+ImagesOption = Annotated[
+    list[Path],
+    typer.Option("--images", metavar="PATH", help=_IMAGES, show_default=False),
+]
+CalibrationImagesOption = Annotated[
+    list[Path] | None,
+    typer.Option("--images", metavar="PATH", help=_IMAGES, show_default="the package's"),
+]
+MaxDropOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-drop",
+        parser=option_parser(parse_number),
+        metavar="DB",
+        help="PSNR in dB that INT8 may lose at x2, x4 or x12.",
+        show_default="0.05",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
-DefaultEngineOption = Annotated[
-    Path | None,
-    typer.Option("--engine", "-e", help="The .plan file.", show_default="the package's model"),
-]
-MaxDropOption = Annotated[
-    float | None,
-    typer.Option("--max-drop", help="dB that INT8 may lose at x2, x4 or x12.", show_default="0.05"),
-]
-PlanArgument = Annotated[Path, typer.Argument(help="A .plan file.", show_default=False)]
-ImageArgument = Annotated[Path, typer.Argument(help="A picture.", show_default=False)]
 
 
-def parse_capability(text: str) -> str:
-    """`86` or `8.6` -> `8.6`."""
-    found = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.strip().lower())
-    if not found:
-        raise OptionError(f"{text!r} is no compute capability; write it like 8.6 or 86.")
-    return f"{found[1]}.{found[2]}"
+def chosen_plan(argument: Path | None, engine: Path | None) -> Path:
+    """The plan of a command that takes it as an argument or as an option.
+
+    Raises:
+        OptionError: none or both are given.
+    """
+    if argument is not None and engine is not None:
+        raise OptionError("The argument PLAN and --engine cannot be combined; name the plan once.")
+    plan = engine if argument is None else argument
+    if plan is None:
+        raise OptionError("No plan is named; name a .plan file or a model, like 'liif'.")
+    return plan
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """`1920x1080` -> (height, width)."""
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-        raise OptionError(f"{text!r} is no size; write it like 1920x1080.")
-    return int(parts[1]), int(parts[0])
+def beside(plan: Path, name: str) -> Path:
+    """A file of this name beside a plan; in the working folder for a model of the package."""
+    return Path(name) if is_packaged(plan) else plan.with_name(name)
 
 
-def parse_scales(text: str) -> list[float]:
-    """`2,3.5,4` -> numbers."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise OptionError(f"{text!r} are no scales; write them like 2,3.5,4.") from error
+def plans_argument() -> Any:
+    """Several plans as arguments."""
+    return typer.Argument(
+        parser=find_plan,
+        metavar="PLAN",
+        help="The same as --engine, two or more.",
+        show_default=False,
+        autocompletion=_plan_names,
+    )
 
 
-def parse_place(text: str) -> tuple[int, int]:
-    """`X,Y` -> (row, column)."""
-    found = re.fullmatch(r"\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*", text)
-    if not found:
-        raise OptionError(f"{text!r} is no place; write it like 120,80 (column, row).")
-    return int(found[2]), int(found[1])
-
-
-class ProgressBar:
-    """A bar with the time left on stderr, where that is a terminal; otherwise nothing."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[[float], None] | None:
-        if not sys.stderr.isatty():
-            return None
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._bar.start()
-        task = self._bar.add_task(self._name, total=1.0)
-        return lambda done: self._bar.update(task, completed=done)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+def plans_option() -> Any:
+    """`--engine` of a command that takes several plans."""
+    return _engine(show_default=False)

@@ -1,4 +1,4 @@
-"""Plans and verifications in words, for people."""
+"""Plans and measurements as text for people."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from clit_deploy.quality.verify import Verification
 
 MOST_EXPENSIVE = 10
-"""Products that `info` lists; `info --json` has all."""
+"""Products that `info` lists; `info --json` has all of them."""
 
 
 def describe(path: Path, manifest: Manifest) -> str:
-    """What a plan holds, a line for each thing."""
+    """The content of a plan, one line for each fact."""
     args = manifest.hyperparameters
     encoder = args.get("encoder_spec", {}).get("name", "unknown")
     stored = ", weights stored as fp16" if manifest.half_weights else ""
@@ -38,14 +38,14 @@ def describe(path: Path, manifest: Manifest) -> str:
         f"  source     {manifest.source.name}  sha256 {manifest.source.sha256[:16]}",
         f"  made with  {', '.join(f'{k} {v}' for k, v in manifest.versions.items())}",
         *quantization_lines(manifest),
-        *proof_lines(manifest),
+        *parity_lines(manifest),
         *(engine_line(engines) for engines in manifest.engines),
     ]
     return "\n".join(lines)
 
 
 def quantization_lines(manifest: Manifest) -> list[str]:
-    """What was quantised, what that costs, and which products cost most."""
+    """What was quantized, what it costs, and which products cost most."""
     found = manifest.quantization
     if found is None:
         return []
@@ -57,7 +57,7 @@ def quantization_lines(manifest: Manifest) -> list[str]:
     return [
         f"  int8       {total} of {len(found.nodes)} products ({counts}), {kept} kept float",
         f"  calibrated {found.method}, {found.pictures}, digest {found.digest[:16]}",
-        f"  accuracy   {drops}{before}; at most {found.max_drop:g} dB may be lost",
+        f"  accuracy   {drops}{before}; a loss of {found.max_drop:g} dB is allowed",
         *(_node(node) for node in found.nodes[:MOST_EXPENSIVE]),
     ]
 
@@ -70,28 +70,28 @@ def _node(node: NodeDrop) -> str:
 def comparison_table(rows: Sequence[Comparison]) -> list[str]:
     """Plans side by side, as a Markdown table."""
     return [
-        "| plan | precision | MB | scale | dB | below the first | SSIM | ms/MP | times as fast |",
+        "| plan | precision | MB | scale | dB | below the first | SSIM | ms/MP | speed |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(
             f"| {r.plan} | {r.precision} | {r.megabytes:.1f} | x{r.scale:g} | {r.psnr:.3f} "
-            f"| {r.drop:.3f} | {r.ssim:.4f} | {r.ms_per_megapixel:.0f} | {r.speedup:.2f} |"
+            f"| {r.drop:.3f} | {r.ssim:.4f} | {r.ms_per_megapixel:.0f} | {r.speedup:.2f}x |"
             for r in rows
         ),
     ]
 
 
-def proof_lines(manifest: Manifest) -> list[str]:
-    """The figures of the export's proof."""
+def parity_lines(manifest: Manifest) -> list[str]:
+    """The results of the export's parity check."""
     if manifest.proof is None:
-        return ["  proof      none"]
+        return ["  parity     not checked"]
     proof = manifest.proof
     truth = "the float plan" if manifest.quantization else "PyTorch float64"
-    head = f"  proof      against {truth}, {proof.runtime}, tolerance {proof.tolerance:.3g}"
+    head = f"  parity     with {truth} on {proof.runtime}, tolerance {proof.tolerance:.3g}"
     return [head, *(_case(case) for case in proof.cases), *_half(manifest)]
 
 
 def _half(manifest: Manifest) -> list[str]:
-    """What FP16 costs on a picture, and what stays FP32."""
+    """What FP16 costs on an image, and what stays FP32."""
     half = manifest.half
     if half is None:
         return []
@@ -103,9 +103,9 @@ def _half(manifest: Manifest) -> list[str]:
     ]
     if half.first:
         count = sum(len(nodes) for nodes in half.nodes.values())
-        lines.append(f"    FP32 are {count} nodes: {half.first}, which FP16 cannot hold")
+        lines.append(f"    {count} nodes stay FP32: {half.first}, beyond the range of FP16")
     if half.graphs:
-        lines.append(f"    FP32 are, for FP16 would cost too much, {', '.join(half.graphs)}")
+        lines.append(f"    FP32 because FP16 would lose too much: {', '.join(half.graphs)}")
     return lines
 
 
@@ -120,20 +120,23 @@ def engine_line(engines: EngineSet) -> str:
 
 
 def verification(result: Verification) -> str:
-    """What `verify` found."""
+    """The results of `verify`."""
     lines = [
         f"all {result.members} members match their digests",
-        f"the proof holds on {result.runtime}:",
+        f"parity check on {result.runtime}:",
         *(_case(case) for case in result.cases),
         f"tiled {_tiled(result.tiled)}",
     ]
     if result.engines is not None:
-        lines.append(f"engines and graphs differ by {result.engines:.1e} of the deviation at most")
+        lines.append(
+            f"engines and graphs differ by at most {result.engines:.1e} of the output's standard "
+            "deviation"
+        )
     return "\n".join(lines)
 
 
 def score_table(scores: Sequence[Score]) -> list[str]:
-    """Means over the pictures, a row for each scale, as a Markdown table."""
+    """Means over the images, a row for each scale, as a Markdown table."""
     lines = [
         "| scale | plan dB | bicubic dB | plan SSIM | bicubic SSIM |",
         "| --- | --- | --- | --- | --- |",
@@ -155,14 +158,14 @@ def _encoder(info: EncoderInfo) -> str:
     if info.exact or info.tiling is None:
         return text + ", tiles exact"
     return text + (
-        f"\n  tiling     not exact: {_tiled(info.tiling)}; a picture that fits one tile does not "
-        "differ; try yours with 'verify --image'"
+        f"\n  tiling     not exact: {_tiled(info.tiling)}; an image that fits one tile does not "
+        "differ. 'verify --image' measures it on your image"
     )
 
 
 def _tiled(case: TiledCase) -> str:
     return (
-        f"differs from whole by {case.max_difference:.1e} at most, {case.psnr:.1f} dB "
+        f"differs from whole by at most {case.max_difference:.1e}, {case.psnr:.1f} dB "
         f"({case.image[1]}x{case.image[0]} at x{case.scale:g}, tiles of {case.tile}, "
         f"blocks of {case.block})"
     )
@@ -176,5 +179,6 @@ def _stages(manifest: Manifest) -> str:
 def _case(case: ParityCase) -> str:
     return (
         f"    x{case.scale:<5g} {case.image[1]}x{case.image[0]} -> {case.size[1]}x{case.size[0]}"
-        f"  largest error {case.max_error:.1e} ({case.relative_error:.1e} of the deviation)"
+        f"  largest error {case.max_error:.1e}, {case.relative_error:.1e} relative to the output's "
+        "standard deviation"
     )

@@ -2,73 +2,136 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import errno
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clit_deploy.cli.json_document import keep, plain, print_document
 from clit_deploy.cli.options import (
     DefaultEngineOption,
     ForceOption,
     JsonOption,
     MemoryOption,
-    ProgressBar,
     RebuildOption,
     RuntimeOption,
+    ScaleOption,
+    SizeOption,
     ThreadsOption,
-    parse_size,
 )
+from clit_deploy.cli.terminal import ProgressBar, terminal
+from clit_deploy.cli.typed_values import (
+    all_scales,
+    may_be_decimal_comma,
+    option_parser,
+    parse_size,
+    parse_whole,
+)
+from clit_deploy.cli.workload import count, megapixels, output_pixels
 from clit_deploy.config import RuntimeName
+from clit_deploy.errors import OutputError
 from clit_deploy.system.files import check_file
+
+if TYPE_CHECKING:
+    from clit_deploy.tasks.upscale_file import OutputSize, UpscaleResult
 
 
 def run(
-    images: Annotated[list[Path], typer.Argument(help="Images to upscale.", show_default=False)],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE", help="Images to upscale.", show_default=False),
+    ],
     engine: DefaultEngineOption = None,
-    scale: Annotated[float | None, typer.Option(help="Factor of both sides, 1 or more.")] = None,
-    size: Annotated[str | None, typer.Option(help="Output size, WIDTHxHEIGHT.")] = None,
-    width: Annotated[int | None, typer.Option(help="Output width; keeps the aspect.")] = None,
-    height: Annotated[int | None, typer.Option(help="Output height; keeps the aspect.")] = None,
+    scale: ScaleOption = None,
+    size: SizeOption = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            parser=option_parser(parse_whole),
+            metavar="PIXELS",
+            help="Output width; the height follows.",
+        ),
+    ] = None,
+    height: Annotated[
+        int | None,
+        typer.Option(
+            parser=option_parser(parse_whole),
+            metavar="PIXELS",
+            help="Output height; the width follows.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Output file, or a folder.", show_default="beside the image"
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="The result, or a folder for several.",
+            show_default="beside the image",
         ),
     ] = None,
-    max_memory: MemoryOption = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
-    rebuild: RebuildOption = True,
     threads: ThreadsOption = None,
+    max_memory: MemoryOption = None,
+    rebuild: RebuildOption = True,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Upscale images with a plan."""
-    from clit_deploy.tasks.upscale_file import OutputSize, targets, upscale_file
+    """Upscale images. Several scales make several files."""
+    from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
     from clit_deploy.upscaler import load
 
-    wish = OutputSize(scale, parse_size(size), width, height)
-    wish.check()
+    scales = all_scales(scale, "") if scale else [None]
+    sizes = [OutputSize(one, parse_size(size), width, height) for one in scales]
+    if may_be_decimal_comma(scale):
+        terminal.note(
+            f"'{(scale or [''])[0]}' means {len(scales)} scales; write a point for a decimal."
+        )
+    work = _work(images, sizes, output, force=force)
+    terminal.note(
+        f"{count(len(work), 'image')} to make, "
+        f"{megapixels(sum(output_pixels(image, wanted) for image, _, wanted in work))}"
+    )
+    results: list[dict[str, Any]] = []
+    keep(results=results)  # a failure later prints what was finished
+    with load(
+        engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+    ) as up:
+        for image, target, wanted in work:
+            about = f"{image.name}, {megapixels(output_pixels(image, wanted))}"
+            with ProgressBar(about) as progress:
+                result = upscale_file(up, image, target, wanted, force=force, progress=progress)
+            results.append({**plain(result), "runtime": up.runtime.name})
+            if not as_json:
+                typer.echo(_line(result, up.runtime.name))
+    if as_json:
+        print_document(results=results)
+
+
+def _work(
+    images: list[Path], sizes: list[OutputSize], output: Path | None, *, force: bool
+) -> list[tuple[Path, Path, OutputSize]]:
+    """Each image with its target and size; whatever is wrong with names is reported now.
+
+    Raises:
+        OptionError, MissingFileError, OutputError, OutputExistsError: see `targets`.
+    """
+    from clit_deploy.tasks.upscale_file import targets
+
+    for wanted in sizes:
+        wanted.check()
     for image in images:
         check_file(image, "image file")
-    outputs = targets(images, output, wish, force=force)
-    outcomes: list[dict[str, Any]] = []
-    try:
-        with load(
-            engine,
-            runtime=runtime,
-            threads=threads,
-            max_memory=max_memory,
-            rebuild=rebuild,
-        ) as up:
-            for image, target in zip(images, outputs, strict=True):
-                with ProgressBar(image.name) as progress:
-                    outcome = upscale_file(up, image, target, wish, force=force, progress=progress)
-                outcomes.append({**dataclasses.asdict(outcome), "runtime": up.runtime.name})
-                if not as_json:
-                    wide, high, took = outcome.size[1], outcome.size[0], outcome.seconds
-                    typer.echo(f"{target}  {wide}x{high}  {took:.1f} s  {up.runtime.name}")
-    finally:
-        if as_json:  # also what was finished before something went wrong
-            typer.echo(json.dumps(outcomes, indent=1))
+    if output is not None and len(sizes) > 1 and not output.is_dir():
+        raise OutputError(errno.ENOTDIR, f"{output} is not a folder; several scales need one.")
+    return [
+        (image, target, wanted)
+        for wanted in sizes
+        for image, target in zip(images, targets(images, output, wanted, force=force), strict=True)
+    ]
+
+
+def _line(result: UpscaleResult, runtime: str) -> str:
+    height, width = result.size
+    return f"{result.output}  {width}x{height}  {result.seconds:.1f} s  {runtime}"

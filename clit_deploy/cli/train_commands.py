@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clit_deploy.cli.json_document import print_document
 from clit_deploy.cli.options import (
     DefaultEngineOption,
+    ImagesOption,
     JsonOption,
     MemoryOption,
-    ProgressBar,
+    RebuildOption,
     RuntimeOption,
     ThreadsOption,
-    parse_scales,
+    scale_option,
 )
+from clit_deploy.cli.terminal import ProgressBar, terminal
+from clit_deploy.cli.typed_values import all_scales, option_parser, parse_whole
+from clit_deploy.cli.workload import count, image_pixels, megapixels
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import MissingDependencyError
+from clit_deploy.images.image_files import images_in
 from clit_deploy.system.extras import install_command
+
+SCALES = "2,3,4,6,12"
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="What to train, a TOML file.")],
-    data: Annotated[Path, typer.Option("--data", help="A folder of pictures.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The run's folder; an unfinished run goes on.")
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help="What to train, a TOML file.", show_default=False),
     ],
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    images: ImagesOption,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="The result. A run that was stopped goes on where it was.",
+            show_default=False,
+        ),
+    ],
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or auto.")] = "auto",
 ) -> None:
-    """Train a cascade stage by stage; a run that was stopped goes on where it was."""
+    """Train a cascade stage by stage."""
+    from clit_deploy.cli.verdicts import trained
+
     try:
         from clit_deploy.training.loop import train as train_model
         from clit_deploy.training.training_config import read_config
@@ -44,55 +62,69 @@ def train(
     wanted = read_config(config)
     total = sum(phase.steps for phase in wanted.phases)
     before = [sum(p.steps for p in wanted.phases[:k]) for k in range(len(wanted.phases))]
-    with ProgressBar(config.stem) as bar:
+    terminal.note(f"{count(len(wanted.phases), 'phase')}, {total:,} steps")
+    with ProgressBar(f"{config.stem}, {total:,} steps") as bar:
 
         def progress(report: dict[str, float]) -> None:
             if bar:
                 bar((before[int(report["phase"]) - 1] + report["step"]) / total)
             elif report["step"] % wanted.interval == 0:  # no terminal: a line now and then
-                typer.echo(
+                terminal.note(
                     "phase {phase:.0f}  step {step:.0f} of {steps:.0f}  loss {loss:.4f}  "
-                    "{seconds:.0f} s left of the phase".format(**report),
-                    err=True,
+                    "{seconds:.0f} s left in this phase".format(**report)
                 )
 
-        path = train_model(wanted, data, output, device=device, progress=progress)
+        path = train_model(wanted, images, output, device=device, progress=progress)
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     typer.echo(f"log: {output / 'log.csv'}, plot: {output / 'log.png'}")
+    typer.echo(trained(path))
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", help="A folder of high-resolution pictures.")],
+    images: ImagesOption,
     engine: DefaultEngineOption = None,
-    scales: Annotated[str, typer.Option(help="Scales, like 2,3,4.")] = "2,3,4,6,12",
+    scale: Annotated[list[str] | None, scale_option(SCALES)] = None,
     border: Annotated[
         int | None,
-        typer.Option(min=0, help="Pixels left out at the edges.", show_default="the scale"),
+        typer.Option(
+            parser=option_parser(parse_whole),
+            metavar="PIXELS",
+            help="Pixels at the edges that do not count.",
+            show_default="the scale",
+        ),
     ] = None,
-    rgb: Annotated[bool, typer.Option("--rgb", help="Compare all colours, not luminance.")] = False,
-    max_memory: MemoryOption = None,
+    rgb: Annotated[
+        bool, typer.Option("--rgb", help="Compare all three colors, not luminance.")
+    ] = False,
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
+    max_memory: MemoryOption = None,
+    rebuild: RebuildOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a plan on pictures: PSNR and SSIM, with bicubic beside it."""
+    """Measure PSNR and SSIM of a plan on high-resolution images, with bicubic beside it."""
     from clit_deploy.cli.report import score_table
+    from clit_deploy.cli.verdicts import evaluated
     from clit_deploy.quality.evaluate import evaluate as score_all
     from clit_deploy.upscaler import load
 
-    wanted = parse_scales(scales)
+    wanted, found = all_scales(scale, SCALES), images_in(images)
+    work = f"{count(len(found), 'image')}, {count(len(wanted), 'scale')}"
+    terminal.note(f"{work}: {megapixels(len(wanted) * image_pixels(found))}")
     with (
-        load(engine, runtime=runtime, threads=threads, max_memory=max_memory) as up,
-        ProgressBar(data.name) as progress,
+        load(
+            engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+        ) as up,
+        ProgressBar(work) as progress,
     ):
-        scores = score_all(up, data, wanted, border=border, luminance=not rgb, progress=progress)
+        scores = score_all(up, images, wanted, border=border, luminance=not rgb, progress=progress)
         name = up.runtime.name
     if as_json:
-        rows = [dataclasses.asdict(score) for score in scores]
-        typer.echo(json.dumps({"data": str(data), "runtime": name, "scores": rows}, indent=1))
+        names = [str(path) for path in images]
+        print_document(images=names, runtime=name, scores=scores)
         return
-    typer.echo(
-        f"{data.name}, {len(scores) // len(wanted)} pictures, {'RGB' if rgb else 'Y'}, {name}"
-    )
+    data = ", ".join(path.name for path in images[:3])
+    typer.echo(f"{data}: {count(len(found), 'image')}, {'RGB' if rgb else 'Y'}, {name}")
     for line in score_table(scores):
         typer.echo(line)
+    typer.echo(evaluated(scores, engine))

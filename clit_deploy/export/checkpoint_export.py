@@ -37,7 +37,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from clit_deploy.export.family_export import FamilyExport
     from clit_deploy.plan.plan_file import Plan
@@ -51,7 +51,7 @@ def export_checkpoint(
     *,
     precision: str = "fp32",
     half_weights: bool = False,
-    calibration: str | Path | None = None,
+    calibration: str | Path | Sequence[Path] | None = None,
     max_drop: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
@@ -64,7 +64,7 @@ def export_checkpoint(
         precision: `fp32`; `fp16`; `int8`, the fp32 plan calibrated, for processors; `int8-fp16`,
             for TensorRT. An existing plan of that name is replaced.
         half_weights: store weights as float16, at half the size; arithmetic stays float32.
-        calibration: a folder of photographs for INT8; None for those of the package.
+        calibration: photographs for INT8, a folder or files; None for those of the package.
         max_drop: dB that INT8 may lose, by default 0.05; see `calibration.int8`.
         progress: is told what is being done.
 
@@ -102,14 +102,14 @@ def export_checkpoint(
 
 
 def _settings(
-    kind: Precision, calibration: str | Path | None, max_drop: float | None
+    kind: Precision, calibration: str | Path | Sequence[Path] | None, max_drop: float | None
 ) -> Settings | None:
     """Of the calibration, where there is one."""
     if kind in QUANTISED:
         return Settings.parse(calibration, kind, max_drop)
     if calibration is not None or max_drop is not None:
         raise OptionError(
-            f"Wishes for INT8 were given, but the precision is {kind.value}; add --precision int8."
+            f"Options for INT8 were given, but the precision is {kind.value}; add --precision int8."
         )
     return None
 
@@ -132,8 +132,8 @@ def build_plan(
     stages = tuple(family.describe(stage) for stage in range(model.stages))
     report("exporting the encoder")
     graphs = {"encoder.onnx": encoder_graph(model.encoder)}
+    report(f"exporting {len(stages)} stage{'s' * (len(stages) > 1)}")
     for index, stage in enumerate(stages):
-        report(f"exporting stage {index + 1} of {len(stages)}")
         graphs[stage.project] = family.project(index)
         graphs[stage.decode] = family.decode(index)
         graphs[stage.point] = family.point(index)

@@ -31,6 +31,29 @@ GAIN = 10
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """Where and how plans run; see `upscaler.load`."""
+
+    runtime: str = "auto"
+    threads: int | None = None
+    max_memory: str | int | None = None
+    rebuild: bool = True
+
+    def load(self, plan: Path) -> Upscaler:
+        """Open a plan with these options."""
+        return load(
+            plan,
+            runtime=self.runtime,
+            threads=self.threads,
+            max_memory=self.max_memory,
+            rebuild=self.rebuild,
+        )
+
+
+DEFAULT_OPTIONS = RunOptions()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One plan at one scale: means over the pictures, the median of the speed."""
 
@@ -51,34 +74,32 @@ class Comparison:
 
 def compare_plans(
     plans: Sequence[Path],
-    folder: Path,
+    images: Path | Sequence[Path],
     scales: Sequence[float],
-    runtime: str = "auto",
-    threads: int | None = None,
+    options: RunOptions = DEFAULT_OPTIONS,
     progress: Callable[[float], None] | None = None,
 ) -> list[Comparison]:
     """Score and time plans by the protocol of `evaluate`.
 
     Args:
         plans: the first is what the others are compared with.
-        folder: high-resolution pictures.
+        images: high-resolution images: a folder, an image, or several of them.
         scales: factors, at least 1.
-        runtime: where to run.
-        threads: processors to use.
+        options: where and how to run.
         progress: is told the part that is done.
 
     Raises:
-        MissingFileError: a plan or the folder is missing, or holds no picture.
+        MissingFileError: a plan or an image is missing.
         OptionError: fewer than two plans, or a scale out of range.
-        SizeError: a picture too small for a scale. All errors come before anything runs.
+        SizeError: an image too small for a scale. All errors come before anything runs.
     """
     if len(plans) < 2:
-        raise OptionError("One plan cannot be compared; name two or more.")
-    paths = checked_pictures(folder, scales)
+        raise OptionError("At least two plans are needed to compare them; name another one.")
+    paths = checked_pictures(images, scales)
     for path, scale in itertools.product(paths, scales):
         scorable(path, scale)
     rows = []
-    with _opened(plans, runtime, threads) as ups:
+    with _opened(plans, options) as ups:
         for done, scale in enumerate(scales):
             rows += _at_scale(plans, ups, paths, scale)
             if progress:
@@ -87,9 +108,9 @@ def compare_plans(
 
 
 @contextlib.contextmanager
-def _opened(plans: Sequence[Path], runtime: str, threads: int | None) -> Iterator[list[Upscaler]]:
+def _opened(plans: Sequence[Path], options: RunOptions) -> Iterator[list[Upscaler]]:
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(load(p, runtime=runtime, threads=threads)) for p in plans]
+        yield [stack.enter_context(options.load(plan)) for plan in plans]
 
 
 def _at_scale(
@@ -126,21 +147,20 @@ def _at_scale(
 
 def difference_figure(
     plans: Sequence[Path],
-    folder: Path,
+    images: Path | Sequence[Path],
     scale: float,
     target: Path,
-    runtime: str = "auto",
-    threads: int | None = None,
+    options: RunOptions = DEFAULT_OPTIONS,
 ) -> str:
-    """Write the first picture of a folder as the first plan enlarges it, and beside it what every
-    other plan makes differently: `GAIN` times, on middle gray.
+    """Write the first image as the first plan enlarges it, and beside it the difference of every
+    other plan: `GAIN` times, on middle gray.
 
-    Returns: the picture's name.
+    Returns: the image's name.
     """
-    path = checked_pictures(folder, [scale])[0]
+    path = checked_pictures(images, [scale])[0]
     low, high = low_and_high(path, scale)
     size = high.shape[0], high.shape[1]
-    with _opened(plans, runtime, threads) as ups:
+    with _opened(plans, options) as ups:
         outputs = [up.upscale(low, size=size) for up in ups]
     panels = [outputs[0], *(shown(output, outputs[0]) for output in outputs[1:])]
     whole = np.concatenate(panels, axis=1)

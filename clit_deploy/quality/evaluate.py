@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.errors import ImageError, MissingFileError, OptionError, SizeError
-from clit_deploy.images.image_files import images_in, read_image
+from clit_deploy.images.image_files import images_in, read_image, source_name
 from clit_deploy.images.pixels import to_bytes
 from clit_deploy.images.resample import resize_bicubic
 from clit_deploy.quality.metrics import WINDOW, luminance_of, psnr, ssim
@@ -37,29 +37,29 @@ class Score:
 
 def evaluate(
     up: Upscaler,
-    folder: Path,
+    images: Path | Sequence[Path],
     scales: Sequence[float],
     *,
     border: int | None = None,
     luminance: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> list[Score]:
-    """Shrink every picture of a folder, enlarge it again, and compare.
+    """Shrink every image, enlarge it again, and compare.
 
     Args:
         up: a loaded plan.
-        folder: high-resolution pictures.
+        images: high-resolution images: a folder, an image, or several of them.
         scales: factors, at least 1, whole or not.
         border: pixels on every side that do not count; by default the scale, rounded up.
         luminance: compare Y, or all three colours.
         progress: is told the part that is done.
 
     Raises:
-        MissingFileError: no such folder, or no picture in it.
+        MissingFileError: a path leads nowhere, or there is no image.
         OptionError: a scale out of range.
-        SizeError: a picture too small for it.
+        SizeError: an image too small for it.
     """
-    paths = checked_pictures(folder, scales)
+    paths = checked_pictures(images, scales)
     scores: list[Score] = []
     for path in paths:
         for scale in scales:
@@ -69,16 +69,16 @@ def evaluate(
     return scores
 
 
-def checked_pictures(folder: Path, scales: Sequence[float]) -> list[Path]:
-    """The pictures of a folder, if there are any and the scales make sense.
+def checked_pictures(images: Path | Sequence[Path], scales: Sequence[float]) -> list[Path]:
+    """The images that are named, if there are any and the scales are valid.
 
     Raises:
-        MissingFileError: no such folder, or no picture in it.
+        MissingFileError: a path leads nowhere, or there is no image.
         OptionError: a scale out of range.
     """
-    paths = images_in(folder)
+    paths = images_in(images)
     if not paths:
-        raise MissingFileError(f"There are no pictures in {folder}.")
+        raise MissingFileError(f"{source_name(images)} holds no images; name another folder.")
     if not scales or not all(1 <= scale <= 64 for scale in scales):
         raise OptionError(f"The scales are {list(scales)}; give numbers from 1 to 64.")
     return paths

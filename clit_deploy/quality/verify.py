@@ -38,7 +38,13 @@ class Verification:
 
 
 def verify_plan(
-    plan: Plan, image: Path | None = None, runtime: str = "auto", *, rebuild: bool = True
+    plan: Plan,
+    image: Path | None = None,
+    runtime: str = "auto",
+    *,
+    threads: int | None = None,
+    max_memory: str | int | None = None,
+    rebuild: bool = True,
 ) -> Verification:
     """Check every digest, repeat the proof, compare tiled with whole, and engines with graphs.
 
@@ -47,6 +53,8 @@ def verify_plan(
         image: a picture for the comparison of tiled with whole, of which the middle is taken
             where it is larger than two tiles; by default noise.
         runtime: where to run.
+        threads: CPU threads; None for all cores.
+        max_memory: bytes that the process may hold, a number or like `2GB`.
         rebuild: build engines where those of the plan are missing or for another device.
 
     Raises:
@@ -60,7 +68,9 @@ def verify_plan(
         plan.read(member)
     samples, proof = stored_samples(plan), plan.manifest.proof
     assert proof is not None  # noqa: S101  (stored_samples has checked)
-    with Upscaler(plan, runtime=runtime, rebuild=rebuild) as up:
+    with Upscaler(
+        plan, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+    ) as up:
         plan, name = up.plan, up.runtime.name
         on_engines = isinstance(up.runtime, EngineRuntime)
         engines = check_engines(plan, up.runtime) if on_engines else None

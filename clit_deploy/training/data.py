@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.errors import ImageError, TrainingError
-from clit_deploy.images.image_files import images_in, read_image
+from clit_deploy.images.image_files import images_in, read_image, source_name
 from clit_deploy.images.pixels import to_bytes
 from clit_deploy.images.resample import resize_bicubic
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -51,18 +52,17 @@ class Batch:
     """The scale of every stage that is used."""
 
 
-def read_photos(folder: Path, validation: float) -> Photos:
-    """Read every picture of a folder.
+def read_photos(images: Path | Sequence[Path], validation: float) -> Photos:
+    """Read every image of a folder, or these images.
 
     Files that begin with the same characters up to the first `_` are crops of one photograph and
     stay on one side of the split.
 
     Raises:
-        TrainingError: no such folder, too few pictures, or too many that cannot be read.
+        MissingFileError: a path leads nowhere.
+        TrainingError: too few images, or too many that cannot be read.
     """
-    if not folder.is_dir():
-        raise TrainingError(f"There is no folder {folder} with training pictures.")
-    paths = images_in(folder)
+    paths = images_in(images)
     groups: dict[str, list[NDArray[np.uint8]]] = {}
     bad = []
     for path in paths:
@@ -79,12 +79,13 @@ def read_photos(folder: Path, validation: float) -> Photos:
         log.warning("%d of %d pictures are left out: %s", len(bad), len(paths), "; ".join(bad[:3]))
     if len(bad) > MOST_UNREADABLE * len(paths):
         raise TrainingError(
-            f"{len(bad)} of {len(paths)} pictures in {folder} cannot be used, the first: {bad[0]}."
+            f"{len(bad)} of {len(paths)} images of {source_name(images)} cannot be used, the "
+            f"first: {bad[0]}."
         )
     if len(groups) < 2:
         raise TrainingError(
-            f"{folder} holds {len(groups)} photographs; at least two are needed, one to train on "
-            "and one to validate with."
+            f"{source_name(images)} holds {len(groups)} photographs; at least two are needed, one "
+            "to train on and one to validate with."
         )
     return _split(list(groups.values()), validation)
 

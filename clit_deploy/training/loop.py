@@ -27,7 +27,7 @@ from clit_deploy.training.state import (
 from clit_deploy.training.step import loss_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from clit_deploy.models.implicit_model import ImplicitModel
     from clit_deploy.training.training_config import Config, TrainingPhase
@@ -46,7 +46,7 @@ VALIDATION_FACTORS: dict[int, tuple[tuple[float, ...], ...]] = {
 
 def train(
     config: Config,
-    data: Path,
+    data: Path | Sequence[Path],
     run: Path,
     *,
     device: str = "auto",
@@ -56,7 +56,7 @@ def train(
 
     Args:
         config: what to train.
-        data: a folder of pictures.
+        data: a folder of images, an image, or several of them.
         run: the folder that the run keeps its state, log and checkpoints in.
         device: `cpu`, `cuda`, or `auto` for CUDA where it is present.
         progress: is told of every step: phase, step, steps, loss, seconds left.

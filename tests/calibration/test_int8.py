@@ -30,7 +30,7 @@ from clit_deploy.passes.fp16_weights import store_fp16_weights
 from clit_deploy.passes.qdq import int8_products
 from clit_deploy.plan.manifest import ScaleDrop
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.quality.compare import compare_plans, shown
+from clit_deploy.quality.compare import RunOptions, compare_plans, shown
 from clit_deploy.quality.verify import verify_plan
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
@@ -156,10 +156,10 @@ def test_wishes_that_make_no_sense(plans, folder, tmp_path):
 def test_a_wish_is_refused_before_the_checkpoint_is_read(tmp_path):
     """There is no such checkpoint, and that is not what is said."""
     none = tmp_path / "none"
-    done = cli("export", "x.pth", "--precision", "int8", "--calibration", none)
+    done = cli("export", "x.pth", "--precision", "int8", "--images", none)
     assert (done.returncode, "no folder" in done.stderr) == (1, True), done.stderr
     done = cli("export", "x.pth", "--precision", "int8", "--max-drop", "nan")
-    assert (done.returncode, "above 0" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "above 0" in done.stderr) == (2, True), done.stderr
 
 
 def test_an_engine_of_the_float_plan_is_left_behind(plans, folder):
@@ -191,7 +191,7 @@ def test_a_picture_with_a_flat_part_does_not_decide(plans):
 
 def test_export_goes_straight_to_int8(folder, tmp_path):
     checkpoint = tiny_checkpoint(tmp_path, tiny_liif())
-    wish = ["--precision", "int8", "--calibration", folder, "--max-drop", LOOSE]
+    wish = ["--precision", "int8", "--images", folder, "--max-drop", LOOSE]
     done = cli("export", checkpoint, "-o", tmp_path / "a.plan", *wish)
     assert done.returncode == 0, done.stderr
     assert Plan.open(tmp_path / "a.plan").manifest.precision == "int8"
@@ -216,10 +216,10 @@ def test_an_interrupted_calibration_leaves_nothing(plans, tmp_path):
 
 def test_compare_tells_plans_apart(pair, folder, tmp_path):
     figure = tmp_path / "d.png"
-    arguments = [*pair, "--data", folder, "--scales", "2,3", "--json", "-o", figure]
+    arguments = [*pair, "--images", folder, "--scale", "2,3", "--json", "--figure", figure]
     done = cli("compare", *arguments)
     assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
+    rows = json.loads(done.stdout)["rows"]
     assert [(row["precision"], row["scale"]) for row in rows] == [
         ("fp32", 2.0), ("int8", 2.0), ("fp32", 3.0), ("int8", 3.0),
     ]  # fmt: skip
@@ -243,24 +243,24 @@ def test_differences_are_shown_ten_times():
 
 
 def test_a_comparison_that_cannot_end_does_not_begin(pair, folder, tmp_path):
-    done = cli("compare", *pair, "--data", folder, "--scales", "2,30")
+    done = cli("compare", *pair, "--images", folder, "--scale", "2,30")
     assert (done.returncode, done.stdout) == (1, "")
     assert "pixels are left inside a border of 30" in done.stderr
-    done = cli("compare", *pair, "--data", folder, "-o", tmp_path / "d.xyz")
+    done = cli("compare", *pair, "--images", folder, "--figure", tmp_path / "d.xyz")
     assert (done.returncode, done.stdout) == (1, "")
     assert "'.xyz' cannot be written" in done.stderr
 
 
 def test_plans_of_one_name_are_told_apart(pair, folder, tmp_path):
     (tmp_path / pair[1].name).write_bytes(pair[1].read_bytes())
-    rows = compare_plans([pair[1], tmp_path / pair[1].name], folder, [2.0], "cpu")
+    rows = compare_plans([pair[1], tmp_path / pair[1].name], folder, [2.0], RunOptions("cpu"))
     assert [row.plan for row in rows] == [str(pair[1]), str(tmp_path / pair[1].name)]
 
 
 def test_one_plan_is_not_compared(plans, folder):
-    done = cli("compare", plans["liif"], "--data", folder)
-    assert done.returncode == 1
-    assert "two or more" in done.stderr
+    done = cli("compare", plans["liif"], "--images", folder)
+    assert done.returncode == 2
+    assert "At least two plans" in done.stderr
 
 
 def test_old_manifests_without_quantization_are_read(plans):

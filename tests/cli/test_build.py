@@ -41,8 +41,8 @@ def test_engines_for_other_devices_are_built_without_one(path):
     assert made.targets == ("8.6", "8.9")
     assert len(made.engines) == 4
     assert all(len(plan.read(engine.member)) > 1000 for engine in made.engines)
-    (told,) = json.loads(cli("info", path, "--json").stdout)["engines"]
-    assert (told["flavour"], told["targets"]) == ("tensorrt-rtx", ["8.6", "8.9"])
+    (shown,) = json.loads(cli("info", path, "--json").stdout)["engines"]
+    assert (shown["flavour"], shown["targets"]) == ("tensorrt-rtx", ["8.6", "8.9"])
 
 
 @needs_rtx
@@ -58,13 +58,17 @@ def test_limits_are_kept_and_another_plan_may_be_written(path, tmp_path):
 
 
 @needs_rtx
-def test_bad_wishes_are_one_sentence_and_leave_the_plan(path, tmp_path):
+def test_bad_options_are_one_sentence_and_leave_the_plan(path, tmp_path):
     before, build = path.read_bytes(), ["build", path, *RTX]
     fails(cli(*build, "--compute-capability", "8.7"), "8.7; it builds for 7.5, 8.0, 8.6")
-    fails(cli(*build, "--compute-capability", "fast"), "'fast' is no compute capability")
+    fails(
+        cli(*build, "--compute-capability", "fast"),
+        "'fast' is not a compute capability",
+        code=2,
+    )
     fails(cli(*build, "--tile", "5"), "A tile of 5 does not suit this encoder: at least 22")
-    fails(cli(*build, "--chunk", "0"), "Chunks of 0")
-    fails(cli(*build, "--workspace", "much"), "no memory size")
+    fails(cli(*build, "--chunk", "0"), "Chunks of 0", code=2)
+    fails(cli(*build, "--workspace", "much"), "'much'", "2GB", code=2)
     fails(cli("build", tmp_path / "no.plan", *RTX), "no plan file")
     with locked(path, "building engines into"):
         fails(cli(*build), "Another process is building engines into", "wait for it")

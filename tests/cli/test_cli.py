@@ -26,7 +26,7 @@ def image(tmp_path):
 
 
 def fails(done, *words, code=1):
-    """One sentence on stderr that holds `words`, nothing on stdout, no traceback."""
+    """The exit code, and one sentence on stderr that holds `words`; no traceback."""
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("clit-deploy: ")]
@@ -64,7 +64,7 @@ def test_info_and_verify(plans, image):
 
 
 @pytest.mark.parametrize(
-    ("wish", "size"),
+    ("asked", "size"),
     [
         (["--scale", "2.5"], (25, 30)),
         (["--size", "33x29"], (33, 29)),
@@ -72,13 +72,13 @@ def test_info_and_verify(plans, image):
         (["--height", "30"], (25, 30)),
     ],
 )
-def test_wishes(plans, image, tmp_path, wish, size):
+def test_scales_and_sizes(plans, image, tmp_path, asked, size):
     out = tmp_path / "out.png"
-    done = cli("run", "-e", plans["liif"], image, *wish, "-o", out, "--json")
+    done = cli("run", "-e", plans["liif"], image, *asked, "-o", out, "--json")
     assert done.returncode == 0, done.stderr
-    (outcome,) = json.loads(done.stdout)
-    assert outcome["size"] == [size[1], size[0]]
-    assert outcome["peak_bytes"] > 0
+    (result,) = json.loads(done.stdout)["results"]
+    assert (result["width"], result["height"]) == size
+    assert result["peak_bytes"] > 0
     with Image.open(out) as made:
         assert made.size == size
 
@@ -93,7 +93,7 @@ def test_several_images_go_to_a_folder(plans, image, tmp_path):
     assert {p.name for p in folder.iterdir()} == {"photo_x2.png", "other_x2.png"}
     fails(
         cli("run", "-e", plans["liif"], image, other, "--scale", "2", "-o", tmp_path / "x.png"),
-        "no folder",
+        "folder",
     )
 
 
@@ -109,27 +109,27 @@ def test_alpha_is_kept_and_resampled(plans, tmp_path):
         expected = Image.fromarray(alpha).resize((24, 24), Image.Resampling.BILINEAR)
         difference = np.asarray(out)[..., 3].astype(int) - np.asarray(expected)
         assert np.abs(difference).max() <= 1
-    told = cli(
+    dropped = cli(
         "run", "-e", plans["liif"], tmp_path / "a.png", "--scale", "3", "-o", tmp_path / "a.jpg"
     )
-    assert told.returncode == 0
-    assert "alpha channel is dropped" in told.stderr
+    assert dropped.returncode == 0
+    assert "alpha channel is dropped" in dropped.stderr
 
 
-def test_bad_wishes(plans, image):
+def test_bad_scales_and_sizes(plans, image):
     run = ["run", "-e", plans["liif"], image]
-    fails(cli(*run), "exactly one of")
-    fails(cli(*run, "--scale", "2", "--width", "40"), "exactly one of")
+    fails(cli(*run), "exactly one of", code=2)
+    fails(cli(*run, "--scale", "2", "--width", "40"), "exactly one of", code=2)
     for scale in ("0", "-3", "nan", "0.5", "inf"):
         fails(cli(*run, "--scale", scale), "at least 1")
-    fails(cli(*run, "--size", "big"), "1920x1080")
+    fails(cli(*run, "--size", "big"), "1920x1080", code=2)
     fails(cli(*run, "--width", "4"), "only enlarge")
     fails(cli(*run, "--scale", "99999"), "1,000,000")
     fails(cli(*run, "--scale", "1e308"), "at least 1")
-    fails(cli(*run, "--size", "²x9"), "1920x1080")
+    fails(cli(*run, "--size", "²x9"), "1920x1080", code=2)
     fails(cli(*run, "--scale", "2000", "-o", "x.webp"), "16,383")
     fails(cli(*run, "--scale", "30", "--max-memory", "1MB"), "needs about", "1 MB is allowed")
-    fails(cli(*run, "--scale", "2", "--max-memory", "much"), "2GB")
+    fails(cli(*run, "--scale", "2", "--max-memory", "much"), "2GB", code=2)
     fails(cli(*run, "--scale", "2", "--runtime", "cuda"), "onnxruntime-gpu")
 
 
@@ -173,8 +173,11 @@ def test_json_keeps_what_was_finished(plans, image, tmp_path):
     (tmp_path / "no.png").write_bytes(b"no picture")
     done = cli("run", "-e", plans["liif"], image, tmp_path / "no.png", "--scale", "2", "--json")
     assert done.returncode == 1
-    (outcome,) = json.loads(done.stdout)
-    assert outcome["input"] == str(image)
+    document = json.loads(done.stdout)
+    (result,) = document["results"]
+    assert result["input"] == str(image)
+    assert document["error"]["type"] == "ImageError"
+    assert document["error"]["message"] in done.stderr
 
 
 def test_export_does_not_overwrite_unasked(plans, tmp_path):
@@ -235,7 +238,7 @@ def test_ctrl_c_leaves_nothing(plans, tmp_path):
     assert not list(folder.iterdir())
 
 
-def test_a_folder_for_a_file_and_a_file_for_a_folder_are_told(plans, tmp_path):
+def test_a_folder_in_place_of_a_file_is_an_error(plans, tmp_path):
     picture = tmp_path / "photo.png"
     Image.fromarray(photo(40, 40)).save(picture)
     for arguments, words in [
@@ -243,8 +246,7 @@ def test_a_folder_for_a_file_and_a_file_for_a_folder_are_told(plans, tmp_path):
         (("run", picture, tmp_path / "no.png", "--scale", "2"), "no image file"),
         (("info", tmp_path), "is a folder; name the plan file in it"),
         (("export", tmp_path), "is a folder; name the checkpoint file in it"),
-        (("evaluate", "-e", plans["liif"], "--data", picture), "is a file; name a folder"),
-        (("evaluate", "-e", plans["liif"], "--data", tmp_path / "no"), "There is no folder"),
+        (("evaluate", "-e", plans["liif"], "--images", tmp_path / "no"), "There is no folder"),
     ]:
         done = cli(*arguments)
         assert done.returncode == 1, done.stderr

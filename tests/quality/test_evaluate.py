@@ -86,10 +86,10 @@ def test_bicubic_is_pillow_s_and_the_border_counts(plans, folder):
 
 
 def test_the_command_prints_a_table_and_json(plans, folder):
-    done = cli("evaluate", "-e", plans["liif"], "--data", folder, "--scales", "2,3")
+    done = cli("evaluate", "-e", plans["liif"], "--images", folder, "--scale", "2,3")
     assert done.returncode == 0, done.stderr
     assert "| x3 |" in done.stdout
-    done = cli("evaluate", "-e", plans["liif"], "--data", folder, "--scales", "2", "--json")
+    done = cli("evaluate", "-e", plans["liif"], "--images", folder, "--scale", "2", "--json")
     scores = json.loads(done.stdout)["scores"]
     assert len(scores) == 2
     assert scores[0]["bicubic_psnr"] > 10

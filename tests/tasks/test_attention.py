@@ -60,20 +60,21 @@ def test_a_figure_is_drawn(plans, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "words", "code"),
     [
-        (["--at", "96,3", "--scale", 4], "There is no output pixel"),
-        (["--at", "-1,3", "--scale", 4], "There is no output pixel"),
-        (["--at", "3", "--scale", 4], "write it like 120,80"),
-        (["--at=--5,3", "--scale", 4], "write it like 120,80"),
-        (["--at", "3,3"], "either a scale or an output size"),
+        (["--at", "96,3", "--scale", 4], "There is no output pixel", 1),
+        (["--at", "-1,3", "--scale", 4], "There is no output pixel", 1),
+        (["--at", "3", "--scale", 4], "write it like 120,80", 2),
+        (["--at=--5,3", "--scale", 4], "write it like 120,80", 2),
+        (["--at", "3,3"], "either a scale or an output size", 1),
+        (["--at", "3,3", "--scale", "2,5"], "'2,5' is more than one scale", 2),
     ],
 )
-def test_bad_places_are_refused(plans, tmp_path, arguments, words):
+def test_bad_places_are_refused(plans, tmp_path, arguments, words, code):
     picture = tmp_path / "photo.png"
     Image.fromarray(photo(20, 24)).save(picture)
     done = cli("attention", picture, "-e", plans["clit"], "-o", tmp_path / "m.png", *arguments)
-    assert done.returncode == 1
+    assert done.returncode == code
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "m.png").exists()

@@ -64,7 +64,7 @@ def test_on_this_machine():
 def test_as_json():
     told = cli("doctor", "--json")
     assert told.returncode == 0, told.stderr
-    found = json.loads(told.stdout)
+    found = json.loads(told.stdout)["findings"]
     assert [one["name"] for one in found] == [*NAMES, "Numbers"]
     assert {one["state"] for one in found} <= {"good", "absent"}
     assert all(one["repair"] for one in found if one["state"] == "fault")

@@ -82,7 +82,7 @@ class Killed(BaseException):
 def test_train_export_run(folder, tmp_path):
     config, run = tmp_path / "tiny.toml", tmp_path / "run"
     config.write_text(TOML.replace("queries = 40", "queries = 40\nema = 0.9"))
-    done = cli("train", config, "--data", folder, "-o", run, "--device", "cpu")
+    done = cli("train", config, "--images", folder, "-o", run, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     with (run / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -264,7 +264,7 @@ def test_bad_configurations_are_refused(tmp_path, change, words):
 def test_bad_data_is_refused(config, folder, tmp_path, caplog):
     with pytest.raises(MissingFileError):
         read_config(tmp_path / "none.toml")
-    with pytest.raises(TrainingError, match="no folder"):
+    with pytest.raises(MissingFileError, match="no folder"):
         read_photos(tmp_path / "none", 0.1)
     some = tmp_path / "some"
     some.mkdir()
@@ -274,7 +274,7 @@ def test_bad_data_is_refused(config, folder, tmp_path, caplog):
     with pytest.raises(TrainingError, match="1 photographs"):
         read_photos(some, 0.1)
     (some / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(TrainingError, match=r"1 of 2 pictures.*bad\.png"):
+    with pytest.raises(TrainingError, match=r"1 of 2 images.*bad\.png"):
         read_photos(some, 0.1)
     many = tmp_path / "many"
     many.mkdir()

@@ -1,0 +1,25 @@
+"""The exit codes of every command."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended. One that a signal stopped exits with 128 plus the signal's number."""
+
+    OK = 0
+    ERROR = 1
+    """The work could not be done; a message says why and how to fix it."""
+    USAGE = 2
+    """An option or argument is unknown, missing, invalid, or cannot be combined with others."""
+    REGRESSION = 3
+    """`profile-diff` found a regression."""
+    NOT_COMPARABLE = 4
+    """`profile-diff` was given profiles that are not comparable."""
+
+
+EXIT_CODES = (
+    "Exit codes: 0 success; 1 error; 2 invalid command line; 3 regression and 4 not comparable "
+    "(profile-diff); 130 and 143 stopped by Ctrl-C and SIGTERM."
+)

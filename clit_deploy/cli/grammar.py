@@ -1,0 +1,103 @@
+"""What every command has: -q, --debug, a panel in the help, an example.
+
+The grammar of the command line, which `tests/cli/test_grammar.py` checks for each command:
+
+- `-e/--engine PLAN` (alias `--plan`) names a plan file or a model. Commands that are about a plan
+  (info, verify, calibrate, build, compare) also take it as an argument; commands that are about an
+  image take the image as an argument.
+- `-s/--scale` can be repeated and takes lists, `--size` is WIDTHxHEIGHT.
+- `-o/--output` is the result, `--figure` a figure beside it.
+- `--images` is a folder or an image, and can be repeated.
+- `--json` is a flag: JSON on stdout. Other files have options like `--csv-file`.
+- `--runtime --threads --max-memory --no-rebuild` go together. `build` and `export` build engines
+  instead of running them, so their `--runtime` says for which library.
+- `-h/--help`, `-q/--quiet` and `--debug` are everywhere, `-V/--version` is before the command.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clit_deploy.cli.terminal import TerminalHandler, terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USE, MAKE, MEASURE = "Use", "Make", "Measure"
+"""The panels of `clit-deploy --help`."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command as it is registered: `example` is a line that can be pasted."""
+
+    function: Callable[..., None]
+    panel: str
+    example: str
+
+    def add_to(self, app: typer.Typer) -> None:
+        """Register it."""
+        app.command(rich_help_panel=self.panel, epilog=f"Example: clit-deploy {self.example}")(
+            _with_common_options(self.function)
+        )
+
+
+def start_logging() -> None:
+    """Print warnings of the library as messages."""
+    handler = TerminalHandler()
+    handler.setFormatter(logging.Formatter("clit-deploy: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def _set_quiet(quiet: bool) -> None:
+    if quiet:
+        terminal.quiet = True
+        logging.getLogger().setLevel(logging.ERROR)
+
+
+def _set_debug(debug: bool) -> None:
+    if debug:
+        root = logging.getLogger()
+        root.setLevel(logging.DEBUG)
+        for handler in root.handlers:
+            handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+
+
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=_set_quiet, is_eager=True, help="Print results and errors only."
+    ),
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug", callback=_set_debug, is_eager=True, help="Log every step, and show tracebacks."
+    ),
+]
+
+
+def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The command with -q and --debug, whose callbacks do all that they are for."""
+
+    @functools.wraps(function)
+    def command(*, quiet: bool, debug: bool, **options: Any) -> None:  # noqa: ARG001
+        function(**options)
+
+    own = inspect.signature(function, eval_str=True)
+    common = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
+        )
+        for name, annotation in (("quiet", QuietOption), ("debug", DebugOption))
+    ]
+    parameters = [*own.parameters.values(), *common]
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command

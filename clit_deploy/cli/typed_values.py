@@ -1,0 +1,111 @@
+"""Parsers of what people type: numbers, scales, sizes, positions."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from clit_deploy.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Value = TypeVar("Value")
+
+
+def option_parser(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """The same for `typer.Option(parser=...)`, which replaces the message of a ValueError."""
+
+    def parsed(text: str) -> Value:
+        try:
+            return parse(text)
+        except OptionError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parsed
+
+
+def parse_whole(text: str) -> int:
+    """`800` -> 800."""
+    if not re.fullmatch(r"\s*[0-9]+\s*", str(text)):
+        raise OptionError(f"'{text}' is not a whole number; write digits only, like 800.")
+    return int(text)
+
+
+def parse_number(text: str) -> float:
+    """`0.05` -> 0.05."""
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(
+            f"'{text}' is not a number; write it with a decimal point, like 0.05."
+        ) from None
+
+
+def parse_capability(text: str) -> str:
+    """`86` or `8.6` -> `8.6`."""
+    found = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.strip().lower())
+    if not found:
+        raise OptionError(f"'{text}' is not a compute capability; write it like 8.6 or 86.")
+    return f"{found[1]}.{found[2]}"
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`1920x1080` -> (height, width)."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise OptionError(f"'{text}' is not a valid size; write it like 1920x1080.")
+    return int(parts[1]), int(parts[0])
+
+
+def parse_scales(text: str) -> list[float]:
+    """`2,3.5,4` -> numbers."""
+    return [_scale(part) for part in text.split(",")]
+
+
+def all_scales(texts: Sequence[str] | None, default: str) -> list[float]:
+    """The scales of a repeated `--scale`, in order, each once."""
+    found = [scale for text in texts or [default] for scale in parse_scales(text)]
+    return list(dict.fromkeys(found))
+
+
+def one_scale(texts: Sequence[str] | None) -> float | None:
+    """The scale of a command that takes a single one."""
+    found = all_scales(texts, "") if texts else []
+    if len(found) > 1:
+        raise OptionError(
+            f"'{','.join(texts or ())}' is more than one scale, and this command takes one; "
+            "write a decimal point, like 2.5."
+        )
+    return found[0] if found else None
+
+
+def _scale(part: str) -> float:
+    try:
+        return float(part)
+    except ValueError:
+        pass
+    number = re.fullmatch(r"\s*x?\s*([0-9]+(?:\.[0-9]+)?)\s*(x|%)?\s*", part.lower())
+    if number is None:
+        example = "4, 2.5 or 2,3,4"
+    else:
+        value = float(number[1]) / (100 if number[2] == "%" else 1)
+        example = f"{value:g}"
+    raise OptionError(f"'{part[:200]}' is not a valid scale; write {example}.")
+
+
+def may_be_decimal_comma(texts: Sequence[str] | None) -> bool:
+    """Whether somebody may have meant 2.5 by `2,5`."""
+    return len(texts or ()) == 1 and bool(re.fullmatch(r"[0-9],[0-9]+", (texts or [""])[0]))
+
+
+def parse_position(text: str) -> tuple[int, int]:
+    """`X,Y` -> (row, column)."""
+    found = re.fullmatch(r"\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*", text)
+    if not found:
+        raise OptionError(f"'{text}' is not a position; write it like 120,80 (column, row).")
+    return int(found[2]), int(found[1])

@@ -1,0 +1,51 @@
+"""How much work a command is going to do, for its first message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clit_deploy.errors import ClitDeployError
+from clit_deploy.images.image_files import open_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from clit_deploy.grid.cascade import Size
+    from clit_deploy.tasks.upscale_file import OutputSize
+
+
+def image_size(path: Path) -> Size | None:
+    """Height and width from the header of an image; None if it cannot be read, which whoever reads
+    the whole image reports."""
+    try:
+        with open_image(path) as image:
+            return image.header.size
+    except ClitDeployError:
+        return None
+
+
+def output_pixels(image: Path, wanted: OutputSize) -> float:
+    """Pixels that upscaling an image makes; 0 if its header cannot be read."""
+    found = image_size(image)
+    if found is None:
+        return 0
+    scale, size = wanted.resolve(found)
+    height, width = size or (found[0] * (scale or 1), found[1] * (scale or 1))
+    return height * width
+
+
+def image_pixels(images: Iterable[Path]) -> float:
+    """Pixels of all these images."""
+    sizes = [image_size(path) or (0, 0) for path in images]
+    return sum(height * width for height, width in sizes)
+
+
+def megapixels(pixels: float) -> str:
+    """`59 megapixels`, `0.24 megapixels`."""
+    return f"{pixels / 1e6:,.0f} megapixels" if pixels >= 1e7 else f"{pixels / 1e6:.2g} megapixels"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 image`, `3 images`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
