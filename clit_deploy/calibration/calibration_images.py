@@ -80,9 +80,9 @@ def gather(images: Path | Sequence[Path] | None) -> CalibrationImages:
     found = dict(itertools.islice(_usable(_spread(paths)), MAX_IMAGES))
     if len(found) < MIN_IMAGES:
         raise CalibrationError(
-            f"{source_name(images)} has {len(found)} usable pictures among {len(paths)}; at least "
-            f"{MIN_IMAGES} are needed, of {MIN_SIDE} pixels a side or more and not flat. "
-            f"{ENOUGH_IMAGES} to {MAX_IMAGES} photographs like those that will be enlarged are best."
+            f"{source_name(images)} has {len(found)} usable images among {len(paths)}; at least "
+            f"{MIN_IMAGES} are needed, of {MIN_SIDE} pixels a side or more and not flat. Best are "
+            f"{ENOUGH_IMAGES} to {MAX_IMAGES} photographs like those that will be upscaled."
         )
     if len(found) < ENOUGH_IMAGES:
         text = "%d pictures are few to tell what INT8 costs; %d are better"

@@ -14,11 +14,11 @@ from clit_deploy.cli.options import (
     ForceOption,
     JsonOption,
     MemoryOption,
+    ProgressBar,
     RuntimeOption,
     ThreadsOption,
+    parse_scales,
 )
-from clit_deploy.cli.terminal import ProgressBar
-from clit_deploy.cli.typed_values import parse_scales
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import NotComparableError, OptionError, OutputError
 from clit_deploy.system.files import check_file, check_writable, replacing
