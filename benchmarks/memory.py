@@ -29,7 +29,7 @@ def run(plan: Path, image: Path, target: Path, scale: float, limit: str | None) 
     if limit:
         command += ["--max-memory", limit]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout)[0]
+    found: dict[str, float] = json.loads(done.stdout)["results"][0]
     return found
 
 
