@@ -168,7 +168,7 @@ def test_no_device_is_no_fault_but_has_its_reason(monkeypatch):
 
 def test_wrong_numbers_are_a_fault(monkeypatch):
     """A library that computes something else, seen by the proof of the default model."""
-    samples = doctor.stored_samples(doctor.Plan.open(doctor.DEFAULT))
+    samples = doctor.stored_samples(doctor.Plan.open(doctor.default_model().plan))
     samples[0].expected[...] += 0.5
     monkeypatch.setattr(doctor, "stored_samples", lambda plan: samples)
     found = finding("Numbers")
