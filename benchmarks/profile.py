@@ -36,7 +36,7 @@ from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.wrappers import TracedRuntime
 from clit_deploy.system.phases import Recorder, phase
 from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
-from clit_deploy.upscaler import DEFAULT, Upscaler
+from clit_deploy.upscaler import Upscaler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,9 +45,9 @@ WATCHED = """
 import sys
 from pathlib import Path
 from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
-from clit_deploy.upscaler import DEFAULT, Upscaler
+from clit_deploy.upscaler import Upscaler
 image, target, scale, threads = sys.argv[1:]
-with Upscaler(DEFAULT, runtime="cpu", threads=int(threads)) as up:
+with Upscaler(runtime="cpu", threads=int(threads)) as up:
     while True:
         upscale_file(up, Path(image), Path(target), OutputSize(float(scale)), force=True)
         print(flush=True)
@@ -130,8 +130,8 @@ def cost(image: Path, scale: float, args: argparse.Namespace, root: Path) -> dic
     target = image.with_name("cost.png")
     plain, profiled = Clocks(), Clocks()
     with (
-        Upscaler(DEFAULT, runtime="cpu", threads=args.threads) as bare,
-        Upscaler(DEFAULT, runtime=TracedRuntime(open_runtime("cpu", args.threads))) as up,
+        Upscaler(runtime="cpu", threads=args.threads) as bare,
+        Upscaler(runtime=TracedRuntime(open_runtime("cpu", args.threads))) as up,
     ):
         assert isinstance(up.runtime, TracedRuntime)  # noqa: S101
         job = FileJob(up, up.runtime, image, target, scale)

@@ -11,7 +11,7 @@ import typer
 from clit_deploy.cli.exit_codes import ExitCode
 from clit_deploy.cli.json_document import print_failure
 from clit_deploy.cli.terminal import terminal
-from clit_deploy.errors import ClitDeployError, OptionError, error_message
+from clit_deploy.errors import ClitDeployError, NotComparableError, OptionError, error_message
 from clit_deploy.system.interrupts import Interrupted
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def _described(error: BaseException) -> tuple[str, int]:
         return _usage(error), ExitCode.USAGE
     if isinstance(error, OptionError):
         return error_message(error), ExitCode.USAGE
+    if isinstance(error, NotComparableError):
+        return error_message(error), ExitCode.NOT_COMPARABLE
     if isinstance(error, ClitDeployError):
         return error_message(error), ExitCode.ERROR
     if isinstance(error, MemoryError):

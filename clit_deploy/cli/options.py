@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from clit_deploy.cli.terminal import ProgressBar as ProgressBar
 from clit_deploy.cli.typed_values import option_parser, parse_number, parse_whole
-from clit_deploy.cli.typed_values import parse_scales as parse_scales
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import OptionError
 from clit_deploy.zoo.named_models import default_model, find_plan, is_packaged, named_models

@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clit_deploy.cli.exit_codes import ExitCode
+from clit_deploy.cli.json_document import plain, print_document
 from clit_deploy.cli.options import (
     DefaultEngineOption,
     ForceOption,
     JsonOption,
     MemoryOption,
-    ProgressBar,
     RuntimeOption,
     ThreadsOption,
-    parse_scales,
+    scale_option,
 )
+from clit_deploy.cli.terminal import ProgressBar, terminal
+from clit_deploy.cli.typed_values import all_scales, option_parser, parse_number, parse_whole
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import NotComparableError, OptionError, OutputError
+from clit_deploy.errors import OptionError, OutputError
 from clit_deploy.system.files import check_file, check_writable, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clit_deploy.profile.profile_file import Profile
-
-REGRESSED, NOT_COMPARABLE = 3, 4
-"""Exit codes of `profile-diff`, beside 0 for no regression and 1 for other errors."""
 
 
 def profile(
@@ -38,16 +38,18 @@ def profile(
         Path | None,
         typer.Option(help="The image to upscale.", show_default="the package's photograph"),
     ] = None,
-    scale: Annotated[
-        list[str] | None,
-        typer.Option("--scale", "-s", help="Scales, like 2,4; repeatable.", show_default="4"),
-    ] = None,
+    scale: Annotated[list[str] | None, scale_option("4")] = None,
     duration: Annotated[
         str | None,
         typer.Option(help="Time to measure each row, like 30s or 10m.", show_default="10s"),
     ] = None,
     iterations: Annotated[
-        int | None, typer.Option(help="Number of runs to measure, instead of a duration.")
+        int | None,
+        typer.Option(
+            parser=option_parser(parse_whole),
+            metavar="NUMBER",
+            help="Number of runs to measure, instead of a duration.",
+        ),
     ] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
@@ -95,7 +97,7 @@ def profile(
     request = Request(
         plan=engine,
         image=image,
-        scales=[value for text in scale or ["4"] for value in parse_scales(text)],
+        scales=all_scales(scale, "4"),
         seconds=None if duration is None else parse_duration(duration),
         iterations=None if iterations is None else check_iterations(iterations),
         runtime=runtime.value,
@@ -108,7 +110,7 @@ def profile(
     window = request.window()
     what = image.name if image else "the package's photograph"
     work = describe_work(len(request.cases()), window.seconds, window.runs, what)
-    typer.echo(work, err=True)
+    terminal.note(work)
     with ProgressBar("profile") as bar:
         found = measure(request, (lambda _, done: bar(done)) if bar else None)
     wrong = _write(
@@ -125,17 +127,22 @@ def profile(
     if wrong:
         raise wrong[0]
     for one in found.failed:
-        typer.echo(f"clit-deploy: {label(one)} could not be measured: {one.reason}", err=True)
+        terminal.error(f"clit-deploy: {label(one)} could not be measured: {one.reason}")
     _say(f"{verdict(found)} Next: clit-deploy {_next(json_file)}", as_json)
     if found.failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.ERROR)
 
 
 def profile_diff(
     before: Annotated[Path, typer.Argument(help="The profile to compare with (JSON).")],
     after: Annotated[Path, typer.Argument(help="The newer profile (JSON).")],
     threshold: Annotated[
-        float, typer.Option(help="Percent by which something must get worse to count.")
+        float,
+        typer.Option(
+            parser=option_parser(parse_number),
+            metavar="PERCENT",
+            help="Percent by which something must get worse to count.",
+        ),
     ] = 5.0,
     floating: Annotated[
         bool, typer.Option("--floating", help="Compare runs with floating clocks too.")
@@ -143,26 +150,15 @@ def profile_diff(
     as_json: JsonOption = False,
 ) -> None:
     """Compare two profiles. Exits with 3 for a regression, with 4 if they are not comparable."""
-    import dataclasses
-    import json
-
     from rich.console import Console
 
     from clit_deploy.profile.diff import compare_profiles
     from clit_deploy.profile.table import show_changes
 
     profiles = _read(before), _read(after)
-    try:
-        found = compare_profiles(*profiles, threshold, floating=floating)
-    except NotComparableError as error:
-        if as_json:
-            content = {"type": type(error).__name__, "message": str(error)}
-            typer.echo(json.dumps({"schema": 1, "error": content}, indent=1))
-        typer.echo(f"clit-deploy: {error}", err=True)
-        raise typer.Exit(NOT_COMPARABLE) from error
+    found = compare_profiles(*profiles, threshold, floating=floating)
     if as_json:
-        diff = {"schema": 1, **dataclasses.asdict(found), "regressed": found.regressed}
-        typer.echo(json.dumps(diff, indent=1, allow_nan=False))
+        print_document(**plain(found), regressed=found.regressed)
     else:
         show_changes(found, Console())
     limit = f"worse by more than {threshold:g} % and the noise"
@@ -172,7 +168,7 @@ def profile_diff(
             "page.html shows where the time goes.",
             as_json,
         )
-        raise typer.Exit(REGRESSED)
+        raise typer.Exit(ExitCode.REGRESSION)
     _say(f"PASS: nothing is {limit}.", as_json)
 
 

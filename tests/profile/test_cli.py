@@ -76,24 +76,26 @@ def test_the_main_job(plans, picture, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "words", "code"),
     [
-        (["--duration", "0s"], ["not a valid duration"]),
-        (["--iterations", 3, "--duration", "1s"], ["--duration and --iterations"]),
-        (["--sweep", "colour=1"], ["not a valid sweep", "tile"]),
-        (["--scale", "big"], ["no scales"]),
-        (["--sweep", "runtime=cpu,cuda"], ["CUDA"]),
-        (["--threads", 0], ["threads"]),
-        (["--max-memory", "lots"], ["memory size"]),
-        (["--reference", "none.plan"], ["none.plan"]),
-        (["--json-file", "/nowhere/a.json"], ["/nowhere does not exist"]),
-        (["-o", "x.out", "--csv-file", "x.out"], ["need different files"]),
+        (["--duration", "0s"], ["not a valid duration"], 2),
+        (["--iterations", 3, "--duration", "1s"], ["--duration and --iterations"], 2),
+        (["--sweep", "colour=1"], ["not a valid sweep", "tile"], 2),
+        (["--scale", "big"], ["not a valid scale"], 2),
+        (["--sweep", "runtime=cpu,cuda"], ["CUDA"], 1),
+        (["--threads", 0], ["threads"], 2),
+        (["--max-memory", "lots"], ["memory size"], 2),
+        (["--reference", "none.plan"], ["none.plan"], 1),
+        (["--json-file", "/nowhere/a.json"], ["/nowhere does not exist"], 1),
+        (["-o", "x.out", "--csv-file", "x.out"], ["need different files"], 2),
     ],
 )
-def test_bad_input_is_one_sentence_before_anything_is_measured(plans, picture, arguments, words):
+def test_bad_input_is_one_sentence_before_anything_is_measured(
+    plans, picture, arguments, words, code
+):
     start = time.monotonic()
     done = measure(plans["clit"], picture, *arguments)
-    fails(done, *words)
+    fails(done, *words, code=code)
     assert not done.stdout
     assert time.monotonic() - start < 60
     assert not (ROOT / "x.out").exists()
