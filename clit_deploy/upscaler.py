@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clit_deploy.config import RuntimeName, parse_bytes
@@ -19,6 +18,7 @@ from clit_deploy.zoo.named_models import default_model, find_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
