@@ -1,1 +1,1 @@
-"""Engines of a plan: for which shapes, built, compared, kept, and chosen when a plan runs."""
+"""TensorRT engines of a plan: their shapes, building, checking, storing, and selection."""

@@ -1,5 +1,7 @@
-"""Engines of all graphs of a plan, built for the shapes that the scheduler will ask for, with all
-that they depend on written beside them."""
+"""Builds engines of all graphs of a plan, for the shapes that the scheduler needs.
+
+The plan records everything that its engines depend on.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +33,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RTX_DEFAULTS = ("8.0", "8.6", "8.9", "12.0")
-"""What TensorRT-RTX builds for where nothing is named."""
+"""Compute capabilities that TensorRT-RTX builds for by default."""
 
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """The largest pieces of work that engines are built for."""
+    """The largest tiles, blocks and chunks that engines are built for."""
 
     tile: int | None = None
-    """Side of an encoder tile; by default one that most pictures of a camera need few of."""
+    """Side of an encoder tile, in pixels; None takes a size of which most photographs need few."""
     block: int = 256
+    """Side of an output block, in pixels."""
     chunk: int = ON_DEVICE.chunk_factor
-    """Chunks are so many times as large as those of a processor."""
+    """Decoder chunk size, as a multiple of the CPU chunk size."""
 
 
 def build_engines(
@@ -54,26 +57,27 @@ def build_engines(
     gpu: Gpu | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Plan, bytes | None]:
-    """A plan with engines of all its graphs, beside those that it has for other devices.
+    """Build engines of all graphs of a plan. Its engines for other devices stay.
 
     Args:
-        plan: its graphs stay as they are.
-        trt: what builds.
-        options: for whom, with how much memory.
-        limits: how large tiles, blocks and chunks may become.
-        gpu: the device that is present, if there is one.
-        progress: is told what is being done.
+        plan: its graphs do not change.
+        trt: the library that builds.
+        options: of the builder.
+        limits: the largest tiles, blocks and chunks.
+        gpu: the GPU of this machine, if it has one.
+        progress: gets a line of text before each graph.
 
-    Returns: the plan in memory, and the builder's timing cache.
+    Returns: the plan in memory, and the timing cache (None for TensorRT-RTX).
 
     Raises:
-        BuildError: a graph is refused; with all that TensorRT says.
-        SizeError, OptionError: a tile or chunk out of range.
+        BuildError: TensorRT cannot build a graph; the message quotes its errors.
+        SizeError, OptionError: a tile, block or chunk is out of range.
+        Interrupted: a signal stopped the build.
     """
     report = progress or (lambda step: log.info("%s", step))
     work_limits = work_limits_of(plan, limits or EngineLimits())
     named = sorted(set(options.capabilities), key=lambda text: (len(text), text))
-    options = dataclasses.replace(options, capabilities=tuple(named))  # one set has one name
+    options = dataclasses.replace(options, capabilities=tuple(named))  # the same set in any order
     _check(plan, trt, gpu)
     made = _described(trt, options, work_limits, gpu)
     builder, engines, members = EngineBuilder(trt), [], {}
@@ -98,22 +102,29 @@ def build_engines(
 def _check(plan: Plan, trt: TensorRT, gpu: Gpu | None) -> None:
     refuse_qdq_format(plan.manifest.precision, plan.name)
     if not trt.is_rtx and gpu is None:
-        raise BuildError("TensorRT builds on the GPU that is going to run, and there is none here.")
+        raise BuildError(
+            "TensorRT builds only on a machine with a GPU. Build on the machine that will run the "
+            "plan, or use --runtime tensorrt-rtx."
+        )
 
 
 def refuse_qdq_format(precision: str, name: str) -> None:
-    """Raises a BuildError if TensorRT cannot read what such plans hold."""
+    """Refuse INT8 plans in QDQ format for CPUs.
+
+    Raises:
+        BuildError: TensorRT cannot read plans of this precision.
+    """
     if precision == Precision.INT8.value:
         raise BuildError(
-            f"{name} holds INT8 in the form for processors, which TensorRT refuses; name "
-            "--precision int8-fp16 when you export the checkpoint or calibrate the FP32 plan."
+            f"{name} has INT8 graphs for CPUs, which TensorRT cannot read. Use --precision "
+            "int8-fp16 when you export the checkpoint or calibrate the FP32 plan."
         )
 
 
 def _described(
     trt: TensorRT, options: BuildOptions, work_limits: WorkLimits, gpu: Gpu | None
 ) -> EngineSet:
-    """What engines are going to depend on; they themselves are still missing."""
+    """The record of what the engines depend on, still without engines."""
     board = jetson()
     here = None if trt.is_rtx else gpu
     return EngineSet(
@@ -134,11 +145,11 @@ def _described(
 
 
 def work_limits_of(plan: Plan, limits: EngineLimits) -> WorkLimits:
-    """The limits as the scheduler takes them.
+    """The limits in the form that the scheduler uses.
 
     Raises:
-        SizeError: a tile too small for the encoder.
-        OptionError: a chunk below 1, or blocks that are too small.
+        SizeError: the tile is too small for the encoder, or not a multiple of what it needs.
+        OptionError: the chunk or block is too small.
     """
     encoder = plan.manifest.encoder
     least = smallest(encoder.halo, plan.manifest.margin, encoder.multiple)
@@ -148,19 +159,19 @@ def work_limits_of(plan: Plan, limits: EngineLimits) -> WorkLimits:
         tile = min(sides, default=max(least, TILES[0]))
     if tile < least or tile % encoder.multiple:
         raise SizeError(
-            f"A tile of {tile} does not suit this encoder: at least {least} is needed, a multiple "
-            f"of {encoder.multiple}."
+            f"--tile {tile} is not valid for this encoder; it must be a multiple of "
+            f"{encoder.multiple} and at least {least}."
         )
     if limits.chunk < 1 or limits.block < max(ON_DEVICE.cell_classes):
         raise OptionError(
-            f"Chunks of {limits.chunk} and blocks of {limits.block} make no sense; at least 1 and "
-            f"{max(ON_DEVICE.cell_classes)} are needed."
+            f"A chunk of {limits.chunk} and a block of {limits.block} are not valid; they must be "
+            f"at least 1 and {max(ON_DEVICE.cell_classes)}."
         )
     return WorkLimits(1, limits.chunk, ON_DEVICE.cell_classes, tile, limits.block)
 
 
 def folder_of(engines: EngineSet) -> str:
-    """Where a set's engines are in the plan."""
+    """The folder of a set of engines in the plan."""
     size = engines.processors and f"{engines.processors}SM"
     where = [part for part in (engines.gpu, size, engines.l4t) if part]
     parts = [engines.flavour, engines.version, *engines.targets, *where]
@@ -168,8 +179,8 @@ def folder_of(engines: EngineSet) -> str:
 
 
 def with_engines(plan: Plan, made: EngineSet, members: dict[str, bytes]) -> Plan:
-    """The plan with a set of engines; one for the same library and targets is replaced, and ones
-    that are damaged are left out."""
+    """Add a set of engines to a plan. It replaces a set for the same library and targets, and
+    damaged sets are dropped."""
     others = [x for x in plan.manifest.engines if folder_of(x) != folder_of(made)]
     whole = [(engines, found) for engines in others if (found := _read(plan, engines))]
     manifest = dataclasses.replace(plan.manifest, engines=(*(x for x, _ in whole), made))
@@ -181,32 +192,32 @@ def with_engines(plan: Plan, made: EngineSet, members: dict[str, bytes]) -> Plan
 
 
 def _read(plan: Plan, engines: EngineSet) -> dict[str, bytes]:
-    """The members of a set; nothing where one is damaged."""
+    """The members of a set; empty if one is damaged."""
     try:
         return {engine.member: plan.read(engine.member) for engine in engines.engines}
     except DamageError as error:
-        log.warning("the engines of %s are left out: %s", engines.title, error)
+        log.warning("the engines of %s are dropped: %s", engines.title, error)
         return {}
 
 
 def differences(plan: Plan, engines: EngineSet, version: str, gpu: Gpu) -> list[str]:
-    """Why a set of engines is not for this library and GPU; empty where it is."""
+    """Why a set of engines cannot run on this library and GPU; empty if it can."""
     found = []
     if engines.version != version:
-        found.append(f"they were built by version {engines.version}, here is {version}")
+        found.append(f"they were built by version {engines.version}, not {version}")
     targets: Sequence[str] = engines.targets or RTX_DEFAULTS
     if gpu.capability not in targets:
         listed = ", ".join(targets)
-        found.append(f"they were built for compute capability {listed}, here is {gpu.capability}")
+        found.append(f"they were built for compute capability {listed}, not {gpu.capability}")
     elif engines.gpu and engines.gpu != gpu.name:
-        found.append(f"they were built on a {engines.gpu}, here is a {gpu.name}")
+        found.append(f"they were built on a {engines.gpu}, not a {gpu.name}")
     elif engines.processors and engines.processors != gpu.processors:
         found.append(
-            f"they were built for {engines.processors} multiprocessors, here are {gpu.processors}"
+            f"they were built for {engines.processors} multiprocessors, not {gpu.processors}"
         )
     board = jetson()
     if engines.l4t and board and engines.l4t != board.l4t:
-        found.append(f"they were built on L4T {engines.l4t}, here is {board.l4t}")
+        found.append(f"they were built on L4T {engines.l4t}, not {board.l4t}")
     if any(plan.manifest.digests.get(x.graph) != x.digest for x in engines.engines):
-        found.append("the plan's graphs are not those that they were built from")
+        found.append("they were built from other graphs than the plan's")
     return found

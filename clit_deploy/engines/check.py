@@ -1,4 +1,4 @@
-"""Engines against ONNX Runtime, the only defence against a graph that was compiled wrongly."""
+"""Compares engines with ONNX Runtime, which detects graphs that were compiled wrongly."""
 
 from __future__ import annotations
 
@@ -30,28 +30,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LARGEST_TILE = 192
-"""Of the tile that is compared: a reference of more takes a processor minutes."""
+"""Side of the compared tile, in pixels; a larger reference takes minutes on a CPU."""
 SIDE, SCALE = 48, 3.7
-"""Of the photograph that every stage renders (a quarter for each stage more), and its scale."""
+"""Side of the photograph that the first stage renders, in pixels, and its scale. Each later stage
+renders a quarter of the side."""
 WIDE = (13.3, 50.0)
-"""Factors of the last stage, along one axis, that take the larger classes of cells."""
+"""Factors of the last stage, along one axis, that use the larger classes of grid cells."""
 
 TOLERANCE = {"fp32": 2e-3}
 ROUNDED = 2e-2
-"""Largest difference over the output's deviation, of FP32 plans and of others. Other orders of sums
-give 1e-6; a model whose own rounding is larger has a larger tolerance in its proof."""
+"""Largest error relative to the output's standard deviation, for FP32 plans and for others. Sums in
+another order give 1e-6. A model with larger rounding errors has its own tolerance in the plan."""
 
 
 def check_engines(plan: Plan, runtime: Runtime) -> float:
     """Render with engines and with ONNX Runtime on the CPU, and compare.
 
-    A tile is encoded; a photograph is rendered by every stage, and by the last one with the
-    many queries a cell of large factors; all graphs for single queries run.
+    A tile is encoded. A photograph is rendered by every stage, and by the last stage also with
+    large factors, which have many queries in a grid cell. All graphs for single queries run.
 
-    Returns: the largest difference over the output's deviation.
+    Returns: the largest error, relative to the output's standard deviation.
 
     Raises:
-        EngineError: it is above the tolerance, or not a number.
+        EngineError: the error is above the tolerance, or NaN.
     """
     if isinstance(runtime, EngineRuntime):
         runtime.kernels.eager = True
@@ -63,23 +64,25 @@ def check_engines(plan: Plan, runtime: Runtime) -> float:
         error = float(np.abs(got - expected).max()) / (float(expected.std()) or 1.0)
         if not error <= allowed:
             raise EngineError(
-                f"{runtime.name} is wrong by {error:.2g} of the output's deviation on {what}; at "
-                f"most {allowed:g} is allowed. These engines are not used: build them again, or "
-                "use --runtime cpu."
+                f"{runtime.name} has an error of {error:.2g} on {what}, relative to the output's "
+                f"standard deviation; the tolerance is {allowed:g}. These engines are not used: "
+                "build them again, or use --runtime cpu."
             )
         worst = max(worst, error)
-    log.info("engines differ from ONNX Runtime by %.1e of the deviation at most", worst)
+    log.info(
+        "largest error of the engines: %.1e relative to the output's standard deviation", worst
+    )
     return worst
 
 
 def allowed_error(plan: Plan) -> float:
-    """How far a device may be from the processor, over the output's deviation."""
+    """The tolerance between a device and the CPU, relative to the output's standard deviation."""
     proof = plan.manifest.proof
     return max(TOLERANCE.get(plan.manifest.precision, ROUNDED), proof.tolerance if proof else 0)
 
 
 def _answers(plan: Plan, runtime: Runtime, tile: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """What is compared, with a name for people."""
+    """The outputs that are compared, each with a name for messages."""
     scheduler = Scheduler(plan, runtime)
     photo = to_unit(read_image(PHOTOGRAPH).rgb)
     stages = len(plan.manifest.stages)
@@ -116,10 +119,10 @@ def _single(
     layout: Layout,
     seed: int,
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """The graphs for single queries."""
+    """The outputs of the graphs for single queries."""
     points, cut = PointScheduler(plan, scheduler), PointLayout(layout.tile, BATCHES[0])
-    places = np.random.RandomState(seed).uniform(-1, 1, (64, 2))
-    queries = queries_of(places, None, job.size)
+    coords = np.random.RandomState(seed).uniform(-1, 1, (64, 2))
+    queries = queries_of(coords, None, job.size)
     yield f"queries at x{job.scale:g}", points.residuals(image, job, queries, cut)
     if plan.manifest.stages[0].attention:
         for found in points.attention(image, job, queries.take(np.array([0])), cut):
@@ -127,7 +130,7 @@ def _single(
 
 
 def _features(scheduler: Scheduler, photo: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Of a whole tile: the photograph, mirrored until it fills it."""
+    """Features of a whole tile, which the mirrored photograph fills."""
     more = max(side - len(photo), 0)
     image = np.pad(photo, [(0, more), (0, more), (0, 0)], mode="symmetric")[:side, :side]
     (whole,) = scheduler.encoder.tiles(side, side, 0)

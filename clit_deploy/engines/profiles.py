@@ -1,8 +1,7 @@
-"""Optimization profiles: the ranges of shapes that the scheduler asks of each graph, computed by
-what cuts the work.
+"""Optimization profiles: the ranges of shapes that the scheduler needs from each graph.
 
-An engine takes every length between a min and a max and is fastest at the opt. Lengths that the
-graph itself fixes are None here.
+The code that cuts the work computes them. An engine accepts every length from min to max, and is
+fastest at opt. Lengths that the graph itself fixes are None here.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
 
 Shape = tuple["int | None", ...]
 Shapes = dict[str, Shape]
-"""Of a graph's inputs, by name."""
+"""Shapes of a graph's inputs, by name."""
 
 ROUNDING = 8
-"""Output pixels that a block may have more than the largest, for the rounding of odd scales."""
+"""Output pixels that rounding may add to the largest block at fractional scales."""
 
 USUAL_SCALE = 4.0
 USUAL_QUERIES = 1024
@@ -40,7 +39,7 @@ USUAL_QUERIES = 1024
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """Shapes of a graph's inputs: the smallest, those to be fastest at, the largest."""
+    """The min, opt and max shapes of a graph's inputs."""
 
     min: Shapes
     opt: Shapes
@@ -48,9 +47,14 @@ class ShapeRange:
 
 
 def shape_ranges(plan: Plan, work_limits: WorkLimits) -> dict[str, tuple[ShapeRange, ...]]:
-    """The ranges of every graph, by member; `work_limits` has a tile, a block and classes."""
+    """The optimization profiles of every graph, by the graph's name in the plan.
+
+    Args:
+        plan: its manifest describes the graphs.
+        work_limits: with a tile, a block and classes of grid cells.
+    """
     if not (work_limits.max_tile and work_limits.max_block and work_limits.cell_classes):
-        raise AssertionError("engines are built for limits, and there are none")
+        raise AssertionError("engines need limits of tile, block and cells")
     tables = tables_of(plan)
     encoder = plan.manifest.encoder
     found: dict[str, tuple[ShapeRange, ...]] = {}
@@ -98,7 +102,7 @@ def _queries(info: StageInfo, side: int, work_limits: WorkLimits) -> int:
 
 
 def _project(plan: Plan, tables: Tables, index: int, block: int) -> ShapeRange:
-    """Patches of blocks at the image's corner and inside it, at every scale that a stage sees."""
+    """Patches of blocks at the image's corner and inside it, at every scale of a stage."""
     info, floor = plan.manifest.stages[index], MAX_STAGE_FACTOR**index
     wide = block + ROUNDING
     # A stage's scale begins just above that of the stage before it.
@@ -147,7 +151,7 @@ def _point(plan: Plan, tables: Tables, info: StageInfo, batch: int) -> ShapeRang
         fed |= {"maps": (side, side, None), "bias": (queries, None, None)}
         return {**fed, "pixel": (queries, None), "cell": (sizes, None)}
 
-    # A patch is one image pixel at least, which is more than `PATCH` where a cascade is deep.
+    # A patch has at least one image pixel, which is more than `PATCH` in a deep cascade.
     side = max(PATCH, int(MAX_STAGE_FACTOR) ** (len(plan.manifest.stages) - 1)) + ROUNDING + reach
     opt = shapes(min(USUAL_QUERIES, batch), PATCH + reach, 1)
     return ShapeRange(shapes(1, 1 + reach, 1), opt, shapes(batch, side, batch))
@@ -158,7 +162,7 @@ def _pairs(queries: int) -> ShapeRange:
 
 
 def _axis_tables(plan: Plan, tables: Tables, info: StageInfo) -> Feeds:
-    """Tables of one cell, for their names and dimensions."""
+    """Tables of one grid cell, for their names and dimensions."""
     stage_grid = _grids(plan, (1, 1), 1.0)[0]
     row, col = (GroupedOutputs.sort(axis, Span(0, 1), info.anchor) for axis in stage_grid.over_grid)
     return {**tables.axis("row", row), **tables.axis("col", col)}
@@ -172,7 +176,7 @@ def _grids(plan: Plan, image: Size, scale: float) -> list[StageGrid]:
 
 
 def _unscaled(plan: Plan, side: int) -> list[StageGrid]:
-    """All stages along an axis that keeps its length, while the other one grows."""
+    """The grids of all stages where one axis keeps its length and the other one grows."""
     stages, padded = len(plan.manifest.stages), round_up(side, plan.manifest.encoder.multiple)
     return stage_grids(
         (side, side), (padded, padded), (side, side), MAX_STAGE_FACTOR**stages, stages

@@ -1,4 +1,4 @@
-"""Which runtime a plan runs on: the one that was named, or the best that is really there."""
+"""Selects the runtime of a plan: the requested one, or the best one that works."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNUSABLE = (RuntimeUnavailableError, BuildError, EngineError, GraphRunError, MemoryBudgetError)
-"""What keeps a device from being used, where another one will do."""
+"""Errors after which `auto` falls back to another device."""
 
 
 def choose_runtime(
@@ -43,19 +43,18 @@ def choose_runtime(
 
     Args:
         plan: its engines decide whether TensorRT can run it.
-        name: see `RuntimeName`. `auto` takes engines that are in the plan and fit this machine,
-            else ONNX Runtime on CUDA, else the CPU; why, it logs. Engines of the plan that do not
-            fit are rebuilt like those of a runtime that was named; if they cannot be, ONNX Runtime
-            is used.
-        threads: of the CPU.
-        rebuild: build engines where those of the plan are missing or for something else.
+        name: see `RuntimeName`. `auto` uses the plan's engines if they fit this machine, otherwise
+            ONNX Runtime on CUDA, otherwise the CPU, and logs the fallback reason. Engines that do
+            not fit are rebuilt first.
+        threads: CPU threads; None uses all cores.
+        rebuild: build engines that are missing or were built for another device.
 
-    Returns: the plan, with new engines where they had to be built, and the runtime.
+    Returns: the plan, with new engines if they had to be built, and the runtime.
 
     Raises:
-        OptionError: there is no runtime of that name.
-        RuntimeUnavailableError: what was named is not there.
-        EngineError: engines do not fit and may not be rebuilt, or compute something else.
+        OptionError: the name is unknown.
+        RuntimeUnavailableError: the requested runtime is not installed or does not start.
+        EngineError: the engines do not fit and must not be rebuilt, or compute wrong results.
         BuildError: they cannot be rebuilt.
     """
     kind = member(RuntimeName, name, "runtime")
@@ -66,7 +65,7 @@ def choose_runtime(
     runtime = open_runtime(kind, threads)
     halved = plan.manifest.precision in (Precision.FP16, Precision.INT8_FP16)
     if halved and isinstance(runtime.arrays, HostArrays):
-        log.warning("an FP16 plan is slower than an FP32 plan on a processor, which widens it")
+        log.warning("an FP16 plan is slower than an FP32 plan on a CPU, which computes in FP32")
     return plan, runtime
 
 
@@ -75,19 +74,19 @@ def _named(plan: Plan, flavour: Flavour, *, rebuild: bool) -> tuple[Plan, Runtim
         return _on_engines(plan, flavour, rebuild=rebuild)
     except RuntimeUnavailableError as error:
         raise RuntimeUnavailableError(
-            f"The runtime {flavour.value} was asked for, but what starts here is "
+            f"The runtime {flavour.value} is not available; available are "
             f"{', '.join(_others(flavour))}. {error}"
         ) from error
 
 
-def _others(asked: Flavour) -> list[str]:
-    """The runtimes that start on this machine instead."""
+def _others(requested: Flavour) -> list[str]:
+    """The other runtimes that start on this machine."""
     found = []
     for name in (RuntimeName.CPU, RuntimeName.CUDA):
         with contextlib.suppress(*UNUSABLE):
             open_runtime(name).close()
             found.append(name.value)
-    (flavour,) = set(Flavour) - {asked}
+    (flavour,) = set(Flavour) - {requested}
     with contextlib.suppress(*UNUSABLE):
         load_tensorrt(flavour)
         open_cuda()
@@ -96,8 +95,8 @@ def _others(asked: Flavour) -> list[str]:
 
 
 def _automatic(plan: Plan, *, rebuild: bool) -> tuple[Plan, Runtime] | None:
-    """The engines that fit, before those that would have to be built again; None where there are
-    none of either kind, and why, it logs."""
+    """Engines that fit, before engines that must be rebuilt; None if neither works, with the
+    reasons in the log."""
     kinds = {engines.flavour for engines in plan.manifest.engines}
     flavours = [flavour for flavour in Flavour if flavour.value in kinds]
     reasons: dict[Flavour, ClitDeployError] = {}
@@ -109,31 +108,31 @@ def _automatic(plan: Plan, *, rebuild: bool) -> tuple[Plan, Runtime] | None:
         except UNUSABLE as error:
             reasons[flavour] = error
     if not flavours:
-        log.info("%s has no engines; 'clit-deploy build' makes them", plan.name)
+        log.info("%s has no engines; 'clit-deploy build' builds them", plan.name)
     for flavour, reason in reasons.items():
-        log.warning("ONNX Runtime is used, not %s: %s", flavour.value, reason)
+        log.warning("ONNX Runtime is used instead of %s: %s", flavour.value, reason)
     return None
 
 
 def _on_engines(plan: Plan, flavour: Flavour, *, rebuild: bool) -> tuple[Plan, Runtime]:
-    """Engines of the plan at work, or ones that are built now."""
+    """Open engines of the plan, or build them now."""
     trt, cuda = load_tensorrt(flavour), open_cuda()
     try:
         return plan, _fitting(plan, trt, cuda)
     except UnfitEngineError as error:
         if not rebuild:
             repair = f"clit-deploy build --runtime {flavour.value} {plan.path or 'PLAN'}"
-            raise UnfitEngineError(f"{error}. Build engines for this one: {repair}") from error
-        log.warning("%s; engines are built now, which takes a while", error)
+            raise UnfitEngineError(f"{error}. Build engines for this machine: {repair}") from error
+        log.warning("%s. Engines are built now, which takes a few minutes.", error)
     plan = _rebuilt(plan, trt, cuda)
     return plan, _fitting(plan, trt, cuda)
 
 
 def _fitting(plan: Plan, trt: TensorRT, cuda: Cuda) -> Runtime:
-    """The newest engines that are for this library and GPU.
+    """Open the newest engines that were built for this library and GPU.
 
     Raises:
-        UnfitEngineError: there are none; with what is wrong with those that there are.
+        UnfitEngineError: there are none; the message says why the plan's engines do not fit.
     """
     reasons = []
     for engines in reversed(plan.manifest.engines):
@@ -149,7 +148,7 @@ def _fitting(plan: Plan, trt: TensorRT, cuda: Cuda) -> Runtime:
 
 
 def _rebuilt(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
-    """The plan with engines for here, as large as those that it has."""
+    """The plan with engines for this machine, with the limits of its other engines."""
     same = [x for x in plan.manifest.engines if x.flavour == trt.flavour.value]
     limits = EngineLimits(same[-1].tile, same[-1].block, same[-1].times) if same else EngineLimits()
     targets = (cuda.gpu.capability,) if trt.is_rtx else ()

@@ -1,4 +1,4 @@
-"""Engines in a plan's file: built under a lock, compared before they are trusted."""
+"""Engines in a plan's file: built under a lock, and checked before they are used."""
 
 from __future__ import annotations
 
@@ -43,53 +43,53 @@ def build_into(
     timing_cache: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Plan:
-    """Build engines, compare them if a device for them is here, and put them into a plan's file.
+    """Build engines, check them if this machine has their device, and write them to a plan's file.
 
     Args:
-        plan: a file; it is read again, for another process may have added engines meanwhile.
-        trt: what builds.
-        options: without their timing cache, which is that of earlier builds.
-        limits: how large pieces of work may become.
-        cuda: the device that is present, if there is one.
-        target: another file to write.
-        timing_cache: a file to read and extend; by default one in the user's cache folder.
-            TensorRT-RTX has none.
-        progress: is told what is being done.
+        plan: a file. It is read again, as another process may have added engines.
+        trt: the library that builds.
+        options: of the builder; the timing cache of earlier builds is added.
+        limits: the largest tiles, blocks and chunks.
+        cuda: the device of this machine, if it has one.
+        target: the file to write; None for the plan's own.
+        timing_cache: a file to read and extend; None for one in the user's cache folder.
+            Not for TensorRT-RTX.
+        progress: gets a line of text before each graph.
 
     Raises:
         OptionError: a timing cache for TensorRT-RTX.
-        BuildError, EngineError: no engines, or wrong ones; the file stays as it was.
-        OutputError: it cannot be written, or another process is building into it.
+        BuildError, EngineError: the build or the check failed; the file did not change.
+        OutputError: the file cannot be written, or another process is building into it.
+        Interrupted: a signal stopped the build; the file did not change.
     """
     if trt.is_rtx and timing_cache is not None:
         raise OptionError(
-            "TensorRT-RTX times nothing while it builds, so it has no timing cache; leave out "
-            "--timing-cache."
+            "--timing-cache is not allowed with TensorRT-RTX, which has no timing cache."
         )
     job = BuildJob(trt, options, limits, cuda, timing_cache, progress)
-    with _place(plan, target) as (source, path):
+    with _locked_files(plan, target) as (source, path):
         return Plan.open(job.run(Plan.open(source)).save(path))
 
 
 def build_for_this_run(plan: Plan, job: BuildJob) -> Plan:
-    """The plan with engines for this run; its file gets them too, where it can be written.
+    """Build engines for this run, and write them to the plan's file if that is possible.
 
     Raises:
-        BuildError, EngineError: no engines, or wrong ones.
+        BuildError, EngineError: the build or the check failed.
     """
     made: Plan | None = None
     try:
-        with _place(plan) as (source, path):
+        with _locked_files(plan) as (source, path):
             made = job.run(Plan.open(source))
             return Plan.open(made.save(path))
     except OutputError as error:
-        log.warning("the new engines are not kept: %s", error.strerror)
+        log.warning("the new engines are not stored: %s", error.strerror)
     return made or job.run(plan)
 
 
 @dataclass(frozen=True)
 class BuildJob:
-    """A build: what makes engines, of what kind, for which device; see `build_into`."""
+    """What a build needs; see `build_into`."""
 
     trt: TensorRT
     options: BuildOptions
@@ -99,7 +99,10 @@ class BuildJob:
     progress: Callable[[str], None] | None = None
 
     def run(self, plan: Plan) -> Plan:
-        """The plan in memory with new engines, compared if a device for them is here."""
+        """Build engines, and check them if this machine has their device.
+
+        Returns: the plan in memory.
+        """
         trt, gpu, options = self.trt, self.cuda.gpu if self.cuda else None, self.options
         device = gpu.name if gpu else "none"
         store = Store(f"timing-{trt.flavour.value}-{trt.version}-{device}", self.timing_cache)
@@ -114,29 +117,33 @@ class BuildJob:
 
 
 @contextlib.contextmanager
-def _place(plan: Plan, target: Path | None = None) -> Iterator[tuple[Path, Path]]:
-    """The file to read and the one to write, kept from other processes that build.
+def _locked_files(plan: Plan, target: Path | None = None) -> Iterator[tuple[Path, Path]]:
+    """The file to read and the file to write, locked against other builds.
 
     Raises:
-        OutputError: it cannot be written, or another process is building into it.
+        OutputError: the file cannot be written, or another process is building into it.
     """
     path = target or plan.path
     if path is None or plan.path is None:
-        raise OutputError(errno.ENOENT, "The plan is no file, so it cannot keep engines.")
+        raise OutputError(
+            errno.ENOENT, "The plan is not in a file, so engines cannot be stored in it."
+        )
     with locked(path, "building engines into"):
         check_writable(path, force=True)
         yield plan.path, path
 
 
 def verify_engines(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
-    """The plan with its newest engines compared with ONNX Runtime, if they are for this device.
+    """Compare the plan's newest engines with ONNX Runtime, if they are for this device.
+
+    Returns: the plan, with the error of these engines.
 
     Raises:
-        EngineError: they compute something else.
+        EngineError: the error is above the tolerance.
     """
     *others, engines = plan.manifest.engines
     if wrong := differences(plan, engines, trt.version, cuda.gpu):
-        log.warning("the engines are not compared here: %s", " and ".join(wrong))
+        log.warning("the engines are not checked on this machine: %s", " and ".join(wrong))
         return plan
     error = _error(plan, trt, engines, cuda)
     known = (*others, dataclasses.replace(engines, relative_error=error))
@@ -144,18 +151,18 @@ def verify_engines(plan: Plan, trt: TensorRT, cuda: Cuda) -> Plan:
 
 
 def open_verified(plan: Plan, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> Runtime:
-    """The runtime of engines that fit; those built without this device are compared here once.
+    """Open engines that fit. Engines that were built without this device are checked first, once.
 
     Raises:
-        UnfitEngineError: the library does not load them.
-        EngineError: they compute something else.
+        UnfitEngineError: the library cannot load them.
+        EngineError: their error is above the tolerance.
     """
     if engines.relative_error is None:
         members = "".join(plan.manifest.digests[x.member] for x in engines.engines)
         digest = hashlib.sha256(members.encode()).hexdigest()[:32]
         store = Store(f"compared-{digest}-{trt.version}-{cuda.gpu.name}-{cuda.gpu.driver}")
         if not store.read():
-            log.warning("the engines are new to this device; they are compared with ONNX Runtime")
+            log.warning("these engines are new on this device; comparing them with ONNX Runtime")
             store.write(f"{_error(plan, trt, engines, cuda)}".encode())
     return _loaded(plan, trt, engines, cuda)
 

@@ -16,7 +16,7 @@ from clit_deploy.profile.records import Loading, Unavailable
 from clit_deploy.profile.runs import FileJob, Runs
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.render.layout import Layout
-from clit_deploy.runtimes.protocols import DeviceClock, DeviceMemory
+from clit_deploy.runtimes.protocols import DeviceMeter
 from clit_deploy.runtimes.wrappers import TracedRuntime
 from clit_deploy.system import memory
 from clit_deploy.upscaler import Upscaler
@@ -134,10 +134,10 @@ def measure(context: ProfileContext, case: Case, progress: Callable[[float], Non
         job = FileJob(up, traced, context.source, context.target, case.scale, layout)
         loading = _warm_up(job, traced, (time.perf_counter() - start) * 1000)
         inner = traced.inner
-        clock = inner if isinstance(inner, DeviceClock) else None
-        if clock:
-            clock.start_device_times()
-        runs, steady, result = _steady(context, job, clock, progress)
+        meter = inner if isinstance(inner, DeviceMeter) else None
+        if meter:
+            meter.start_device_times()
+        runs, steady, result = _steady(context, job, meter, progress)
         peak = before, memory.peak()  # the reference may need more memory
         return Measured(
             plan=up.plan,
@@ -147,9 +147,9 @@ def measure(context: ProfileContext, case: Case, progress: Callable[[float], Non
             steady=steady,
             result=result,
             peak=peak,
-            on_device=clock is not None or inner.on_device,
-            has_device_times=clock is not None,
-            device_bytes=dict(inner.device_bytes()) if isinstance(inner, DeviceMemory) else None,
+            on_device=meter is not None or inner.on_device,
+            has_device_times=meter is not None,
+            device_bytes=dict(meter.device_bytes()) if meter else None,
             quality=context.reference.score(up, case.scale, missing),
             load_before=load,
             missing=missing,
@@ -169,7 +169,7 @@ def _warm_up(job: FileJob, traced: TracedRuntime, open_ms: float) -> Loading:
 def _steady(
     context: ProfileContext,
     job: FileJob,
-    clock: DeviceClock | None,
+    meter: DeviceMeter | None,
     progress: Callable[[float], None],
 ) -> tuple[Runs, Sampler, UpscaleResult]:
     runs, done = Runs(), 0.0
@@ -177,7 +177,7 @@ def _steady(
         while done < 1:
             run, result = job.run()
             # After each run: a run has thousands of events, and they stay until they are read.
-            runs.add(run, clock.device_times() if clock else ())
+            runs.add(run, meter.device_times() if meter else ())
             done = context.window.done(time.perf_counter() - sampler.start, len(runs.ms))
             progress(done)
     return runs, sampler, result

@@ -15,6 +15,7 @@ from clit_deploy.grid.geometry import GroupedOutputs, Span
 from clit_deploy.render.layout import chunk_shape
 from clit_deploy.render.pair_bias import PairBiasTable
 from clit_deploy.system.phases import phase
+from clit_deploy.system.threads import thread_limit_explained
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -112,7 +113,7 @@ class Stage:
             placed = _Placement.of(row, rows), _Placement.of(col, cols)
             result[placed[0].at, placed[1].at] = placed[0].pick(placed[1].pick(flat, 1), 0)
 
-        with phase(f"{self._name}.decode"):
+        with phase(f"{self._name}.decode"), thread_limit_explained():
             list(pool.map(decode, itertools.product(row_parts, col_parts)))
         return result
 

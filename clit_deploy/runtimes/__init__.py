@@ -1,1 +1,1 @@
-"""Where graphs run. Nothing outside this package knows a runtime's spelling."""
+"""Runtimes that run the graphs of a plan: ONNX Runtime and TensorRT. No other room calls them."""

@@ -1,4 +1,4 @@
-"""Tensors in the machine's own memory: numpy, and nothing else."""
+"""Tensors in host memory, as numpy arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class HostArrays:
     """See `Arrays`."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Room for a tensor; its content is undefined."""
+        """A tensor with undefined content."""
         return np.empty(shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -28,5 +28,5 @@ class HostArrays:
         np.copyto(target, source)
 
     def host(self, array: Any) -> NDArray[np.float32]:
-        """The array itself, widened to float32 where it is not."""
+        """The array itself, converted to float32 if it has another type."""
         return np.asarray(array, np.float32)

@@ -1,4 +1,4 @@
-"""The small protocols that a runtime fulfils."""
+"""The protocols that a runtime implements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Array(Protocol):
-    """A tensor where its runtime keeps it: a numpy array, or a piece of a device's memory."""
+    """A tensor where its runtime keeps it: a numpy array, or a block of device memory."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -24,11 +24,11 @@ class Array(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The numbers' type."""
+        """The type of the elements."""
         ...
 
     def __getitem__(self, index: Any, /) -> Any:
-        """A view on some of it, by whole numbers and slices of step 1."""
+        """A view on a part of it, by integers and slices of step 1."""
         ...
 
     def __len__(self) -> int:
@@ -37,10 +37,10 @@ class Array(Protocol):
 
 
 class Arrays(Protocol):
-    """Makes and moves tensors without taking them off their device."""
+    """Makes and copies tensors on the device of a runtime."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Room for a tensor; its content is undefined."""
+        """A tensor with undefined content."""
         ...
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -52,57 +52,57 @@ class Arrays(Protocol):
         ...
 
     def host(self, array: Array) -> NDArray[np.float32]:
-        """A tensor's content as a numpy array of float32; waits until it is there."""
+        """A tensor's content as a numpy array of float32; waits until it is computed."""
         ...
 
 
 class Runner(Protocol):
-    """One graph with one output, ready to run; may be called from several threads at once."""
+    """One graph with one output, ready to run. Thread-safe."""
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
-        """Run the graph on named inputs (numpy's, or the runtime's own) and return its output."""
+        """Run the graph on named inputs (of numpy, or of the runtime) and return its output."""
         ...
 
 
 @dataclass(frozen=True)
 class WorkLimits:
-    """How much work a device takes at once.
+    """How much work a device does at once.
 
-    A CPU decodes as many cells as its cache holds. A device takes `chunk_factor` times as many,
-    and as its engines are built for ranges of shapes, cells come in classes: up to
-    `cell_classes[0]` queries along an axis, up to `cell_classes[1]`, and so on, each with a fixed
-    number of cells.
+    A CPU decodes as many grid cells in a chunk as its cache holds. A GPU decodes `chunk_factor`
+    times as many. Its engines are built for ranges of shapes, so grid cells come in classes: up to
+    `cell_classes[0]` queries along an axis, up to `cell_classes[1]`, and so on, each class with a
+    fixed number of cells in a chunk.
     """
 
     workers: int = 1
-    """Runs that go side by side, of graphs that are not opened as parallel ones."""
+    """Concurrent runs of graphs that are not opened with `parallel`."""
     chunk_factor: int = 1
-    """Size of a decoder chunk, as a multiple of the CPU's."""
+    """Decoder chunk size, as a multiple of the CPU chunk size."""
     cell_classes: tuple[int, ...] = ()
-    """Largest number of queries along an axis of each class of cells; none on a CPU."""
+    """Largest number of queries along an axis, for each class of cells; empty on a CPU."""
     max_tile: int | None = None
-    """Largest side of an encoder tile in pixels; None without a limit."""
+    """Largest side of an encoder tile, in pixels; None without a limit."""
     max_block: int | None = None
-    """Largest side of a block of the output in pixels; None without a limit."""
+    """Largest side of an output block, in pixels; None without a limit."""
     dedicated_memory: bool = True
-    """Whether a device has memory of its own; a Jetson shares the machine's."""
+    """Whether the device has its own memory; a Jetson shares that of the CPU."""
 
 
 ON_DEVICE = WorkLimits(workers=2, chunk_factor=24, cell_classes=(5, 16, 64))
-"""Limits of a GPU. Two workers: while one chunk's colours travel to the host and are put in place,
-the next one decodes. Classes of cells: one factor of 4 (5 where sides round), up to x16 in one
-stage, and the most that a block can have."""
+"""Limits of a GPU. With two workers the next chunk is decoded while the colors of the last one are
+copied to the host. The classes of cells cover a factor of 4 (5 after rounding), of x16 in one
+stage, and the largest that a block can have."""
 
 
 class Runtime(Protocol):
-    """Makes runners."""
+    """Opens graphs, and owns what they run on."""
 
     name: str
-    """What it is, for people: `onnxruntime 1.32.0 (CPU, 2 threads)`."""
+    """For messages, like `onnxruntime 1.32.0 (CPU, 2 threads)`."""
     work_limits: WorkLimits
     arrays: Arrays
     on_device: bool
-    """Whether its graphs run elsewhere than on the CPU."""
+    """Whether its graphs run on a GPU."""
 
     def runner(
         self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
@@ -110,22 +110,26 @@ class Runtime(Protocol):
         """Open a graph of a plan.
 
         Args:
-            plan: where the graph is.
-            member: its name in the plan.
-            parallel: one run at a time uses the whole device (encoder, project), or each run is
-                narrow and several of them go side by side (decode).
-            dims: symbolic dimensions to fix, so that the runtime can specialise.
+            plan: contains the graph.
+            member: the graph's name in the plan.
+            parallel: True if one run at a time uses all threads (encoder, projection); False if
+                each run uses one thread, and several runs are concurrent (decoder).
+            dims: lengths of symbolic dimensions, so that the runtime can specialize the graph.
+
+        Raises:
+            GraphRunError: the runtime cannot load the graph.
+            ClosedError: the runtime is closed, or was opened before a fork.
         """
         ...
 
     def close(self) -> None:
-        """Give back what the runtime itself holds."""
+        """Stop runs that are under way, and release what the runtime holds. Again is harmless."""
         ...
 
 
 @dataclass(frozen=True)
 class DeviceTime:
-    """What all runs of a graph took on the device, by the device's own events; milliseconds."""
+    """Device times of all runs of a graph, in milliseconds, from events on the device."""
 
     member: str
     """The graph's name in the plan."""
@@ -136,54 +140,48 @@ class DeviceTime:
 
 
 @runtime_checkable
-class DeviceClock(Protocol):
-    """What a runtime may offer beside: times on its device, never mixed with the host's.
+class DeviceMeter(Protocol):
+    """Optional: the times and the memory of a runtime's device.
 
-    Events must not make a run wait that would not have waited, for `profile` takes them in the
-    same runs as the host's times.
+    Its events must not make a run wait: `profile` takes device and host times in the same runs.
     """
 
     def start_device_times(self) -> None:
-        """Time every run from here on, and forget what was timed before."""
+        """Time every run from now on, and drop earlier times."""
         ...
 
     def device_times(self) -> Sequence[DeviceTime]:
-        """A sum for each graph that ran since the start; waits for what is under way."""
+        """The sums for each graph since the start; waits for runs that are under way."""
+        ...
+
+    def device_bytes(self) -> Mapping[str, int]:
+        """Bytes of device memory by purpose, like `engines` and `tensors`; they add up."""
         ...
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """What one layer of a graph took over all runs that were timed; milliseconds."""
+    """The time of one layer of a graph over all timed runs, in milliseconds."""
 
     member: str
     """The graph's name in the plan."""
     layer: str
-    """The layer's name, as the runtime has it after its own fusions."""
+    """The layer's name in the runtime, after its fusions."""
     kind: str
-    """Its operator, or the runtime's word for it."""
+    """Its operator, or what the runtime calls it."""
     runs: int
-    """Of its graph, that were timed; a runtime may time the first ones alone."""
+    """Timed runs of its graph; a runtime may time only the first ones."""
     ms: float
 
 
 @runtime_checkable
 class LayerProfiler(Protocol):
-    """What a runtime may offer beside: times of single layers, in a pass of their own."""
+    """Optional: the times of single layers, measured in a separate pass."""
 
     def start_layers(self) -> None:
-        """Have the graphs that are opened from here on time their layers; that slows them."""
+        """Time the layers of graphs that are opened from now on, which slows them down."""
         ...
 
     def layers(self) -> Sequence[LayerTime]:
-        """What was timed; ends the timing."""
-        ...
-
-
-@runtime_checkable
-class DeviceMemory(Protocol):
-    """What a runtime may offer beside: the memory of its device."""
-
-    def device_bytes(self) -> Mapping[str, int]:
-        """Bytes by what they are for, like `weights` and `activations`; they add up."""
+        """The times of all layers; ends the timing."""
         ...

@@ -1,4 +1,4 @@
-"""Runtimes around a runtime: they record inputs, trace calls, or share graphs between plans."""
+"""Wrappers of a runtime that record inputs, trace calls, or share graphs between plans."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RuntimeWrapper:
-    """A `Runtime` that passes everything on to an inner one."""
+    """A `Runtime` that passes every call on to an inner one."""
 
     def __init__(self, inner: Runtime, work_limits: WorkLimits | None = None) -> None:
         self.inner = inner
@@ -36,9 +36,9 @@ class RuntimeWrapper:
 
 
 class InputRecorder(RuntimeWrapper):
-    """Shows a graph's name and its inputs to `record` before every run.
+    """Passes a graph's name and inputs to `record` before every run.
 
-    Other work limits than those of the inner runtime make chunks of another size and order.
+    With `work_limits` the work is cut into chunks of another size and order.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Call(NamedTuple):
 
 
 class TracedRuntime(RuntimeWrapper):
-    """Notes when graphs are opened and run. Two readings of the clock are all that a run costs."""
+    """Records when graphs are opened and run. The cost for a run is two readings of the clock."""
 
     def __init__(self, inner: Runtime) -> None:
         super().__init__(inner)
         self.calls: list[Call] = []
         self.opened: dict[str, float] = {}
-        """Milliseconds that opening each graph took, the last time."""
+        """Milliseconds that it took to open each graph, the last time."""
 
     def runner(
         self, plan: Plan, member: str, *, parallel: bool, dims: Mapping[str, int] | None = None
@@ -104,7 +104,7 @@ class _TracedRunner:
 
 
 class CachingRuntime(RuntimeWrapper):
-    """Opens each graph of one plan once, for plans that share most graphs with it."""
+    """Opens each graph of a plan once, for plans that share most of their graphs with it."""
 
     def __init__(self, inner: Runtime, plan: Plan) -> None:
         super().__init__(inner)
@@ -124,5 +124,5 @@ class CachingRuntime(RuntimeWrapper):
         return self._runners[key]
 
     def close(self) -> None:
-        """Let the graphs go; the inner runtime is its owner's."""
+        """Release the graphs; the inner runtime stays open for its owner."""
         self._runners.clear()

@@ -13,6 +13,7 @@ import torch
 
 from clit_deploy.errors import TrainingError
 from clit_deploy.models import build_model, load_checkpoint
+from clit_deploy.system.interrupts import check
 from clit_deploy.training.data import Photos, draw, read_photos
 from clit_deploy.training.log import write_log
 from clit_deploy.training.state import (
@@ -105,6 +106,7 @@ class Trainer:
         began, first = time.monotonic(), self.state.step
         losses = []
         for step in range(first, phase.steps):
+            check()
             losses.append(self._step(model, optimiser, phase, index, step))
             self.state.step = step + 1
             left = (time.monotonic() - began) / (step + 1 - first) * (phase.steps - step - 1)

@@ -171,9 +171,9 @@ def test_engines_are_fastest_where_most_work_is(plans):
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        (EngineLimits(tile=8), r"tile of 8 does not suit.*at least \d+"),
-        (EngineLimits(chunk=0), "Chunks of 0"),
-        (EngineLimits(block=32), "blocks of 32.*at least 1 and 64"),
+        (EngineLimits(tile=8), r"tile 8 is not valid.*at least \d+"),
+        (EngineLimits(chunk=0), "chunk of 0"),
+        (EngineLimits(block=32), "block of 32.*at least 1 and 64"),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(plans, limits, words):

@@ -43,7 +43,7 @@ def test_auto_does_not_build_engines_that_nobody_asked_for(path, machine, monkey
         plan, name = chosen(Plan.open(path))
     assert "onnxruntime" in name
     assert not plan.manifest.engines
-    assert "model.plan has no engines; 'clit-deploy build' makes them" in caplog.text
+    assert "model.plan has no engines; 'clit-deploy build' builds them" in caplog.text
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
@@ -52,7 +52,7 @@ def test_auto_says_why_engines_of_the_plan_are_not_used(path, machine, monkeypat
     offer(monkeypatch)
     _, name = chosen(plan)
     assert "onnxruntime" in name
-    assert "ONNX Runtime is used, not tensorrt: There is no tensorrt" in caplog.text
+    assert "ONNX Runtime is used instead of tensorrt: There is no tensorrt" in caplog.text
     assert caplog.text.count("is used") == 1, "and nothing about what the plan does not have"
 
 
@@ -86,7 +86,7 @@ def test_what_is_named_and_missing_is_an_error(path, monkeypatch, flavour):
     """With what was asked for, what there is instead, and why; the repair is part of that."""
     other = next(another for another in Flavour if another is not flavour)
     offer(monkeypatch, Machine.make(other))
-    asked = rf"^The runtime {flavour.value} was asked for, but what starts here is cpu"
+    asked = rf"^The runtime {flavour.value} is not available; available are cpu"
     with pytest.raises(
         RuntimeUnavailableError, match=rf"{asked}, {other.value}\. There is no {flavour.value}"
     ):
@@ -112,7 +112,7 @@ def test_named_without_engines_builds_them_once(path, machine, monkeypatch, capl
     offer(monkeypatch, machine)
     plan, name = chosen(Plan.open(path), "tensorrt")
     assert name.startswith("TensorRT")
-    assert "no engines of TensorRT 10.3.0; engines are built now" in caplog.text
+    assert "no engines of TensorRT 10.3.0. Engines are built now" in caplog.text
     caplog.clear()
     chosen(Plan.open(path), "tensorrt")
     assert "built now" not in caplog.text
@@ -129,8 +129,8 @@ def test_named_without_engines_may_be_refused(path, machine, monkeypatch):
 # -- engines for something else ------------------------------------------------------------------
 
 OTHERS = {
-    "version": ({"version": "10.7.0"}, r"built by version 10\.3\.0, here is 10\.7\.0"),
-    "capability": ({"capability": (8, 7)}, r"for compute capability 8\.6, here is 8\.7"),
+    "version": ({"version": "10.7.0"}, r"built by version 10\.3\.0, not 10\.7\.0"),
+    "capability": ({"capability": (8, 7)}, r"for compute capability 8\.6, not 8\.7"),
 }
 
 
@@ -145,7 +145,7 @@ def test_engines_for_something_else_are_built_again_within_their_limits(
     plan, name = chosen(Plan.open(path))
     assert name == f"{machine.trt.title} (Fake GPU)"
     (warning,) = (r.getMessage() for r in caplog.records if r.levelname == "WARNING")
-    assert "engines are built now" in warning
+    assert "Engines are built now" in warning
     assert difference.replace("\\", "") in warning
     made = plan.manifest.engines[-1]
     assert (made.tile, made.block, made.times, made.workspace) == (48, 64, 2, 1 << 25)
@@ -175,8 +175,9 @@ def test_a_library_that_does_not_start_builds_nothing(path, monkeypatch, caplog)
     newer.module.too_new = True
     offer(monkeypatch, newer)
     assert chosen(Plan.open(path))[1].startswith("onnxruntime")
-    assert "ONNX Runtime is used, not tensorrt: TensorRT 10.7.0 does not start" in caplog.text
-    with pytest.raises(RuntimeUnavailableError, match=r"here is cpu\. TensorRT .* does not start"):
+    assert "ONNX Runtime is used instead of tensorrt: TensorRT 10.7.0 does not start" in caplog.text
+    words = r"available are cpu\. TensorRT .* does not start"
+    with pytest.raises(RuntimeUnavailableError, match=words):
         chosen(Plan.open(path), "tensorrt")
 
 
@@ -188,7 +189,7 @@ def test_every_difference_has_its_words(path, machine, monkeypatch):
         return differences(plan, engines, version, dataclasses.replace(machine.cuda.gpu, **gpu))
 
     assert wrong() == []
-    assert wrong(name="Other GPU") == ["they were built on a Fake GPU, here is a Other GPU"]
+    assert wrong(name="Other GPU") == ["they were built on a Fake GPU, not a Other GPU"]
     several = wrong(version="11", capability="9.0")
     assert len(several) == 2
     content = {name: plan.read(name) for name in plan.manifest.digests}
@@ -206,7 +207,7 @@ def test_engines_of_a_jetson_belong_to_its_release(path, monkeypatch):
     assert differences(plan, engines, "10.3.0", gpu) == []
     monkeypatch.setattr(build_module, "jetson", lambda: Jetson("Orin", "36.5.0"))
     assert differences(plan, engines, "10.3.0", gpu) == [
-        "they were built on L4T 36.4.3, here is 36.5.0"
+        "they were built on L4T 36.4.3, not 36.5.0"
     ]
 
 
@@ -234,7 +235,7 @@ def test_rtx_engines_without_named_targets_are_for_its_usual_ones(path):
     assert differences(made, engines, "10.3.0", gpu) == []
     older = dataclasses.replace(gpu, capability="7.5")
     assert differences(made, engines, "10.3.0", older) == [
-        "they were built for compute capability 8.0, 8.6, 8.9, 12.0, here is 7.5"
+        "they were built for compute capability 8.0, 8.6, 8.9, 12.0, not 7.5"
     ]
 
 
@@ -248,7 +249,7 @@ def test_a_plan_that_cannot_be_written_still_runs(path, machine, monkeypatch, ca
     with locked(path, "building engines into"):
         plan, name = chosen(Plan.open(path), "tensorrt")
     assert name.startswith("TensorRT")
-    assert "the new engines are not kept: Another process is building" in caplog.text
+    assert "the new engines are not stored: Another process is building" in caplog.text
     assert plan.manifest.engines[0].relative_error <= 1e-5, "they are compared all the same"
     assert path.read_bytes() == before
 
@@ -259,13 +260,13 @@ def test_a_plan_in_memory_still_runs(path, machine, monkeypatch, caplog):
     content = {name: plan.read(name) for name in plan.manifest.digests}
     _, name = chosen(make_plan(plan.manifest, content), "tensorrt")
     assert name.startswith("TensorRT")
-    assert "not kept: The plan is no file" in caplog.text
+    assert "not stored: The plan is not in a file" in caplog.text
 
 
 def test_new_engines_that_are_wrong_are_an_error_and_not_kept(path, monkeypatch):
     offer(monkeypatch, Machine.make(noise=0.5))
     before = path.read_bytes()
-    with pytest.raises(EngineError, match="is wrong by"):
+    with pytest.raises(EngineError, match="has an error of"):
         chosen(Plan.open(path), "tensorrt")
     assert path.read_bytes() == before
 
@@ -279,4 +280,4 @@ def test_half_precision_on_a_processor_warns(path, monkeypatch, caplog, precisio
     plan = Plan.open(path)
     half = plan.replaced({}, precision=precision)
     chosen(half, "cpu")
-    assert ("FP16 plan is slower than an FP32 plan on a processor" in caplog.text) is warns
+    assert ("FP16 plan is slower than an FP32 plan on a CPU" in caplog.text) is warns

@@ -52,7 +52,7 @@ def test_they_are_built_again(path, machine, monkeypatch, caplog, wrong, name):
     with clit_deploy.load(path, runtime="cpu") as processor:
         expected = processor.upscale(photo(9, 9), scale=2, clip=False)
     assert np.abs(got - expected).max() <= 1e-6
-    assert caplog.text.count("engines are built now") == 1
+    assert caplog.text.count("Engines are built now") == 1
     assert re.search(words, caplog.text)
     caplog.clear()
     chosen(Plan.open(path))
@@ -67,7 +67,7 @@ def test_they_are_refused_where_nothing_may_be_built(path, machine, monkeypatch,
     with pytest.raises(EngineError, match=rf"{words}.*: clit-deploy build --runtime tensorrt"):
         chosen(Plan.open(path), "tensorrt", rebuild=False)
     assert chosen(Plan.open(path), rebuild=False)[1].startswith("onnxruntime")
-    assert "ONNX Runtime is used, not tensorrt: model.plan has engines of" in caplog.text
+    assert "ONNX Runtime is used instead of tensorrt: model.plan has engines of" in caplog.text
     assert path.read_bytes() == before
     assert machine.api.used == 0
     assert not machine.api.streams
@@ -89,7 +89,7 @@ def test_what_cannot_be_built_again_runs_on_onnx_runtime(path, machine, monkeypa
     machine.module.too_new = True  # after its runtime started
     offer(monkeypatch, machine)
     assert chosen(Plan.open(path))[1].startswith("onnxruntime")
-    assert "not tensorrt: TensorRT 10.3.0 does not start" in caplog.text
+    assert "instead of tensorrt: TensorRT 10.3.0 does not start" in caplog.text
 
 
 def test_no_room_for_the_engines_is_no_reason_to_build_them(path, machine, monkeypatch, caplog):
@@ -102,7 +102,7 @@ def test_no_room_for_the_engines_is_no_reason_to_build_them(path, machine, monke
 
     monkeypatch.setattr(machine.trt, "deserialize", full)
     assert chosen(Plan.open(path))[1].startswith("onnxruntime")
-    assert "not tensorrt: Out of device memory." in caplog.text
+    assert "instead of tensorrt: Out of device memory." in caplog.text
     assert len(machine.module.configs) == builds
 
 
@@ -112,7 +112,7 @@ def test_a_device_that_answers_nothing_is_not_used(path, machine, monkeypatch, c
     silent.api.cudaGetDeviceProperties = lambda index: (Error.cudaErrorInvalidValue, None)
     offer(monkeypatch, silent)
     assert chosen(Plan.open(path))[1].startswith("onnxruntime")
-    assert "CUDA refuses cudaGetDeviceProperties" in caplog.text
+    assert "CUDA call cudaGetDeviceProperties failed" in caplog.text
 
 
 def test_a_plan_that_was_replaced_meanwhile_is_not_built_into(path, machine, monkeypatch):
@@ -131,7 +131,7 @@ def test_a_build_leaves_out_what_is_damaged(path, machine, caplog):
     damaged(path, rtx)
     engines = build_into(Plan.open(path), machine.trt, BuildOptions(), SMALL, machine.cuda)
     assert [x.flavour for x in engines.manifest.engines] == ["tensorrt"]
-    assert "the engines of TensorRT-RTX 10.3.0 for 8.6 are left out" in caplog.text
+    assert "the engines of TensorRT-RTX 10.3.0 for 8.6 are dropped" in caplog.text
     for member in engines.manifest.digests:
         engines.read(member)
 
@@ -147,6 +147,6 @@ def test_a_disk_that_fills_up_costs_no_second_build(path, machine, monkeypatch, 
     plan, name = chosen(Plan.open(path), "tensorrt")
     assert name.startswith("TensorRT")
     assert len(machine.module.configs) == len(graphs)
-    assert "the new engines are not kept: the disk is full" in caplog.text
+    assert "the new engines are not stored: the disk is full" in caplog.text
     assert plan.manifest.engines[0].relative_error <= 1e-5
     assert not Plan.open(path).manifest.engines

@@ -28,8 +28,8 @@ def test_nothing_is_built_where_that_was_forbidden(path, monkeypatch, caplog):
     before = path.read_bytes()
     result = verify_plan(Plan.open(path), rebuild=False)
     assert result.runtime.startswith("onnxruntime")
-    assert "ONNX Runtime is used, not tensorrt" in caplog.text
-    with pytest.raises(EngineError, match=r"here is 10\.7\.0"):
+    assert "ONNX Runtime is used instead of tensorrt" in caplog.text
+    with pytest.raises(EngineError, match=r"not 10\.7\.0"):
         verify_plan(Plan.open(path), runtime="tensorrt", rebuild=False)
     assert path.read_bytes() == before
     assert not newer.module.configs

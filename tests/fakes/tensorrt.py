@@ -32,11 +32,20 @@ class IProfiler:
         pass
 
 
+class IProgressMonitor:
+    def __init__(self):
+        pass
+
+    def entered(self):
+        """What a test lets happen during the only step of a build."""
+
+
 class FakeTensorRT:
     """The module `tensorrt`; `cuda` is the device that its engines run on."""
 
     ILogger = ILogger
     IProfiler = IProfiler
+    IProgressMonitor = IProgressMonitor
     ProfilingVerbosity = types.SimpleNamespace(DETAILED=1)
     MemoryPoolType = types.SimpleNamespace(WORKSPACE=0)
     NetworkDefinitionCreationFlag = types.SimpleNamespace(STRONGLY_TYPED=1)
@@ -93,6 +102,12 @@ class Builder:
         return Profile()
 
     def build_serialized_network(self, network, config):
+        config.progress_monitor.phase_start("Building", None, 1)
+        config.progress_monitor.entered()
+        if not config.progress_monitor.step_complete("Building", 0):
+            self.logger.log(Severity.ERROR, "the build was cancelled")
+            return None
+        config.progress_monitor.phase_finish("Building")
         if any(node.op_type == "GridSample" for node in network.model.graph.node):
             self.logger.log(Severity.ERROR, "no implementation of GridSample")
             return None

@@ -45,8 +45,8 @@ def test_without_bindings_there_is_the_command_to_install_them(monkeypatch):
 @pytest.mark.parametrize(
     ("device", "words"),
     [
-        ({"driver": 0}, "no NVIDIA driver"),
-        ({"driver": 11040}, r"offers CUDA 11\.4; 12\.0 is the oldest.*Update the driver"),
+        ({"driver": 0}, "NVIDIA driver is missing"),
+        ({"driver": 11040}, r"supports CUDA 11\.4, but 12\.0 or newer.*Update the driver"),
         ({"devices": 0}, r"no device \(cudaErrorNoDevice\).*CUDA_VISIBLE_DEVICES"),
     ],
 )
@@ -77,7 +77,7 @@ def test_codes_of_errors_become_exceptions():
     cuda = Cuda(FakeCuda(total=1000))
     with pytest.raises(DeviceMemoryError, match="cudaMalloc"):
         cuda.malloc(2000)
-    with pytest.raises(DeviceError, match=r"cudaFree: cudaErrorInvalidValue"):
+    with pytest.raises(DeviceError, match=r"cudaFree failed: cudaErrorInvalidValue"):
         cuda.free(12345)
     assert issubclass(DeviceMemoryError, MemoryError)
     assert issubclass(DeviceError, RuntimeError)

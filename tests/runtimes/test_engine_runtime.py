@@ -172,7 +172,7 @@ def test_chunks_are_halved_until_they_fit(plans, caplog):
 def test_a_hopeless_device_says_what_it_lacks(plans, part):
     """Too little for the smallest chunk, and too little for the encoder's tile."""
     plan = Plan.open(plans["clit"])
-    words = r"^Out of device memory: \d.* more are needed, .* free .*(What should fit|Not even)"
+    words = r"^Out of device memory: \d.* more are needed, .* free, .*(What should fit|Not even)"
     with pytest.raises(DeviceMemoryError, match=words) as caught:
         cramped(plan, longest(plan, 1)[0] // part - 1)
     assert "\n" not in str(caught.value)
@@ -189,7 +189,7 @@ def test_what_fails_gives_its_memory_back(plans):
 def test_working_memory_that_is_refused_is_an_error(machine, encoder):
     """The call returns nothing; what went wrong is in the log alone."""
     machine.module.refuses_memory = True
-    words = r"encoder\.onnx refuses \d+ bytes of working memory: setDeviceMemoryV2: size"
+    words = r"encoder\.onnx refuses \d+ bytes of workspace: setDeviceMemoryV2: size"
     with pytest.raises(EngineError, match=words):
         encoder(16)
     machine.module.refuses_memory = False
@@ -234,7 +234,7 @@ def test_what_was_recorded_ends_when_working_memory_grows(api, encoder):
 
 
 def test_working_memory_that_grew_is_held_once(machine, plans):
-    """What engines were lent before goes back, and so do recordings with its address in them."""
+    """The old workspace goes back to the pool, and CUDA graphs that use it are dropped."""
     machine.module.bytes_per_number = 4000
     plan = machine.built(Plan.open(plans["liif"]))
     runtime = machine.runtime(plan)
@@ -255,7 +255,7 @@ def test_working_memory_that_grew_is_held_once(machine, plans):
 
 
 def test_other_shapes_keep_what_was_recorded(api, encoder):
-    """A recording has a context of its own, which is told no other shapes."""
+    """A CUDA graph has its own context, which gets no other shapes."""
     small, large = encoder(16), encoder(24)
     for _ in range(4):
         assert np.array_equal(encoder(24), large)
@@ -264,7 +264,7 @@ def test_other_shapes_keep_what_was_recorded(api, encoder):
     assert api.count("forgotten") == 0
 
 
-def test_only_the_last_used_recordings_are_kept(api, encoder):
+def test_only_the_last_used_graphs_are_kept(api, encoder):
     for side in range(40, 40 - GRAPHS - 2, -1):
         for _ in range(3):
             encoder(side)
@@ -272,13 +272,13 @@ def test_only_the_last_used_recordings_are_kept(api, encoder):
     assert api.count("forgotten") == 2
 
 
-def test_recording_ends_where_it_does_not_pay(api, encoder, monkeypatch, caplog):
+def test_capturing_ends_where_addresses_seldom_repeat(api, encoder, monkeypatch, caplog):
     monkeypatch.setattr(cuda_graphs, "GRAPHS", 1)
     with caplog.at_level("INFO"):
         for side in (40, 36, 32, 28, 24, 20):
             for _ in range(3):
                 encoder(side)
-    assert caplog.text.count("it is not recorded") == 1
+    assert caplog.text.count("no more CUDA graphs are captured") == 1
     assert api.count("captured") == 3
 
 
@@ -291,27 +291,27 @@ def test_recording_ends_where_it_does_not_pay(api, encoder, monkeypatch, caplog)
         ("cudaGraphInstantiate", Error.cudaErrorMemoryAllocation),
     ],
 )
-def test_an_engine_that_cannot_be_recorded_is_enqueued_every_time(
+def test_an_engine_that_cannot_be_captured_is_enqueued_every_time(
     api, encoder, caplog, call, error
 ):
     api.fails[call] = error
     results = [encoder(16) for _ in range(4)]
     assert all(np.array_equal(result, results[0]) for result in results)
     assert (api.count("begin"), api.count("launch")) == (1, 0), "it is tried once"
-    assert caplog.text.count("encoder.onnx is enqueued anew every time") == 1
+    assert caplog.text.count("encoder.onnx runs without CUDA graphs") == 1
     assert api.graphs == 0
 
 
-def test_a_recording_that_cannot_be_launched_is_done_without(api, encoder, caplog):
+def test_a_run_goes_on_without_a_graph_that_cannot_be_launched(api, encoder, caplog):
     results = [encoder(16) for _ in range(3)]
     api.fails["cudaGraphLaunch"] = Error.cudaErrorMemoryAllocation
     results += [encoder(16) for _ in range(3)]
     assert all(np.array_equal(result, results[0]) for result in results)
     assert (api.count("begin"), api.graphs) == (1, 0), "and not tried again"
-    assert caplog.text.count("encoder.onnx is enqueued anew every time") == 1
+    assert caplog.text.count("encoder.onnx runs without CUDA graphs") == 1
 
 
-def test_an_engine_that_refuses_to_be_recorded_leaves_nothing(machine, api, encoder):
+def test_an_engine_that_cannot_be_captured_leaves_nothing(machine, api, encoder):
     machine.module.refuses = lambda stream: stream.captured is not None
     results = [encoder(16) for _ in range(4)]
     assert all(np.array_equal(result, results[0]) for result in results)
@@ -321,12 +321,12 @@ def test_an_engine_that_refuses_to_be_recorded_leaves_nothing(machine, api, enco
 
 
 @pytest.mark.parametrize("refusal", ["Cuda Runtime (out of memory)", "no more contexts"])
-def test_without_a_context_of_its_own_nothing_is_recorded(machine, api, encoder, caplog, refusal):
+def test_without_its_own_context_nothing_is_captured(machine, api, encoder, caplog, refusal):
     expected = encoder(16)
     machine.module.contexts, machine.module.refusal = 0, refusal
     assert all(np.array_equal(encoder(16), expected) for _ in range(4))
     assert (api.count("begin"), api.count("launch")) == (0, 0)
-    assert caplog.text.count("recording fails") == 1
+    assert caplog.text.count("capturing failed") == 1
     assert refusal in caplog.text
 
 
@@ -392,7 +392,7 @@ def test_threads_that_record_different_engines_wait_for_one_another(machine, api
 def test_a_shape_outside_every_profile_is_one_sentence(machine, plans):
     plan = Plan.open(plans["liif"])
     with upscaler(machine, plan, EngineLimits(tile=64), layout=Layout(80, 64)) as up:
-        words = r"engine of encoder\.onnx takes image from .*64.*not \[1, 3, 70, 70\].*build --tile"
+        words = r"encoder\.onnx accepts image from .*64.*not \[1, 3, 70, 70\].*build --tile"
         with pytest.raises(EngineError, match=words) as caught:
             up.upscale(photo(70, 70), scale=2)
     assert "\n" not in str(caught.value)
@@ -437,7 +437,7 @@ def test_engines_that_were_not_built_together_are_told_apart(machine, plans):
     runtime = machine.runtime(plan)
     runner = runtime.runner(plan, "stage0.project.onnx", parallel=True)
     features = runtime.arrays.empty((1, 8, 9, 9), np.dtype(np.float16))
-    with pytest.raises(EngineError, match=r"features is float32, not float16"):
+    with pytest.raises(EngineError, match=r"features must be float32, but is float16"):
         runner.run({"features": features})
     runtime.close()
 

@@ -1,7 +1,7 @@
-"""CUDA, as much of it as running engines needs: a thin cover over `cuda-bindings`.
+"""The part of CUDA that running engines needs: a thin layer over `cuda-bindings`.
 
-Every call of the bindings returns an error code first; here it becomes an exception. Pointers,
-streams and events stay what the bindings make them.
+Every call of the bindings returns an error code first, which becomes an exception here. Pointers,
+streams and events remain those of the bindings.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from clit_deploy.system.extras import install_command
 from clit_deploy.system.jetson import jetson
 
 OLDEST_DRIVER = 12000
-"""CUDA version that a driver must offer: 12.0, as cuda-bindings 12 and TensorRT 10 need."""
+"""The CUDA version that a driver must support: 12.0, for cuda-bindings 12 and TensorRT 10."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a device says about itself."""
+    """Properties that a device reports."""
 
     name: str
     capability: str
     """Compute capability, like `8.7`."""
     processors: int
-    """Streaming multiprocessors; Jetson modules of a generation have the same name and
-    capability, and differ in these."""
+    """Streaming multiprocessors. Jetson modules of one generation share name and capability, and
+    differ in this number."""
     memory: int
     """Bytes."""
     integrated: bool
-    """Whether it shares the machine's memory, as on a Jetson."""
+    """Whether it shares the memory of the CPU, as on a Jetson."""
     driver: str
-    """The CUDA version that the driver offers, like `12.6`."""
+    """The CUDA version that the driver supports, like `12.6`."""
 
 
 @dataclass(frozen=True)
 class Pitched:
-    """Where a box of bytes begins, and the bytes from row to row and from plane to plane."""
+    """The address of a box of bytes, and the bytes from row to row and from plane to plane."""
 
     pointer: int
     pitch: int
@@ -55,7 +55,7 @@ Extent = tuple[int, int, int]
 
 
 class Cuda:
-    """The first visible device. `CUDA_VISIBLE_DEVICES` chooses another one."""
+    """CUDA on the first visible device. `CUDA_VISIBLE_DEVICES` selects another one."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
@@ -68,11 +68,11 @@ class Cuda:
         kind = getattr(error, "name", str(error))
         if kind == "cudaErrorMemoryAllocation":
             raise DeviceMemoryError(f"Out of device memory in {name}.")
-        raise DeviceError(f"CUDA refuses {name}: {kind}.")
+        raise DeviceError(f"CUDA call {name} failed: {kind}.")
 
     @functools.cached_property
     def gpu(self) -> Gpu:
-        """The device."""
+        """The properties of the device."""
         of = self._call("cudaGetDeviceProperties", 0)
         name = of.name.decode() if isinstance(of.name, bytes) else str(of.name)
         return Gpu(
@@ -85,34 +85,38 @@ class Cuda:
         )
 
     def memory(self) -> tuple[int, int]:
-        """Bytes free and in all."""
+        """Bytes of free and of total device memory."""
         free, total = self._call("cudaMemGetInfo")
         return int(free), int(total)
 
     # -- memory --------------------------------------------------------------------------------
 
     def malloc(self, size: int) -> int:
-        """Device memory, aligned to 256 bytes."""
+        """Allocate device memory, aligned to 256 bytes.
+
+        Raises:
+            DeviceMemoryError: the device is out of memory.
+        """
         return int(self._call("cudaMalloc", size))
 
     def free(self, pointer: int) -> None:
-        """Give device memory back; waits for the device."""
+        """Free device memory; waits for the device."""
         self._call("cudaFree", pointer)
 
     def host_malloc(self, size: int) -> int:
-        """Pinned memory of the host, which copies run beside."""
+        """Allocate pinned host memory, whose copies run beside computation."""
         return int(self._call("cudaHostAlloc", size, 0))
 
     def host_free(self, pointer: int) -> None:
-        """Give pinned memory back."""
+        """Free pinned memory."""
         self._call("cudaFreeHost", pointer)
 
     def copy(self, target: int, source: int, size: int, stream: Any) -> None:
-        """Copy bytes between host and device or on it, in a stream's order."""
+        """Enqueue a copy of bytes between host and device, or on the device."""
         self._call("cudaMemcpyAsync", target, source, size, self._any, stream)
 
     def copy_box(self, target: Pitched, source: Pitched, extent: Extent, stream: Any) -> None:
-        """Copy a box of bytes: `extent` is its width in bytes, its rows and its planes."""
+        """Enqueue a copy of a box of bytes; `extent` is its width in bytes, its rows and planes."""
         width, rows, planes = extent
         if planes == 1:
             to, start = (target.pointer, target.pitch), (source.pointer, source.pitch)
@@ -129,7 +133,7 @@ class Cuda:
         return self.api.make_cudaPitchedPtr(side.pointer, side.pitch, width, rows)
 
     def clear(self, pointer: int, size: int, stream: Any) -> None:
-        """Fill with zeros."""
+        """Enqueue filling with zeros."""
         self._call("cudaMemsetAsync", pointer, 0, size, stream)
 
     @property
@@ -139,41 +143,41 @@ class Cuda:
     # -- order ---------------------------------------------------------------------------------
 
     def stream(self) -> Any:
-        """A stream that does not wait for the default one."""
+        """Create a stream that does not wait for the default stream."""
         return self._call("cudaStreamCreateWithFlags", self.api.cudaStreamNonBlocking)
 
     def synchronize(self, stream: Any) -> None:
-        """Wait until a stream has done all its work."""
+        """Wait on the host until a stream has finished all its work."""
         self._call("cudaStreamSynchronize", stream)
 
     def destroy_stream(self, stream: Any) -> None:
-        """Give a stream back."""
+        """Destroy a stream."""
         self._call("cudaStreamDestroy", stream)
 
     def event(self) -> Any:
-        """An event that measures no time, and that the host waits for asleep."""
+        """Create an event without timing; the host sleeps while it waits for it."""
         flags = int(self.api.cudaEventDisableTiming) | int(self.api.cudaEventBlockingSync)
         return self._call("cudaEventCreateWithFlags", flags)
 
     def done(self, event: Any) -> bool:
-        """Whether an event has come."""
+        """Whether an event has been reached."""
         (error, *_) = self.api.cudaEventQuery(event)
         return int(error) == int(self.api.cudaError_t.cudaSuccess)
 
     def timed_event(self) -> Any:
-        """An event that measures time."""
+        """Create an event with timing."""
         return self._call("cudaEventCreate")
 
     def elapsed(self, start: Any, stop: Any) -> float:
-        """Milliseconds between two events that have come."""
+        """Milliseconds between two events that have been reached."""
         return float(self._call("cudaEventElapsedTime", start, stop))
 
     def record(self, event: Any, stream: Any) -> None:
-        """Let an event stand for all work of a stream so far."""
+        """Record an event after all work of a stream so far."""
         self._call("cudaEventRecord", event, stream)
 
     def wait(self, stream: Any, event: Any) -> None:
-        """Let a stream go on only after an event."""
+        """Let a stream wait for an event."""
         self._call("cudaStreamWaitEvent", stream, event, 0)
 
     def wait_here(self, event: Any) -> None:
@@ -181,18 +185,18 @@ class Cuda:
         self._call("cudaEventSynchronize", event)
 
     def destroy_event(self, event: Any) -> None:
-        """Give an event back."""
+        """Destroy an event."""
         self._call("cudaEventDestroy", event)
 
     # -- graphs --------------------------------------------------------------------------------
 
     def begin_capture(self, stream: Any) -> None:
-        """Record what this thread enqueues from now on, instead of doing it."""
+        """Capture what this thread enqueues from now on, instead of running it."""
         mode = self.api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", stream, mode)
 
     def end_capture(self, stream: Any) -> Any:
-        """What was recorded, ready to be launched again and again."""
+        """End a capture; the graph can be launched many times."""
         graph = self._call("cudaStreamEndCapture", stream)
         try:
             return self._call("cudaGraphInstantiate", graph, 0)
@@ -200,25 +204,26 @@ class Cuda:
             self._call("cudaGraphDestroy", graph)
 
     def drop_capture(self, stream: Any) -> None:
-        """End a recording that failed; whatever it holds is forgotten."""
+        """End a capture that failed, and drop what it holds."""
         _, graph = self.api.cudaStreamEndCapture(stream)
         if graph is not None:
             self._call("cudaGraphDestroy", graph)
 
     def launch(self, graph: Any, stream: Any) -> None:
-        """Do what was recorded."""
+        """Enqueue a captured graph."""
         self._call("cudaGraphLaunch", graph, stream)
 
     def destroy_graph(self, graph: Any) -> None:
-        """Give a recorded graph back."""
+        """Destroy a captured graph."""
         self._call("cudaGraphExecDestroy", graph)
 
 
 def open_cuda() -> Cuda:
-    """CUDA on the first visible device.
+    """Open CUDA on the first visible device.
 
     Raises:
-        RuntimeUnavailableError: no bindings, no driver, a driver too old, or no device.
+        RuntimeUnavailableError: cuda-bindings, the driver or the device is missing, or the driver
+            is too old.
     """
     api = _checked(_bindings())
     try:
@@ -233,40 +238,39 @@ def _bindings() -> Any:
     except ImportError as error:
         extras = ["jetson"] if jetson() else ["tensorrt-cu12", "tensorrt-cu13", "rtx"]
         raise RuntimeUnavailableError(
-            "CUDA needs the package cuda-bindings, which this Python does not have. Install it "
+            "CUDA needs the package cuda-bindings, which is not installed. Install it "
             f"with {', or '.join(map(install_command, extras))}."
         ) from error
 
 
 def _checked(api: Any) -> Any:
-    """The bindings, if a driver and a device are there for them."""
+    """Check that the bindings have a driver and a device."""
     error, version = api.cudaDriverGetVersion()
     if int(error) or not version:
         raise RuntimeUnavailableError(
-            "There is no NVIDIA driver on this machine (or it does not start); install one, or use "
-            "--runtime cpu."
+            "The NVIDIA driver is missing or does not start. Install it, or use --runtime cpu."
         )
     if version < OLDEST_DRIVER:
         raise RuntimeUnavailableError(
-            f"The NVIDIA driver offers CUDA {show_version(version)}; "
-            f"{show_version(OLDEST_DRIVER)} is the oldest that will do. Update the driver, or use "
+            f"The NVIDIA driver supports CUDA {show_version(version)}, but "
+            f"{show_version(OLDEST_DRIVER)} or newer is needed. Update the driver, or use "
             "--runtime cpu."
         )
     error, count = api.cudaGetDeviceCount()
     kind = getattr(error, "name", "")
     if kind == "cudaErrorInsufficientDriver":
         raise RuntimeUnavailableError(
-            f"The NVIDIA driver offers CUDA {show_version(version)}, which is too old for the "
-            "installed cuda-bindings. Update the driver, or install cuda-bindings of its version."
+            f"The NVIDIA driver supports CUDA {show_version(version)}, which is too old for the "
+            "installed cuda-bindings. Update the driver, or install the matching cuda-bindings."
         )
     if int(error) or not count:
         raise RuntimeUnavailableError(
-            f"CUDA finds no device ({kind or 'none'}). Is CUDA_VISIBLE_DEVICES empty? "
-            "Otherwise use --runtime cpu."
+            f"CUDA finds no device ({kind or 'none'}). Check CUDA_VISIBLE_DEVICES, or use "
+            "--runtime cpu."
         )
     return api
 
 
 def show_version(number: int) -> str:
-    """12060 -> `12.6`."""
+    """A version number as text: 12060 -> `12.6`."""
     return f"{number // 1000}.{number % 1000 // 10}"

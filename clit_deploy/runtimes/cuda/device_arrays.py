@@ -1,8 +1,8 @@
-"""Tensors on a device: a pool of memory, views on it, and the ways there and back.
+"""Tensors on a device: a memory pool, views on it, and copies to and from the host.
 
-Two streams: everything that computes or copies on the device is enqueued on `compute`, in order,
-so memory that Python lets go can be used again at once by what is enqueued later. Results leave on
-`download`, beside the next computation. Nothing but `host` waits for the device.
+There are two streams. Everything that computes or copies on the device is enqueued on `compute`, in
+order, so memory that Python releases can be reused at once by what is enqueued later. Results are
+downloaded on `download`, beside the next computation. Only `host` waits for the device.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class PoolBlock:
-    """A piece of a pool's memory; it returns there when nothing refers to it any more."""
+    """A block of a pool; it returns there when nothing refers to it any more."""
 
     def __init__(self, pool: Pool, pointer: int, size: int) -> None:
         self.pointer, self.size = pointer, size
@@ -42,21 +42,21 @@ class PoolBlock:
 
 
 class Pool:
-    """Device memory that is allocated once and used again; the last piece given is taken first."""
+    """Device memory that is allocated once and reused; the block returned last is taken first."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
         self._free: defaultdict[int, list[int]] = defaultdict(list)
-        self._lock = threading.RLock()  # a piece may be collected while one is taken
+        self._lock = threading.RLock()  # a block may be collected while another one is taken
         self._closed = False
         self.held = 0
-        """Bytes taken from the device."""
+        """Bytes allocated on the device."""
 
     def take(self, size: int) -> PoolBlock:
-        """A piece of at least `size` bytes.
+        """Take a block of at least `size` bytes.
 
         Raises:
-            DeviceMemoryError: the device has no room, not even after what is unused went back.
+            DeviceMemoryError: the device is out of memory, even after unused blocks were freed.
         """
         size = rounded(size)
         with self._lock:
@@ -77,12 +77,12 @@ class Pool:
             free = self._cuda.memory()[0]
             raise DeviceMemoryError(
                 f"Out of device memory: {show_bytes(size)} more are needed, {show_bytes(free)} are "
-                f"free and {show_bytes(self.held)} in use by this process. Close other programs.",
+                f"free, and this process uses {show_bytes(self.held)}. Close other programs.",
                 free + self.held,
             ) from error
 
     def give(self, pointer: int, size: int) -> None:
-        """Take a piece back."""
+        """Return a block to the pool."""
         with self._lock:
             if self._closed:
                 self._cuda.free(pointer)
@@ -90,7 +90,7 @@ class Pool:
                 self._free[size].append(pointer)
 
     def trim(self) -> None:
-        """Give what is unused back to the device."""
+        """Free all unused blocks."""
         with self._lock:
             unused, self._free = self._free, defaultdict(list)
             for size, pointers in unused.items():
@@ -99,7 +99,7 @@ class Pool:
                     self.held -= size
 
     def close(self) -> None:
-        """Give everything back, now or when it is let go."""
+        """Free all blocks: unused ones now, others when they return."""
         self.trim()
         self._closed = True
 
@@ -118,17 +118,17 @@ class DeviceArray:
         self.shape, self.strides, self.dtype = shape, strides, dtype
         self.pointer = pointer
         self.maker = ""
-        """The graph whose output it is."""
+        """Name of the graph whose output it is; empty for other tensors."""
         self._block = block
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its numbers."""
+        """Bytes of its elements."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def contiguous(self) -> bool:
-        """Whether its numbers follow one another."""
+        """Whether its elements are contiguous."""
         return self.strides == dense(self.shape, self.dtype.itemsize)
 
     def __len__(self) -> int:
@@ -157,17 +157,17 @@ class DeviceArrays:
         self.pool = Pool(cuda)
         self.compute, self.download = cuda.stream(), cuda.stream()
         self.capture_stream = cuda.stream()
-        """Where launches are recorded; nothing runs on it."""
+        """For capturing CUDA graphs; nothing runs on it."""
         self.watch = Stopwatch(cuda)
         self.capture_lock = threading.Lock()
-        """Held by the thread that records: a stream takes one recording at a time."""
+        """Held by the thread that captures: a stream allows one capture at a time."""
         self._lock = threading.RLock()
         self._pinned = Staging(cuda)
         self._scratch: PoolBlock | None = None
         self._closed = False
 
     def scratch(self, size: int) -> PoolBlock:
-        """Working memory that all engines share, for they run one after another; it only grows."""
+        """The workspace that all engines share, as they run one after another. It only grows."""
         with self._lock:
             if self._scratch is None or self._scratch.size < size:
                 self._scratch = None  # back to the pool before more is taken
@@ -175,22 +175,22 @@ class DeviceArrays:
             return self._scratch
 
     def taken(self, array: Any, dtype: np.dtype[Any], what: str, member: str = "") -> DeviceArray:
-        """A graph's input on the device: brought there, or checked to be what the graph takes.
+        """Upload a graph's input, or check that a tensor of the device has the right type.
 
         Raises:
-            EngineError: another graph made it, of another type.
+            EngineError: it is the output of another graph, and has another type.
         """
         if not isinstance(array, DeviceArray):
             return self.upload(np.asarray(array), dtype, member)
         if array.dtype != dtype or not array.contiguous:
             raise EngineError(
-                f"{what} is {dtype}, not {array.dtype}: the plan's graphs do not fit together. "
-                "Export it again, or build its engines again."
+                f"{what} must be {dtype}, but is {array.dtype}: the plan's graphs do not match. "
+                "Export the plan again, or build its engines again."
             )
         return array
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
-        """Room for a tensor."""
+        """A tensor with undefined content."""
         strides = dense(shape, dtype.itemsize)
         block = self.pool.take(math.prod(shape) * dtype.itemsize)
         return DeviceArray(block, block.pointer, shape, strides, dtype)
@@ -215,8 +215,8 @@ class DeviceArrays:
         self.cuda.copy_box(to, start, extent, self.compute)
 
     def upload(self, array: NDArray[Any], dtype: np.dtype[Any], member: str = "") -> DeviceArray:
-        """A tensor of the host, on the device once `compute` gets there; `member` is the graph
-        that it is timed for."""
+        """Copy a tensor of the host to the device, on `compute`. Its time counts for the graph
+        `member`."""
         there = self.empty(array.shape, dtype)
         with self._pinned.room(there.nbytes, self.compute) as (pointer, view):
             np.copyto(view.view(dtype).reshape(array.shape), array, casting="same_kind")
@@ -225,10 +225,10 @@ class DeviceArrays:
         return there
 
     def host(self, array: Array) -> NDArray[np.float32]:
-        """A dense tensor's numbers, once they are there."""
+        """Download a contiguous tensor, and wait for it."""
         assert isinstance(array, DeviceArray)  # noqa: S101  (runners of this runtime return these)
         if not array.contiguous:
-            raise AssertionError("only whole tensors leave the device")
+            raise AssertionError("only contiguous tensors can be downloaded")
         with self._pinned.room(array.nbytes, self.download) as (pointer, view):
             made = self.cuda.event()
             self.cuda.record(made, self.compute)
@@ -241,7 +241,7 @@ class DeviceArrays:
             return np.array(view.view(array.dtype).reshape(array.shape), np.float32)
 
     def close(self) -> None:
-        """Wait for the device and give everything back, once."""
+        """Wait for the device and release everything. Again is harmless."""
         if self._closed:
             return
         self._closed = True
@@ -253,8 +253,8 @@ class DeviceArrays:
         self.pool.close()
 
     def settle(self) -> None:
-        """Wait until everything that was enqueued is done; a fault that comes to light is logged,
-        for whoever closes has an error of his own."""
+        """Wait until everything that was enqueued is done. Errors are only logged: the caller
+        may already be handling another one."""
         if self._closed:
             return
         for stream in (self.compute, self.download, self.capture_stream):
@@ -265,7 +265,7 @@ class DeviceArrays:
 
 
 def dense(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Strides in bytes of numbers that follow one another."""
+    """Strides in bytes of a contiguous array."""
     strides, step = [], itemsize
     for length in reversed(shape):
         strides.append(step)
@@ -276,8 +276,8 @@ def dense(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 def _boxed(
     shape: tuple[int, ...], itemsize: int, *strides: tuple[int, ...]
 ) -> tuple[tuple[int, int, int], list[tuple[int, int]]]:
-    """A view as width (bytes), rows and planes, and each side's bytes from row to row and plane to
-    plane: neighbouring axes that follow one another on every side become one."""
+    """A view as width in bytes, rows and planes, with the bytes from row to row and from plane to
+    plane on each side. Neighboring axes that are contiguous on every side are merged."""
     axes = [(itemsize, (1,) * len(strides))]  # length in bytes, and stride on every side
     for length, steps in zip(
         reversed(shape), zip(*map(reversed, strides), strict=True), strict=True
@@ -290,7 +290,7 @@ def _boxed(
         else:
             axes.append((length, steps))
     if len(axes) > 3 or axes[0][1] != (1,) * len(strides):
-        raise AssertionError(f"{shape} is no box")
+        raise AssertionError(f"{shape} has more than three axes")
     while len(axes) < 3:
         inner, steps = axes[-1]
         axes.append((1, tuple(inner * step for step in steps)))

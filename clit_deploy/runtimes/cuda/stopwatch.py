@@ -1,4 +1,4 @@
-"""Times on a device by its own events; nothing waits for them until they are asked for."""
+"""Device times, from events on the device. Nothing waits for them until they are read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class Stopwatch:
-    """Off until it is started; then it puts an event before and after everything that it is told
-    of, on the same stream."""
+    """Off until it is started. Then it records an event before and after each span, on the
+    stream of that span."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
@@ -36,12 +36,12 @@ class Stopwatch:
         self._spans.append((member, kind, start, stop))
 
     def start(self) -> None:
-        """Begin, and forget what was timed before."""
+        """Start timing, and drop earlier times."""
         self._forget()
         self._on = True
 
     def times(self) -> list[DeviceTime]:
-        """A sum for every graph; waits for what is under way."""
+        """The sums for every graph; waits for runs that are under way."""
         sums: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
         runs: defaultdict[str, int] = defaultdict(int)
         for member, kind, start, stop in self._spans:

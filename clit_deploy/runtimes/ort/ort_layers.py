@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.protocols import Array, Runner
 
 RUNS = 16
-"""Of a graph that are timed: a profile is kept in memory until it ends, and takes 1 kB for every
-node of every run; beyond a million nodes ONNX Runtime would drop the rest without an error."""
+"""Timed runs of a graph. A profile stays in memory until it ends, 1 kB for every node of every run,
+and beyond a million nodes ONNX Runtime would drop the rest without an error."""
 
 _SUFFIX = "_kernel_time"
-"""Of the events that are a layer's own work; others are its fences."""
+"""Suffix of the events that time a layer's work; other events are its fences."""
 _RUN = "model_run"
 
 
 class LayerTrace:
-    """Sessions that write profiles, and what the profiles say."""
+    """Sessions that write profiles, and the times in these profiles."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="clit-layers-")
@@ -43,12 +43,12 @@ class LayerTrace:
         options.profile_file_prefix = str(prefix)
 
     def timed(self, member: str, session: ort.InferenceSession, runner: Runner) -> TimedRunner:
-        """A graph's runner, of whose first runs the session's profile tells."""
+        """A runner that times the first runs of a graph with the session's profile."""
         self._runners.append(TimedRunner(member, session, runner))
         return self._runners[-1]
 
     def take(self) -> list[LayerTime]:
-        """End all profiles; the layers of every graph, the slowest first."""
+        """End all profiles. The times of all layers, slowest first."""
         spent: dict[tuple[str, str, str, int], float] = defaultdict(float)
         with self._folder:
             for runner in self._runners:

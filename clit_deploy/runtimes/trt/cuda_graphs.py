@@ -1,8 +1,8 @@
-"""Recorded launches (CUDA graphs) of one engine: kept where they pay, and never needed.
+"""CUDA graphs of one engine: captured where they save time, and never required.
 
-A recording holds shapes, addresses and the state of its context, so it has a context of its own,
-which never sees other shapes. It is worth it where the same shapes and addresses come again; the
-pool gives its memory out in the same order again and again, so they do.
+A CUDA graph holds shapes, addresses and the state of its context, so each has its own context,
+which never gets other shapes. It saves time if the same shapes and addresses return. They do: the
+memory pool hands out its blocks in the same order every time.
 """
 
 from __future__ import annotations
@@ -22,44 +22,46 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIN_REPEATS = 2
-"""Runs with the same shapes and addresses before the next one is recorded."""
+"""Runs with the same shapes and addresses before the next one is captured."""
 GRAPHS = 16
-"""CUDA graphs that an engine keeps, the last used ones."""
+"""CUDA graphs that an engine keeps; the least recently used one goes first."""
 MAX_SEEN = 256
-"""Shapes and addresses that are remembered."""
+"""Combinations of shapes and addresses that are remembered."""
 
 REFUSALS = (EngineError, GraphRunError, DeviceMemoryError)
-"""What making or launching a recording may end in; the picture goes on without."""
+"""Errors of capturing or launching a CUDA graph. The run then goes on without one."""
 
 Shapes = dict[str, "tuple[int, ...]"]
 
 
 @dataclass
 class ContextState:
-    """A context, and what it was told last."""
+    """A context and its current settings."""
 
     context: Any
     shapes: Shapes = field(default_factory=dict)
     workspace_size: int = 0
-    """Bytes of working memory."""
+    """Bytes."""
     workspace_ptr: int | None = None
-    """Where that is; all contexts borrow one piece, for they run one after another."""
+    """Address of the workspace. All contexts share one, as they run one after another."""
     graph: Any = None
-    """What was recorded on it."""
+    """The CUDA graph that was captured on the context."""
 
 
 class CudaGraphCache:
-    """What was recorded of an engine, by shapes and addresses. Not for two threads at once."""
+    """The CUDA graphs of an engine, by shapes and addresses. Not thread-safe."""
 
-    def __init__(self, name: str, device: DeviceArrays, *, wanted: bool) -> None:
-        self._name, self._device, self._wanted = name, device, wanted
+    def __init__(self, name: str, device: DeviceArrays, *, enabled: bool) -> None:
+        self._name, self._device, self._enabled = name, device, enabled
         self._kept: OrderedDict[Any, ContextState] = OrderedDict()
-        self._met: Counter[Any] = Counter()
+        self._seen: Counter[Any] = Counter()
         self._hits = self._evicted = 0
 
     def launch(self, key: Any) -> bool:
-        """Enqueue what was recorded; False where there is nothing, or its memory is gone, or the
-        device refuses it."""
+        """Enqueue a captured run.
+
+        Returns: False if there is none, its workspace moved, or the device rejects it.
+        """
         if key not in self._kept:
             return False
         state = self._kept[key]
@@ -77,17 +79,17 @@ class CudaGraphCache:
         self._kept.move_to_end(key)
         return True
 
-    def due(self, key: Any) -> bool:
-        """Whether a run that comes once more is to be recorded; counts it."""
-        if len(self._met) > MAX_SEEN:
-            self._met.clear()
-        self._met[key] += 1
-        return self._wanted and self._met[key] > MIN_REPEATS
+    def should_capture(self, key: Any) -> bool:
+        """Count a run; whether it has come often enough to be captured."""
+        if len(self._seen) > MAX_SEEN:
+            self._seen.clear()
+        self._seen[key] += 1
+        return self._enabled and self._seen[key] > MIN_REPEATS
 
-    def keep(self, key: Any, state: ContextState, enqueue: Callable[[Any], None]) -> None:
-        """Record what was just enqueued on a context, for the next time."""
+    def capture(self, key: Any, state: ContextState, enqueue: Callable[[Any], None]) -> None:
+        """Capture what was just enqueued on a context, for the next time."""
         try:
-            state.graph = self._recorded(enqueue)
+            state.graph = self._captured(enqueue)
         except REFUSALS as error:
             self.stop(error)
             return
@@ -97,20 +99,20 @@ class CudaGraphCache:
             self._forget(next(iter(self._kept)))
             self._evicted += 1
         if self._evicted > self._hits + GRAPHS:
-            self._wanted = False
-            log.info("%s seldom sees the same addresses again; it is not recorded", self._name)
+            self._enabled = False
+            log.info("%s: addresses seldom repeat; no more CUDA graphs are captured", self._name)
 
     def stop(self, why: Exception) -> None:
-        """Record nothing more."""
-        self._wanted = False
-        log.warning("%s is enqueued anew every time, for recording fails: %s", self._name, why)
+        """Capture nothing more."""
+        self._enabled = False
+        log.warning("%s runs without CUDA graphs, because capturing failed: %s", self._name, why)
 
     def clear(self) -> None:
-        """Give everything back."""
+        """Release all CUDA graphs."""
         self._drop(lambda _: True)
 
-    def _recorded(self, enqueue: Callable[[Any], None]) -> Any:
-        """On a stream of its own, by one thread at a time: others go on using the rest."""
+    def _captured(self, enqueue: Callable[[Any], None]) -> Any:
+        """Capture on a separate stream, one thread at a time, so that others can use the rest."""
         cuda, stream = self._device.cuda, self._device.capture_stream
         with self._device.capture_lock:
             cuda.begin_capture(stream)

@@ -1,4 +1,4 @@
-"""ONNX graph -> engine, by either flavour of TensorRT."""
+"""Builds engines from ONNX graphs, with either flavour of TensorRT."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy.errors import BuildError
+from clit_deploy.runtimes.trt.callbacks import make_monitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,23 +17,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Profile = dict[str, "tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]"]
-"""Smallest, usual and largest shape of every input."""
+"""The min, opt and max shape of every input."""
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What may differ between builds of the same graphs."""
+    """Options of a build; the graphs are the same for all of them."""
 
     capabilities: tuple[str, ...] = ()
-    """Compute capabilities to build for (`8.6`), where the flavour builds for others than the
-    GPU that is present; none means that GPU, or RTX's own choice."""
+    """Compute capabilities to build for, like `8.6` (TensorRT-RTX only). Empty: the GPU of this
+    machine for TensorRT, the library's default for RTX."""
     workspace: int | None = None
-    """Bytes that the builder may use on the device."""
+    """Bytes of device memory that the builder may use; None without a limit."""
     timing_cache: bytes | None = None
+    """The content of the timing cache of earlier builds; TensorRT-RTX has none."""
 
 
 class EngineBuilder:
-    """Builds engines with a flavour of TensorRT. Types are those of the graphs alone."""
+    """Builds engines with a flavour of TensorRT. The graphs alone decide the types."""
 
     def __init__(self, trt: TensorRT) -> None:
         self._trt, self._api = trt, trt.trt
@@ -40,68 +42,76 @@ class EngineBuilder:
     def build(
         self, name: str, graph: bytes, profiles: Sequence[Mapping[str, Any]], options: BuildOptions
     ) -> tuple[bytes, list[Profile], bytes | None]:
-        """An engine of a typed ONNX graph.
+        """Build an engine from a typed ONNX graph.
 
         Args:
-            name: the graph, for messages.
-            graph: the file's bytes.
-            profiles: objects by input with shapes `(least, usual, most)`; None stands for a length
-                that the graph fixes. Inputs that the graph does not have are left out.
+            name: of the graph, for messages.
+            graph: the bytes of the ONNX file.
+            profiles: for each optimization profile, `(min, opt, max)` shapes by input; None stands
+                for a length that the graph fixes. Inputs that the graph lacks are ignored.
             options: see `BuildOptions`.
 
-        Returns: the engine, its profiles in full, and the timing cache, where there is one.
+        Returns: the engine, its profiles without None, and the timing cache if there is one.
 
         Raises:
-            BuildError: the graph is refused; with all that TensorRT says about it.
+            BuildError: TensorRT cannot build the graph; the message quotes its errors.
             RuntimeUnavailableError: TensorRT does not start.
+            Interrupted: a signal stopped the build.
         """
+        self._trt.raise_stopped()
         builder = self._trt.start("Builder")
         network = builder.create_network(self._network_flags())
         parser = self._api.OnnxParser(network, self._trt.logger)
         readable = parser.parse(graph)
-        self._trt.resume()
+        self._trt.raise_stopped()
         if not readable:
             found = [parser.get_error(k).desc() for k in range(parser.num_errors)]
-            raise BuildError(f"{self._trt.title} cannot read {name}: {'; '.join(found)}")
+            raise BuildError(f"{self._trt.title} cannot read {name}: {'; '.join(found):.200}")
         config = builder.create_builder_config()
         self._configure(config, options)
         full = [self._profile(builder, config, network, name, shapes) for shapes in profiles]
+        monitor = make_monitor(self._api, self._trt.logger)  # TensorRT keeps no reference to it
+        if monitor is not None:
+            config.progress_monitor = monitor
         made = builder.build_serialized_network(network, config)
-        self._trt.resume()
+        self._trt.raise_stopped()
         if made is None:
-            more = " Allow more --workspace, or leave it out." if options.workspace else ""
+            more = " Increase --workspace, or omit it." if options.workspace else ""
             raise BuildError(
-                f"{self._trt.title} cannot build an engine of {name}: {self._trt.said()}{more}"
+                f"{self._trt.title} cannot build an engine of {name}: "
+                f"{self._trt.last_errors()}{more}"
             )
         cache = None if self._trt.is_rtx else bytes(config.get_timing_cache().serialize())
         return bytes(made), full, cache
 
     def _network_flags(self) -> int:
-        """Types are those of the graph; from TensorRT 11 on there is nothing else."""
+        """Strongly typed networks; from TensorRT 11 on there are no others."""
         flags = self._api.NetworkDefinitionCreationFlag
         return 1 << int(flags.STRONGLY_TYPED) if hasattr(flags, "STRONGLY_TYPED") else 0
 
     def _configure(self, config: Any, options: BuildOptions) -> None:
         config.profiling_verbosity = self._api.ProfilingVerbosity.DETAILED
-        if hasattr(self._api.BuilderFlag, "TF32"):  # or products of FP32 graphs have ten bits
+        if hasattr(
+            self._api.BuilderFlag, "TF32"
+        ):  # it rounds the products of FP32 graphs to ten bits
             config.clear_flag(self._api.BuilderFlag.TF32)
         features = getattr(self._api, "PreviewFeature", None)
         resize = getattr(features, "RUNTIME_ACTIVATION_RESIZE_10_10", None)
-        if resize is not None:  # smaller chunks then need less working memory
+        if resize is not None:  # smaller chunks then need less workspace
             config.set_preview_feature(resize, True)
         if options.workspace:
             config.set_memory_pool_limit(self._api.MemoryPoolType.WORKSPACE, options.workspace)
         if options.capabilities and not self._trt.is_rtx:
             raise BuildError(
-                "TensorRT builds for the GPU that is present alone; leave out "
-                "--compute-capability, or build with --runtime tensorrt-rtx."
+                "TensorRT builds only for the GPU of this machine; omit --compute-capability, or "
+                "build with --runtime tensorrt-rtx."
             )
         if self._trt.is_rtx:
             self._target(config, options.capabilities)
-            return  # RTX compiles on the device and keeps a cache there
+            return  # RTX compiles on the device, so it has no timing cache
         cache = config.create_timing_cache(options.timing_cache or b"")
         if not config.set_timing_cache(cache, ignore_mismatch=False):
-            log.warning("the timing cache is of another device or version; a new one begins")
+            log.warning("the timing cache is for another device or version; starting a new one")
             config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
     def _target(self, config: Any, capabilities: Sequence[str]) -> None:
@@ -111,8 +121,8 @@ class EngineBuilder:
                 offered = sorted(int(n[2:]) for n in dir(known) if n.startswith("SM"))
                 listed = ", ".join(f"{n // 10}.{n % 10}" for n in offered)
                 raise BuildError(
-                    f"{self._trt.title} does not build for compute capability {capability}; "
-                    f"it builds for {listed}."
+                    f"{self._trt.title} cannot build for compute capability {capability}; "
+                    f"it supports {listed}."
                 )
         if capabilities:
             config.num_compute_capabilities = len(capabilities)
@@ -126,7 +136,7 @@ class EngineBuilder:
         for k in range(network.num_inputs):
             tensor = network.get_input(k)
             if tensor.name not in shapes:
-                raise BuildError(f"{name} has an input {tensor.name} that no profile speaks of.")
+                raise BuildError(f"The input {tensor.name} of {name} has no optimization profile.")
             lower, opt, upper = (
                 tuple(
                     int(own if own_or_given is None else own_or_given)
@@ -137,7 +147,10 @@ class EngineBuilder:
             profile.set_shape(tensor.name, lower, opt, upper)
             full[tensor.name] = (lower, opt, upper)
         if config.add_optimization_profile(profile) < 0:
-            raise BuildError(f"{self._trt.title} refuses the profile of {name}: {self._trt.said()}")
+            raise BuildError(
+                f"{self._trt.title} rejects the optimization profile of {name}: "
+                f"{self._trt.last_errors()}"
+            )
         return full
 
 

@@ -1,4 +1,4 @@
-"""TensorRT at work: engines of a plan on a device, fed and emptied without waiting in between."""
+"""Runs the TensorRT engines of a plan on a device, without waiting between runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from clit_deploy.runtimes.protocols import ON_DEVICE, WorkLimits
 from clit_deploy.runtimes.trt.launch import Launcher
 from clit_deploy.runtimes.trt.tensorrt_api import Kernels
 from clit_deploy.runtimes.trt.trt_layers import LayerSums
+from clit_deploy.runtimes.usage import Usage
 from clit_deploy.system.cache import Store
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineRuntime:
-    """A `Runtime` over the engines of a plan."""
+    """A `Runtime` that runs the engines of a plan."""
 
     def __init__(self, trt: TensorRT, engines: EngineSet, cuda: Cuda) -> None:
         self.name = f"{trt.title} ({cuda.gpu.name})"
@@ -52,13 +53,14 @@ class EngineRuntime:
         self._weights = 0
         self._store = Store(f"runtime-{trt.flavour.value}-{trt.version}-{cuda.gpu.name}")
         self.kernels = Kernels()
+        self._usage = Usage(lambda: None)  # a run only enqueues, so there is nothing to stop
 
     def load(self, plan: Plan) -> None:
-        """Load all engines now, so that none of them fails in the middle of a picture.
+        """Load all engines now, so that none fails in the middle of an image.
 
         Raises:
-            UnfitEngineError: one is damaged, or the library does not take it.
-            DeviceMemoryError: the device has no room for their weights.
+            UnfitEngineError: one is damaged, or the library cannot load it.
+            DeviceMemoryError: their weights do not fit into the device memory.
         """
         for member in self._engines:
             self._engine(plan, member)
@@ -81,10 +83,16 @@ class EngineRuntime:
         parallel: bool,  # noqa: ARG002
         dims: Mapping[str, int] | None = None,  # noqa: ARG002
     ) -> Runner:
-        """A graph's engine; it takes every shape of its profiles, so nothing is fixed."""
+        """A graph's engine. It accepts every shape of its profiles, so `dims` are not needed.
+
+        Raises:
+            EngineError: the plan has no engine of the graph.
+            ClosedError: the runtime is closed, or was opened before a fork.
+        """
+        self._usage.check()
         if member not in self._runners:
             if member not in self._engines:
-                raise EngineError(f"The engines lack {member}; build them again.")
+                raise EngineError(f"The plan has no engine of {member}; build its engines again.")
             loaded = self._engine(plan, member)
             if self.kernels.cache is None:
                 self.kernels.cache = self._trt.runtime_cache(loaded, self._store.read())
@@ -93,24 +101,25 @@ class EngineRuntime:
                 loaded,
                 self._engines[member],
                 self._device,
+                self._usage,
                 Launcher(self._trt, loaded, member, self._device, self.kernels, self._layers),
             )
         return self._runners[member]
 
     def used(self, member: str) -> set[int]:
-        """The profiles of a graph's engine that have run."""
+        """Indexes of the profiles of a graph's engine that have run."""
         return self._runners[member].used if member in self._runners else set()
 
     def start_device_times(self) -> None:
-        """See `DeviceClock`."""
+        """See `DeviceMeter`."""
         self._device.watch.start()
 
     def device_times(self) -> Sequence[DeviceTime]:
-        """See `DeviceClock`."""
+        """See `DeviceMeter`."""
         return self._device.watch.times()
 
     def device_bytes(self) -> Mapping[str, int]:
-        """See `DeviceMemory`."""
+        """See `DeviceMeter`."""
         return {"engines": self._weights, "tensors": self._device.pool.held}
 
     def start_layers(self) -> None:
@@ -123,7 +132,9 @@ class EngineRuntime:
         return sums.take() if sums else []
 
     def close(self) -> None:
-        """Keep what was compiled here for the next start, and give the device back."""
+        """Store the kernels that were compiled here, and release the device."""
+        if not self._usage.close():
+            return
         self._device.settle()
         for runner in self._runners.values():
             runner.close()
@@ -136,26 +147,33 @@ class EngineRuntime:
 
 
 class EngineRunner:
-    """One engine. Runs are enqueued one after another, whichever thread asks."""
+    """One engine. Runs are enqueued one after another, from whichever thread."""
 
     def __init__(
-        self, trt: TensorRT, engine: Any, info: Engine, device: DeviceArrays, launcher: Launcher
+        self,
+        trt: TensorRT,
+        engine: Any,
+        info: Engine,
+        device: DeviceArrays,
+        usage: Usage,
+        launcher: Launcher,
     ) -> None:
-        self._info, self._device, self._launcher = info, device, launcher
+        self._info, self._device, self._usage, self._launcher = info, device, usage, launcher
         tensors = trt.tensors(engine)
         self._inputs = {x.name: np.dtype(x.dtype) for x in tensors if x.is_input}
         (self._output,) = (x for x in tensors if not x.is_input)
         self._lock = threading.Lock()
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
-        """Enqueue a run; the output is there for whatever is enqueued after it.
+        """Enqueue a run. Whatever is enqueued later can use its output.
 
         Raises:
-            EngineError: shapes that no profile of the engine takes.
-            DeviceMemoryError: the device has no room.
-            GraphRunError: TensorRT refuses.
+            EngineError: no profile of the engine accepts the shapes.
+            DeviceMemoryError: the device is out of memory.
+            GraphRunError: TensorRT cannot enqueue the run.
+            ClosedError: the runtime is closed, or was opened before a fork.
         """
-        with self._lock:
+        with self._usage, self._lock:
             stream, watch = self._device.compute, self._device.watch
             member = self._info.graph
             inputs = {
@@ -173,15 +191,15 @@ class EngineRunner:
 
     @property
     def used(self) -> set[int]:
-        """The profiles that have run."""
+        """Indexes of the profiles that have run."""
         return self._launcher.profiles
 
     def close(self) -> None:
-        """Give contexts and recorded launches back."""
+        """Release contexts and CUDA graphs."""
         self._launcher.close()
 
     def _profile(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
-        """The first profile that takes these shapes."""
+        """The index of the first profile that accepts these shapes."""
         fits = [
             {name for name, shape in shapes.items() if _inside(shape, *profile[name])}
             for profile in self._info.profiles
@@ -193,11 +211,11 @@ class EngineRunner:
         name = next(name for name in shapes if name not in nearest)
         ranges = ", ".join(f"{p[name][0]} to {p[name][2]}" for p in self._info.profiles)
         raise EngineError(
-            f"The engine of {self._info.graph} takes {name} from {ranges}, not "
-            f"{list(shapes[name])}. Build engines for larger pieces ('clit-deploy build --tile, "
-            "--chunk'), or use --runtime cpu."
+            f"The engine of {self._info.graph} accepts {name} from {ranges}, not "
+            f"{list(shapes[name])}. Build engines for larger tiles and chunks ('clit-deploy build "
+            "--tile, --chunk'), or use --runtime cpu."
         )
 
 
-def _inside(shape: tuple[int, ...], least: Any, _: Any, most: Any) -> bool:
-    return all(a <= x <= b for a, x, b in zip(least, shape, most, strict=True))
+def _inside(shape: tuple[int, ...], lower: Any, _: Any, upper: Any) -> bool:
+    return all(a <= x <= b for a, x, b in zip(lower, shape, upper, strict=True))

@@ -1,7 +1,8 @@
-"""TensorRT and TensorRT-RTX behind one face: what differs between flavours and versions is here.
+"""TensorRT and TensorRT-RTX behind one interface, which hides how flavours and versions differ.
 
-Both have the same Python calls, less those that came and went from 10.3 (JetPack 6) to 11.x; every
-return value is checked, for the bindings return None or False and write to the logger.
+Their Python calls are the same, apart from a few that were added or removed between 10.3 (JetPack
+6) and 11.x. Every return value is checked: on failure the bindings return None or False, and write
+the reason to the logger.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from clit_deploy.errors import (
     RuntimeUnavailableError,
     UnfitEngineError,
 )
+from clit_deploy.runtimes.trt.callbacks import make_logger
+from clit_deploy.system import interrupts
 from clit_deploy.system.extras import install_command
 
 if TYPE_CHECKING:
@@ -28,19 +31,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OLDEST = (10, 3)
-"""Version of TensorRT that JetPack 6.1 brings; older ones have no strongly typed networks."""
+"""The version of TensorRT in JetPack 6.1. Older ones have no strongly typed networks."""
 
 OUT_OF_MEMORY = re.compile(
     r"out of (device |gpu )?memory|OutOfMemory|MemoryAllocation|ALLOC_FAILED"
     r"|memory.{0,40} could not be allocated|(cannot|could not|failed to|unable to) allocate",
     re.IGNORECASE,
 )
-"""What TensorRT and the CUDA libraries under it say where room is all that lacks. An illegal
-access, after which the device answers nothing, speaks of memory too."""
+"""Matches the out-of-memory messages of TensorRT and the CUDA libraries, but not "illegal memory
+access", after which the device is unusable."""
 
 
 class Flavour(str, Enum):
-    """The two libraries; the value is what `--runtime` calls them."""
+    """The two libraries. The values are those of `--runtime`."""
 
     TENSORRT = "tensorrt"
     RTX = "tensorrt-rtx"
@@ -57,31 +60,31 @@ class Tensor:
 
     name: str
     dtype: str
-    """numpy's name of the type."""
+    """The type's name in numpy."""
     is_input: bool
     shape: tuple[int, ...]
 
 
 @dataclass
 class Kernels:
-    """Where TensorRT-RTX has its kernels from, which it compiles on the device."""
+    """Kernels of TensorRT-RTX, which compiles them on the device."""
 
     cache: Any = None
-    """The store of those that it has; None for TensorRT."""
+    """The runtime cache of compiled kernels; None for TensorRT."""
     eager: bool = False
-    """Whether a new shape waits for kernels of its own. By default it runs on others meanwhile, so
-    what is compared would not be what runs later."""
+    """Whether a new shape waits for its own kernels. By default it runs on generic ones meanwhile,
+    so a check would not compare what runs later."""
 
 
 class TensorRT:
-    """One flavour, imported. Made by `load_tensorrt`."""
+    """One imported flavour; `load_tensorrt` makes it."""
 
     def __init__(self, flavour: Flavour, module: Any) -> None:
         self.flavour = flavour
         self.version = str(module.__version__)
         self.trt = module
         self.messages: list[str] = []
-        self.logger = _logger(module, self.messages)
+        self.logger = make_logger(module, self.messages)
         self._runtime: Any = None
 
     @property
@@ -91,14 +94,14 @@ class TensorRT:
 
     @property
     def title(self) -> str:
-        """Flavour and version, for people."""
+        """Flavour and version, for messages."""
         return f"{'TensorRT-RTX' if self.is_rtx else 'TensorRT'} {self.version}"
 
     def deserialize(self, engine: bytes, name: str) -> Any:
-        """An engine ready for contexts.
+        """Load a serialized engine.
 
         Raises:
-            UnfitEngineError: it is damaged, or not for this library, version or GPU.
+            UnfitEngineError: it is damaged, or was built for another library, version or GPU.
         """
         self.messages.clear()
         if self._runtime is None:
@@ -109,28 +112,29 @@ class TensorRT:
         return made
 
     def start(self, part: str) -> Any:
-        """A `Builder` or a `Runtime`.
+        """Make a `Builder` or a `Runtime`.
 
         Raises:
-            RuntimeUnavailableError: CUDA does not start; the bindings raise TypeError then.
+            RuntimeUnavailableError: CUDA does not start (the bindings raise a TypeError).
         """
         self.messages.clear()
         try:
             return getattr(self.trt, part)(self.logger)
         except Exception as error:
             raise RuntimeUnavailableError(
-                f"{self.title} does not start: {self.said()} ({error}). Is the NVIDIA driver new "
-                "enough for it? Otherwise use --runtime cpu."
+                f"{self.title} does not start: {self.last_errors()} ({error}). Check that the "
+                "NVIDIA driver is new enough for it, or use --runtime cpu."
             ) from error
 
-    def resume(self) -> None:
-        """Raise what a signal raised within TensorRT, which lets no exception through."""
-        stopped, self.logger.stopped = self.logger.stopped, None
-        if stopped is not None:
-            raise stopped
+    def raise_stopped(self) -> None:
+        """Raise what stopped a call of TensorRT: a signal, or an exception in a callback."""
+        interrupts.check()
+        raised, self.logger.raised = self.logger.raised, None
+        if raised is not None:
+            raise raised
 
     def tensors(self, engine: Any) -> list[Tensor]:
-        """Inputs and outputs."""
+        """Inputs and outputs of an engine."""
         found = []
         for k in range(engine.num_io_tensors):
             name = engine.get_tensor_name(k)
@@ -140,14 +144,19 @@ class TensorRT:
         return found
 
     def context(self, engine: Any, kernels: Kernels) -> Any:
-        """An execution context whose working memory the caller gives it."""
+        """Make an execution context without workspace; see `set_workspace`.
+
+        Raises:
+            EngineError: the library cannot make one.
+            DeviceMemoryError: the device is out of memory.
+        """
         strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if not self.is_rtx:
             made = engine.create_execution_context(strategy)
         else:
             config = engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(strategy)
-            # Its own recording would hold up, or record, what other threads enqueue on the stream.
+            # RTX would capture the stream, and delay or record what other threads enqueue on it.
             config.cuda_graph_strategy = self.trt.CudaGraphStrategy.DISABLED
             if kernels.eager:
                 kinds = self.trt.DynamicShapesKernelSpecializationStrategy
@@ -156,48 +165,49 @@ class TensorRT:
                 config.set_runtime_cache(kernels.cache)
             made = engine.create_execution_context(config)
         if made is None:
-            raise self.failed(EngineError, f"{self.title} makes no execution context")
+            raise self.failed(EngineError, f"{self.title} cannot create an execution context")
         return made
 
     def runtime_cache(self, engine: Any, content: bytes) -> Any:
-        """RTX's store of kernels that it compiled on this device; None for TensorRT."""
+        """RTX's cache of kernels that it compiled on this device; None for TensorRT."""
         if not self.is_rtx:
             return None
         cache = engine.create_runtime_config().create_runtime_cache()
         if content and not cache.deserialize(content):
-            log.info("the runtime cache is not of this device and version; it begins anew")
+            log.info("the runtime cache is for another device or version; starting a new one")
         return cache
 
     @staticmethod
-    def working_memory(engine: Any, context: Any) -> int:
-        """Bytes that a context needs for the shapes that it was given; for the largest ones where
-        it fails to tell, which it does by answering 0."""
+    def workspace_size(engine: Any, context: Any) -> int:
+        """Bytes of workspace that a context needs for its current shapes, or for the largest ones
+        if it fails to report them (it returns 0)."""
         return int(context.update_device_memory_size_for_shapes() or engine.device_memory_size_v2)
 
-    def lend(self, context: Any, pointer: int, size: int, name: str) -> None:
-        """Give a context its working memory.
+    def set_workspace(self, context: Any, pointer: int, size: int, name: str) -> None:
+        """Give a context its workspace.
 
         Raises:
-            EngineError: it refuses, which only the log tells.
+            EngineError: the context refuses it. Only the log reports that.
         """
         self.messages.clear()
         context.set_device_memory(pointer, size)
         if self.messages:
-            raise self.failed(EngineError, f"{name} refuses {size} bytes of working memory")
+            raise self.failed(EngineError, f"{name} refuses {size} bytes of workspace")
 
     def failed(self, kind: type[ClitDeployError], what: str) -> ClitDeployError:
-        """The error of a call that failed; lack of memory has its own."""
-        why = self.said()
+        """The error of a failed call: `kind`, or a DeviceMemoryError if memory ran out."""
+        why = self.last_errors()
         if OUT_OF_MEMORY.search(why):
             return DeviceMemoryError(
-                f"Out of device memory: {what} ({why}). Build engines for smaller pieces "
-                "('clit-deploy build --tile, --chunk'), or close other programs."
+                f"Out of device memory: {what} ({why}). Build engines for smaller tiles and "
+                "chunks ('clit-deploy build --tile, --chunk'), or close other programs."
             )
         return kind(f"{what}: {why}")
 
-    def said(self) -> str:
-        """The errors that the library logged since the last call, in one line."""
-        text = "; ".join(self.messages) or "it does not say why."
+    def last_errors(self) -> str:
+        """The errors that the library logged since the last call, in one line of at most 200
+        characters."""
+        text = "; ".join(self.messages)[:200] or "no reason was logged."
         self.messages.clear()
         return text
 
@@ -213,10 +223,10 @@ _TYPES = {
 
 
 def load_tensorrt(flavour: Flavour) -> TensorRT:
-    """Import a flavour; once, for its logger is one for the process.
+    """Import a flavour, once: a process has one logger of TensorRT.
 
     Raises:
-        RuntimeUnavailableError: it is not installed, broken or too old.
+        RuntimeUnavailableError: it is not installed, is broken or too old.
     """
     if flavour not in _LOADED:
         _LOADED[flavour] = TensorRT(flavour, _module(flavour))
@@ -230,14 +240,14 @@ def _module(flavour: Flavour) -> ModuleType:
     try:
         module = importlib.import_module(flavour.module)
         version = tuple(int(part) for part in module.__version__.split(".")[:2])
-    except Exception as error:  # missing, or there without its libraries
+    except Exception as error:  # not installed, or without its libraries
         raise RuntimeUnavailableError(
-            f"Python has no working module {flavour.module} ({error}). {_repair(flavour)}"
+            f"The Python module {flavour.module} cannot be imported ({error}). {_repair(flavour)}"
         ) from error
     if flavour is Flavour.TENSORRT and version < OLDEST:
         raise RuntimeUnavailableError(
             f"TensorRT {module.__version__} has no strongly typed networks; 10.3 (JetPack 6.1) is "
-            "the oldest that will do. Use --runtime cpu or cuda here."
+            "the oldest supported version. Use --runtime cpu or cuda."
         )
     return module
 
@@ -246,39 +256,16 @@ def _repair(flavour: Flavour) -> str:
     from clit_deploy.system.jetson import jetson
 
     if flavour is Flavour.RTX:
-        return f"Install it with {install_command('rtx')} (x86-64; there is none for Jetson)."
+        return f"Install it with {install_command('rtx')} (x86-64 only, not Jetson)."
     if jetson() is not None:
         return (
-            "On a Jetson it belongs to the system's Python: make the virtual environment again "
+            "On a Jetson it is part of the system's Python: create the virtual environment again "
             "with python3 -m venv --system-site-packages (and apt install python3-libnvinfer)."
         )
     command = install_command("tensorrt-cu12")
     if "tensorrt" not in command:
-        return "There is no package of it for this machine; use --runtime cpu or cuda."
+        return "It has no package for this machine; use --runtime cpu or cuda."
     return (
-        f"Install it with {command} for a driver of CUDA 12, or with "
+        f"Install it with {command} for a CUDA 12 driver, or with "
         f"{install_command('tensorrt-cu13')}."
     )
-
-
-def _logger(module: Any, messages: list[str]) -> Any:
-    """TensorRT's logger is one for the process; this one keeps errors and passes all on."""
-
-    class Logger(module.ILogger):  # type: ignore[misc]  # the bindings have no types
-        def __init__(self) -> None:
-            module.ILogger.__init__(self)
-            self.stopped: BaseException | None = None
-
-        def log(self, severity: Any, message: str) -> None:
-            try:
-                if severity <= module.ILogger.ERROR:
-                    messages.append(message)
-                log.log(_LEVELS.get(severity.name, logging.DEBUG), "%s", message)
-            except BaseException as error:  # a signal's; TensorRT would drop it
-                self.stopped = error
-
-    return Logger()
-
-
-_LEVELS = {"INTERNAL_ERROR": logging.INFO, "ERROR": logging.INFO, "WARNING": logging.INFO}
-"""Errors become exceptions, so nothing is more than information here."""

@@ -1,4 +1,4 @@
-"""Times of single layers, as TensorRT reports them; contexts then wait after every run."""
+"""Times of single layers, as TensorRT reports them. A context then waits after every run."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 class LayerSums:
-    """What all layers took, by graph and layer."""
+    """Collects the times of all layers, by graph and layer."""
 
     def __init__(self, trt: TensorRT) -> None:
         self._sums: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self._reporter = _reporter(trt.trt)
         self._kept: list[Any] = []
-        """TensorRT keeps no reference of its own."""
+        """Profilers, to which TensorRT itself keeps no reference."""
 
     def of(self, member: str) -> Any:
-        """A profiler for a context of a graph."""
+        """Make a profiler for a context of a graph."""
         self._kept.append(self._reporter(lambda layer, ms: self._sums[member, layer].append(ms)))
         return self._kept[-1]
 
     def take(self) -> list[LayerTime]:
-        """All layers, the slowest first."""
+        """The times of all layers, slowest first."""
         found = [
             LayerTime(member, layer, "layer", len(times), sum(times))
             for (member, layer), times in self._sums.items()

@@ -1,0 +1,143 @@
+"""Commands that a signal stops at a random moment: the right exit code, soon, and nothing changed.
+
+`CLIT_DEPLOY_SIGNALS` is how many signals each command gets, 2 by default; the moments come from
+fixed seeds. A command that finishes before its signal has done its work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clit_deploy.upscaler import DEFAULT
+from tests.helpers import ROOT, photo, tiny_checkpoint, tiny_clit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRIES = int(os.environ.get("CLIT_DEPLOY_SIGNALS", "2"))
+SLACK = float(os.environ.get("CLIT_DEPLOY_SIGNALS_SLACK", "1"))
+"""How many times longer stopping may take, on a machine that others load."""
+STOP = 2.0
+BUILD_STOP = 10.0
+"""Seconds, inside a native build step too."""
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+def run(folder: Path) -> list[str]:
+    Image.fromarray(photo(96, 96)).save(folder / "image.png")
+    return ["run", "-e", str(DEFAULT), "image.png", "--scale", "16", "--runtime", "cpu"]
+
+
+def build(folder: Path) -> list[str]:
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("TensorRT-RTX, which builds without a GPU, is not installed")
+    shutil.copy(DEFAULT, folder / "model.plan")
+    return ["build", "model.plan", "--runtime", "tensorrt-rtx", "--compute-capability", "8.6"]
+
+
+def export(folder: Path) -> list[str]:
+    tiny_checkpoint(folder, tiny_clit(), "model.pth")
+    return ["export", "model.pth"]
+
+
+def calibrate(folder: Path) -> list[str]:
+    return ["calibrate", str(DEFAULT), "-o", "int8.plan"]
+
+
+def profile(folder: Path) -> list[str]:
+    Image.fromarray(photo(40, 40)).save(folder / "image.png")
+    runs = ["--runtime", "cpu", "--duration", "60s"]
+    return ["profile", "-e", str(DEFAULT), "--image", "image.png", *runs]
+
+
+COMMANDS = {"run": (run, 8), "build": (build, 12), "export": (export, 12)}
+COMMANDS |= {"calibrate": (calibrate, 8), "profile": (profile, 8)}
+"""What is stopped, and the seconds within which its signals come."""
+
+
+@pytest.mark.parametrize("attempt", range(TRIES))
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_signal_stops_a_command(name, attempt, tmp_path, record_property):
+    prepare, span = COMMANDS[name]
+    arguments = prepare(tmp_path)
+    before = content(tmp_path)
+    rng = np.random.default_rng([attempt, *name.encode()])
+    number = (signal.SIGINT, signal.SIGTERM)[attempt % 2]
+    command = start(arguments, tmp_path)
+    time.sleep(float(rng.uniform(0.6, span)))  # the interpreter itself takes the first moments
+    if command.poll() is not None:
+        assert command.returncode == 0, command.stderr.read()
+        return
+    began = time.monotonic()
+    command.send_signal(number)
+    _, errors = command.communicate(timeout=60)
+    took = time.monotonic() - began
+    record_property("stopped_after", round(took, 2))
+    assert "Traceback" not in errors
+    if command.returncode == 0:  # the last safe point was passed
+        return
+    assert command.returncode == 128 + number, errors
+    assert "stopped; nothing unfinished was left behind" in errors
+    assert content(tmp_path) == before
+    assert took < SLACK * (BUILD_STOP if name == "build" else STOP)
+
+
+def test_a_second_signal_ends_the_process_at_once(tmp_path):
+    command = start(run(tmp_path), tmp_path)
+    before = content(tmp_path)
+    deadline = time.monotonic() + 60
+    while content(tmp_path) == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for _ in range(2):
+        command.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    command.communicate(timeout=60)
+    assert command.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert not (tmp_path / "image_x16.png").exists()
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    """As with nohup."""
+    command = start(["info", str(DEFAULT)], tmp_path, ignored=signal.SIGHUP)
+    time.sleep(0.5)
+    command.send_signal(signal.SIGHUP)
+    _, errors = command.communicate(timeout=60)
+    assert command.returncode == 0, errors
+
+
+def start(arguments: list[str], folder: Path, ignored: int | None = None) -> subprocess.Popen[str]:
+    def dispositions() -> None:  # not those of whatever started the tests
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN if number == ignored else signal.SIG_DFL)
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "clit_deploy", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=dispositions,
+    )
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Every file of a folder, with a digest."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
