@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"_version", "zoo"},
     # The surface of the package: `upscaler`, `models` and `export` are imported when used.
     "__init__": {"errors", "_version", "upscaler", "models", "export"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "system"},
 }
 
 MODULES = {

@@ -1,6 +1,6 @@
 """Commands that a signal stops at a random moment: the right exit code, soon, and nothing changed.
 
-`CLIT_DEPLOY_SIGNALS` is how many signals each command gets, 2 by default; the moments come from
+`CLIT_DEPLOY_SIGNALS` is how many signals each command gets, 1 by default; the moments come from
 fixed seeds. A command that finishes before its signal has done its work.
 """
 
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,13 +22,9 @@ from PIL import Image
 
 from clit_deploy.upscaler import DEFAULT
 from tests.helpers import ROOT, photo, tiny_checkpoint, tiny_clit
+from tests.training.test_training import TOML
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-TRIES = int(os.environ.get("CLIT_DEPLOY_SIGNALS", "2"))
-SLACK = float(os.environ.get("CLIT_DEPLOY_SIGNALS_SLACK", "1"))
-"""How many times longer stopping may take, on a machine that others load."""
+TRIES = int(os.environ.get("CLIT_DEPLOY_SIGNALS", "1"))
 STOP = 2.0
 BUILD_STOP = 10.0
 """Seconds, inside a native build step too."""
@@ -63,8 +59,17 @@ def profile(folder: Path) -> list[str]:
     return ["profile", "-e", str(DEFAULT), "--image", "image.png", *runs]
 
 
-COMMANDS = {"run": (run, 8), "build": (build, 12), "export": (export, 12)}
-COMMANDS |= {"calibrate": (calibrate, 8), "profile": (profile, 8)}
+def train(folder: Path) -> list[str]:
+    """Its run folder keeps what was finished, to go on from there."""
+    (folder / "photos").mkdir()
+    for k in range(4):
+        Image.fromarray(photo(96, 100, seed=k)).save(folder / "photos" / f"{k:03d}_crop_0.png")
+    (folder / "long.toml").write_text(TOML.replace("steps = 4", "steps = 100000"))
+    return ["train", "long.toml", "--data", "photos", "-o", "unfinished", "--device", "cpu"]
+
+
+COMMANDS = {"run": (run, 6), "build": (build, 8), "export": (export, 8)}
+COMMANDS |= {"calibrate": (calibrate, 6), "profile": (profile, 6), "train": (train, 6)}
 """What is stopped, and the seconds within which its signals come."""
 
 
@@ -75,9 +80,9 @@ def test_a_signal_stops_a_command(name, attempt, tmp_path, record_property):
     arguments = prepare(tmp_path)
     before = content(tmp_path)
     rng = np.random.default_rng([attempt, *name.encode()])
-    number = (signal.SIGINT, signal.SIGTERM)[attempt % 2]
+    number = (signal.SIGINT, signal.SIGTERM)[int(rng.integers(2))]
     command = start(arguments, tmp_path)
-    time.sleep(float(rng.uniform(0.6, span)))  # the interpreter itself takes the first moments
+    time.sleep(float(rng.uniform(0, span)))
     if command.poll() is not None:
         assert command.returncode == 0, command.stderr.read()
         return
@@ -92,7 +97,7 @@ def test_a_signal_stops_a_command(name, attempt, tmp_path, record_property):
     assert command.returncode == 128 + number, errors
     assert "stopped; nothing unfinished was left behind" in errors
     assert content(tmp_path) == before
-    assert took < SLACK * (BUILD_STOP if name == "build" else STOP)
+    assert took < (BUILD_STOP if name == "build" else STOP) * crowd()
 
 
 def test_a_second_signal_ends_the_process_at_once(tmp_path):
@@ -112,7 +117,6 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     """As with nohup."""
     command = start(["info", str(DEFAULT)], tmp_path, ignored=signal.SIGHUP)
-    time.sleep(0.5)
     command.send_signal(signal.SIGHUP)
     _, errors = command.communicate(timeout=60)
     assert command.returncode == 0, errors
@@ -123,7 +127,7 @@ def start(arguments: list[str], folder: Path, ignored: int | None = None) -> sub
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN if number == ignored else signal.SIG_DFL)
 
-    return subprocess.Popen(
+    command = subprocess.Popen(
         [sys.executable, "-m", "clit_deploy", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -132,6 +136,26 @@ def start(arguments: list[str], folder: Path, ignored: int | None = None) -> sub
         text=True,
         preexec_fn=dispositions,
     )
+    deadline = time.monotonic() + 60
+    while not handles_signals(command) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return command
+
+
+def handles_signals(command: subprocess.Popen[str]) -> bool:
+    """Whether the interpreter has started and the handlers are installed."""
+    try:
+        status = Path(f"/proc/{command.pid}/status").read_text()
+    except OSError:  # not on macOS
+        time.sleep(2)
+        return True
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1) or command.poll() is not None
+
+
+def crowd() -> float:
+    """How many times longer everything takes because others use the cores too."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -139,5 +163,5 @@ def content(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and ("unfinished" not in path.parts or path.suffix == ".part")
     }

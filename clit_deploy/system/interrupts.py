@@ -28,8 +28,8 @@ SIGNALS = [
 ]
 POLL = 0.1
 """Seconds between two looks at the note; Windows handles no signal during a wait."""
-GRACE = 1.4
-"""Seconds that the work has to reach a safe point: with the rest, below two seconds."""
+GRACE = 1.2
+"""Seconds that the work has to reach a safe point; with the rest, less than two."""
 
 _noted: int | None = None
 _listeners: list[Callable[[], None]] = []
@@ -75,6 +75,13 @@ def leftover(path: Path) -> Iterator[None]:
         _leftovers.discard(path)
 
 
+def note_signals() -> None:
+    """Install the handlers, as early as possible: imports may take seconds."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, _note)
+
+
 def run(work: Callable[[], None], abandon: Callable[[], None]) -> None:
     """Do `work` on a thread of its own and let signals stop it. For the main thread.
 
@@ -87,9 +94,8 @@ def run(work: Callable[[], None], abandon: Callable[[], None]) -> None:
         ThreadLimitError: no thread can be started.
         BaseException: whatever `work` raises.
     """
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
-            signal.signal(number, _note)
+    note_signals()
+    check()
     raised: list[BaseException] = []
 
     def guarded() -> None:
