@@ -78,10 +78,10 @@ def stopwatch(image: Path, scale: float, threads: int, seconds: float) -> list[f
 def watched(image: Path, scale: float, threads: int, seconds: float) -> tuple[Any, list[float]]:
     """A row of the command's profile, and the milliseconds between its files, seen from outside."""
     with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "profile.json"
+        saved = Path(folder) / "profile.json"
         command = [sys.executable, "-m", "clit_deploy", "profile", "--image", image]
         command += ["--scale", scale, "--threads", threads, "--duration", f"{seconds}s"]
-        command += ["--runtime", "cpu", "-o", written]
+        command += ["--runtime", "cpu", "-o", saved]
         env = {**os.environ, "TMPDIR": folder}
         seen: list[int] = []
         with subprocess.Popen(
@@ -93,7 +93,7 @@ def watched(image: Path, scale: float, threads: int, seconds: float) -> tuple[An
                     if not seen or written != seen[-1]:
                         seen.append(written)
                 time.sleep(0.002)
-        (row,) = json.loads(written.read_text())["rows"]
+        (row,) = json.loads(saved.read_text())["rows"]
     first = 1 + row["loading"]["warm_up_runs"]
     ends = seen[first - 1 : first + len(row["runs"])]
     return row, [(b - a) / 1e6 for a, b in itertools.pairwise(ends)]
