@@ -135,9 +135,9 @@ def cost(image: Path, scale: float, args: argparse.Namespace, root: Path) -> dic
     ):
         assert isinstance(up.runtime, TracedRuntime)  # noqa: S101
         job = FileJob(up, up.runtime, image, target, scale)
-        end = time.perf_counter() + 2 * args.rounds * args.seconds
         job.run()
         upscale_file(bare, image, target, OutputSize(scale), force=True)
+        end = time.perf_counter() + 2 * args.rounds * args.seconds
         while time.perf_counter() < end:
             with plain:
                 upscale_file(bare, image, target, OutputSize(scale), force=True)
