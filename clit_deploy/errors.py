@@ -1,8 +1,12 @@
 """Every error that this package raises on purpose.
 
 Each one is a `ClitDeployError` and also the matching builtin, so a caller may catch either.
-The message is one sentence or two: what was found, and what to do about it.
+The message is one sentence or two: what was found, and how to fix it. Text from a file goes through
+`quote` first.
 """
+
+QUOTED = 200
+"""Most characters of foreign text in one message."""
 
 
 class ClitDeployError(Exception):
@@ -14,15 +18,15 @@ class MissingDependencyError(ClitDeployError, ImportError):
 
 
 class MissingFileError(ClitDeployError, FileNotFoundError):
-    """A named input file does not exist or is no regular file."""
+    """An input file does not exist or is not a regular file."""
 
 
 class OptionError(ClitDeployError, ValueError):
-    """An option or argument with a value that it cannot have."""
+    """An option or argument has a value that is not valid."""
 
 
 class ClosedError(ClitDeployError, RuntimeError):
-    """An upscaler that is used after it was closed, or in a forked process."""
+    """An upscaler was used after it was closed, or in a forked process."""
 
 
 class NonFiniteError(ClitDeployError, ArithmeticError):
@@ -30,39 +34,39 @@ class NonFiniteError(ClitDeployError, ArithmeticError):
 
 
 class CheckpointError(ClitDeployError, ValueError):
-    """A checkpoint cannot be read, or its tensors do not fit its own description."""
+    """A checkpoint cannot be read, or its tensors do not match its description."""
 
 
 class UnsupportedModelError(ClitDeployError, ValueError):
-    """A model family, encoder or option that this version does not know."""
+    """This version does not support the model family, encoder or hyperparameter."""
 
 
 class PlanError(ClitDeployError, ValueError):
-    """A file is not a plan of this version, or is damaged."""
+    """A file is not a plan that this version can use."""
 
 
 class DamageError(PlanError):
-    """A member of a plan is not what was written."""
+    """A member of a plan is damaged: it is missing, cut off, or does not match its digest."""
 
 
 class ParityError(ClitDeployError, ArithmeticError):
-    """The deployed graphs disagree with the model that they were made from."""
+    """Graphs differ from the model that they were made from by more than the tolerance."""
 
 
 class ImageError(ClitDeployError, ValueError):
-    """An image cannot be read or has a form that cannot be upscaled."""
+    """An image cannot be read or upscaled."""
 
 
 class SizeError(ClitDeployError, ValueError):
-    """A scale or an output size that makes no sense or that a format cannot hold."""
+    """A scale or an output size is not valid, or too large for the file format."""
 
 
 class CoordinateError(ClitDeployError, ValueError):
-    """Coordinates, a place or a matrix that make no sense for the image."""
+    """Coordinates or a matrix are not valid for the image."""
 
 
 class MemoryBudgetError(ClitDeployError, MemoryError):
-    """The work does not fit into the memory that was allowed."""
+    """The work needs more memory than is allowed."""
 
 
 class ThreadLimitError(ClitDeployError, RuntimeError):
@@ -70,31 +74,31 @@ class ThreadLimitError(ClitDeployError, RuntimeError):
 
 
 class RuntimeUnavailableError(ClitDeployError, RuntimeError):
-    """The runtime that was asked for is not present on this machine."""
+    """The requested runtime is not available on this machine."""
 
 
 class TrainingError(ClitDeployError, ValueError):
-    """A training run that cannot start or go on."""
+    """A training run cannot start or continue."""
 
 
 class ProfileError(ClitDeployError, ValueError):
-    """A profile that makes no sense, or a file that is none of this version."""
+    """A profiling option is not valid, or a file is not a profile of this version."""
 
 
 class NotComparableError(ProfileError):
-    """Two profiles that say nothing about each other."""
+    """Two profiles are not comparable."""
 
 
 class CalibrationError(ClitDeployError, ValueError):
-    """Images that one cannot calibrate with, or a plan that cannot be quantised."""
+    """Calibration is not possible with these images, options or this plan."""
 
 
 class AccuracyError(ClitDeployError, ArithmeticError):
-    """A quantised plan loses more accuracy than was allowed."""
+    """A quantized plan loses more accuracy than is allowed."""
 
 
 class GraphError(ClitDeployError, ValueError):
-    """An ONNX graph is not valid, or has operators that are ruled out."""
+    """An ONNX graph is not valid, or contains something that plans must not contain."""
 
 
 class GraphRunError(ClitDeployError, RuntimeError):
@@ -102,13 +106,13 @@ class GraphRunError(ClitDeployError, RuntimeError):
 
 
 class DeviceError(GraphRunError):
-    """A device, or what drives it, refuses to do something."""
+    """A device or its driver reports an error."""
 
 
 class DeviceMemoryError(MemoryBudgetError):
-    """A device has no room for what it is asked to do.
+    """The device is out of memory.
 
-    `room` is how many bytes this process can have there, where that is known.
+    `room` is the number of bytes that this process can use there, if known.
     """
 
     def __init__(self, message: str, room: int | None = None) -> None:
@@ -117,19 +121,19 @@ class DeviceMemoryError(MemoryBudgetError):
 
 
 class EngineError(ClitDeployError, ValueError):
-    """An engine that is damaged, was built for something else, or is asked for other shapes."""
+    """An engine is damaged, does not match its graph, or does not accept the requested shapes."""
 
 
 class UnfitEngineError(EngineError):
-    """Engines that are for another library or device, or that the library cannot load."""
+    """Engines were built for another library or device, or the library cannot load them."""
 
 
 class BuildError(ClitDeployError, RuntimeError):
-    """TensorRT does not make an engine of a graph."""
+    """TensorRT cannot build an engine from a graph."""
 
 
 class OutputExistsError(ClitDeployError, FileExistsError):
-    """The output file exists and may not be overwritten."""
+    """The output file exists and must not be overwritten."""
 
 
 class OutputError(ClitDeployError, OSError):
@@ -137,7 +141,25 @@ class OutputError(ClitDeployError, OSError):
 
 
 def error_message(error: BaseException) -> str:
-    """An error in words, without the number that the builtin puts before an `OutputError`."""
-    if isinstance(error, OutputError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+    """The text of an error without control characters.
+
+    An `OutputError` has no number in front of it, which `OSError` would add.
+    """
+    text = error.strerror if isinstance(error, OutputError) and error.strerror else str(error)
+    return printable(text) or type(error).__name__
+
+
+def quote(foreign: object) -> str:
+    """Text of a file or an option, for a message.
+
+    Returns: the text in quotes, or a value as Python writes it; at most 200 characters, and no
+        control characters among them.
+    """
+    text = foreign[:QUOTED] if isinstance(foreign, str) else foreign
+    shown = repr(text)
+    return shown if len(shown) <= QUOTED else f"{shown[: QUOTED - 3]}..."
+
+
+def printable(text: str) -> str:
+    """A text with `?` for every control character and lone surrogate; line ends stay."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

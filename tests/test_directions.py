@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "upscaler": LOW | {"render", "engines", "zoo"},
     "quality": LOW | {"render", "engines", "upscaler"},
     "tasks": LOW | {"render", "engines", "upscaler", "quality", "zoo"},
-    "passes": {"errors"},
+    "passes": {"errors", "plan"},
     "calibration": LOW | {"render", "upscaler", "quality", "passes"},
     "models": {"errors", "families", "grid", "system"},
     "export": {"errors", "config", "grid", "system", "plan", "families", "_version"}

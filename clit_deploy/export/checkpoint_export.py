@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from clit_deploy._version import __version__
 from clit_deploy.calibration.settings import QUANTISED, Settings
 from clit_deploy.config import Precision, member
-from clit_deploy.errors import MissingDependencyError, OptionError, OutputError
+from clit_deploy.errors import MissingDependencyError, OptionError, OutputError, printable
 from clit_deploy.families import FAMILIES
 from clit_deploy.plan.manifest import EncoderInfo, Manifest, Source
-from clit_deploy.plan.plan_file import make_plan, pack_arrays
+from clit_deploy.plan.npz import pack_arrays
+from clit_deploy.plan.plan_file import make_plan
 from clit_deploy.system.extras import install_command
 from clit_deploy.system.files import check_writable
 
@@ -159,7 +160,7 @@ def build_plan(
         precision=Precision.FP32.value,
         half_weights=half_weights,
         opset=OPSET,
-        source=Source(source.name, source.sha256),
+        source=Source(printable(source.name), source.sha256),
         versions={
             "clit-deploy": __version__,
             "torch": torch.__version__,

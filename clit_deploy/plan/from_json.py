@@ -1,31 +1,39 @@
-"""Frozen dataclasses from the JSON that they were written as, every value checked."""
+"""Frozen dataclasses from JSON, with the type and the range of every value checked."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from clit_deploy.errors import printable, quote
 
 T = TypeVar("T")
 
 
 def from_json(kind: type[T], content: Any) -> T:
-    """Make a dataclass, and those inside it; what it does not know is left out.
+    """Make a dataclass, and those inside it; unknown fields are ignored.
+
+    Text loses its control characters.
 
     Raises:
-        TypeError: `content` is not what the dataclass was written as; the message has the field.
+        TypeError, ValueError: a value has another type than its field, or is out of its range; the
+            message names the field.
     """
     if not isinstance(content, Mapping):
         raise _wrong(kind.__name__, content)
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     found = {name: hint for name, hint in hints.items() if name in content}
     return kind(**{name: _value(hint, content[name], name) for name, hint in found.items()})
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
-    """A value as a field of that type has it."""
+    """A value as the field's type needs it."""
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _in_range(inner[0], inner[1:], value, name)
     if origin in (Union, UnionType):
         return _one_of(inner, value, name)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
@@ -33,18 +41,29 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if origin in (tuple, list) and isinstance(value, list):
         return _items(origin, inner, value, name)
     if origin is dict and isinstance(value, Mapping):
-        return {key: _value(inner[1], item, f"{name}.{key}") for key, item in value.items()}
+        return {
+            _value(inner[0], key, f"a name in {name}"): _value(inner[1], item, f"{name}.{key}")
+            for key, item in value.items()
+        }
     if hint is Any or _is(hint, value):
-        return value
+        return _clean(value)
     raise _wrong(name, value)
 
 
+def _in_range(hint: Any, rules: tuple[Any, ...], value: Any, name: str) -> Any:
+    found = _value(hint, value, name)
+    for rule in rules:
+        if not rule.holds(found):
+            raise ValueError(f"{printable(name)} cannot be {quote(value)}; it is {rule}")
+    return found
+
+
 def _one_of(options: tuple[Any, ...], value: Any, name: str) -> Any:
-    wrong: list[TypeError] = []
+    wrong: list[Exception] = []
     for option in options:
         try:
             return _value(option, value, name)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             wrong.append(error)
     raise wrong[0]
 
@@ -62,15 +81,28 @@ def _items(
 
 
 def _is(hint: Any, value: Any) -> bool:
-    """Whether a value is of a plain type; whole numbers are numbers, but truth is none."""
+    """Whether a value has a plain type; int is accepted for float, bool is not."""
     if get_origin(hint) is Literal:
-        return value in get_args(hint)
+        return isinstance(value, str) and value in get_args(hint)
     if get_origin(hint) or isinstance(value, bool):
         return hint is bool
     if hint is float:
-        return isinstance(value, (int, float))
+        return (
+            isinstance(value, (int, float)) and -sys.float_info.max <= value <= sys.float_info.max
+        )
     return isinstance(value, hint or type(None))
 
 
+def _clean(value: Any) -> Any:
+    """The same value with printable text."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, Mapping):
+        return {printable(key): _clean(item) for key, item in value.items()}
+    return value
+
+
 def _wrong(name: str, value: Any) -> TypeError:
-    return TypeError(f"{name} cannot be {value!r:.40}")
+    return TypeError(f"{printable(name)} cannot be {quote(value)}")

@@ -1,15 +1,38 @@
-"""What a plan says about itself: `manifest.json` as frozen dataclasses. No runtime, no arrays."""
+"""The manifest of a plan: `manifest.json` as frozen dataclasses.
+
+The type of a field is also its range (`plan/ranges.py`), which is checked when a manifest is read.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from clit_deploy.errors import PlanError
+from clit_deploy.errors import PlanError, quote
 from clit_deploy.grid.geometry import Anchor  # noqa: TC001  (resolved at run time by get_type_hints)
 from clit_deploy.plan.from_json import from_json
+from clit_deploy.plan.ranges import (
+    ArrayFile,
+    Bytes,
+    Channels,
+    Count,
+    Decibels,
+    Difference,
+    Fraction,
+    Graph,
+    Length,
+    Member,
+    Pattern,
+    Pixels,
+    Range,
+    Scale,
+    Sha256,
+    Shape,
+    Side,
+    Word,
+)
 
 FORMAT = 2
 """Version of the plan format that this package writes and reads."""
@@ -17,15 +40,15 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class TiledCase:
-    """One image rendered with the smallest tiles, and whole."""
+    """One image rendered with the smallest tiles and as a whole."""
 
-    scale: float
-    image: tuple[int, int]
-    tile: int
-    block: int
-    max_difference: float
-    """In the image's 0..1."""
-    psnr: float
+    scale: Scale
+    image: tuple[Side, Side]
+    tile: Side
+    block: Side
+    max_difference: Difference
+    """For images from 0 to 1."""
+    psnr: Decibels
     """Of the tiled output against the whole one, dB."""
 
 
@@ -33,148 +56,149 @@ class TiledCase:
 class EncoderInfo:
     """The encoder graph: `image [1, 3, h, w]` (0 to 1) -> `features [1, channels, h, w]`."""
 
-    graph: str
-    channels: int
-    halo: int
-    """Pixels from a tile's edge in which its features differ from the whole image's."""
-    bytes_per_pixel: int
-    """Working memory of a tile, estimated."""
-    multiple: int = 1
-    """Sides of images and tiles, and starts of tiles, are multiples of this; the image is mirrored
-    at its lower and right edges until it fits."""
+    graph: Graph
+    channels: Channels
+    halo: Pixels
+    """Distance from a tile's edge, in pixels, within which its features differ from those of the
+    whole image."""
+    bytes_per_pixel: Bytes
+    """Estimated working memory for each pixel of a tile."""
+    multiple: Annotated[int, Range(1, 1024)] = 1
+    """Sides of images and tiles, and starts of tiles, are multiples of this. Images are mirrored at
+    their lower and right edges until they fit."""
     exact: bool = True
-    """Whether the halo makes tiles equal the whole."""
+    """Whether tiles with this halo give the same features as the whole image."""
     tiling: TiledCase | None = None
-    """Where it does not: what the smallest tiles cost on a test picture."""
+    """If not: the difference that the smallest tiles make on a test image."""
 
 
 @dataclass(frozen=True)
 class StageInfo:
-    """One stage: *project* makes maps of its grid, *decode* answers cells, *point* coordinates."""
+    """One stage. *project* makes maps of its grid, *decode* computes cells, *point* coordinates."""
 
-    project: str
-    decode: str
-    point: str
-    attention: str | None
-    """The graph of the attention alone, where the stage has any: what it looks at, for people."""
-    pairs: str | None
-    """The graph of the position bias, where it does not split into rows and columns."""
+    project: Graph
+    decode: Graph
+    point: Graph
+    attention: Graph | None
+    """Graph that returns only the attention weights, for figures; None without attention."""
+    pairs: Graph | None
+    """Graph of the position bias, if the bias does not split into rows and columns."""
     anchor: Anchor
-    before: int
+    before: Pixels
     """Map pixels that a cell needs before its own."""
-    after: int
+    after: Pixels
     """Map pixels that a cell needs after its own."""
-    border: str
-    """What maps are outside the image: `zero` or `edge`."""
-    channels: int
+    border: Literal["zero", "edge"]
+    """Values of the maps outside the image."""
+    channels: Channels
     """Channels of the maps."""
-    margin: int
-    """Feature pixels (low resolution) that the outputs of a pixel can need around it, at most."""
-    project_bytes: int
-    """Working memory of project and its maps, bytes a map pixel, estimated."""
-    cell_bytes: int
-    """Working memory of decode, bytes a cell, estimated."""
-    query_bytes: int
-    """Working memory of decode, bytes a query, estimated."""
-    point_bytes: int
-    """Working memory of point, bytes a query, estimated."""
-    chunk_queries: int
-    """Queries that decode at once best on a CPU."""
-    chunk_cells: int
-    """Most cells that decode at once best on a CPU."""
+    margin: Pixels
+    """Most feature pixels (low resolution) around a pixel that its outputs can need."""
+    project_bytes: Bytes
+    """Estimated working memory of project and its maps, for each map pixel."""
+    cell_bytes: Bytes
+    """Estimated working memory of decode, for each cell."""
+    query_bytes: Bytes
+    """Estimated working memory of decode, for each query."""
+    point_bytes: Bytes
+    """Estimated working memory of point, for each query."""
+    chunk_queries: Count
+    """The fastest number of queries for one run of decode on a CPU."""
+    chunk_cells: Count
+    """Most cells for one run of decode on a CPU."""
 
 
 @dataclass(frozen=True)
 class ParityCase:
     """One image, rendered by the graphs and by the PyTorch model in float64."""
 
-    scale: float
-    image: tuple[int, int]
-    size: tuple[int, int]
-    max_error: float
-    relative_error: float
-    """Largest difference over the standard deviation of the model's output."""
+    scale: Scale
+    image: tuple[Side, Side]
+    size: tuple[Side, Side]
+    max_error: Difference
+    relative_error: Difference
+    """Largest difference relative to the standard deviation of the model's output."""
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What the export measured, and the tolerance that it had to meet."""
+    """The parity check of the export, and its tolerance."""
 
     runtime: str
-    tolerance: float
-    cases: tuple[ParityCase, ...]
-    samples: str
-    """The member with the images and the model's outputs, so that `verify` can repeat it."""
+    tolerance: Difference
+    cases: Annotated[tuple[ParityCase, ...], Length(0, 64)]
+    samples: ArrayFile
+    """The member with the images and the model's outputs, so that `verify` can repeat the check."""
 
 
 @dataclass(frozen=True)
 class ScaleDrop:
-    """Luminance PSNR of pictures shrunk and enlarged again, float plan and this one, dB."""
+    """Luminance PSNR of the float plan and of this one for images shrunk and enlarged again, dB."""
 
-    scale: float
-    float_psnr: float
-    psnr: float
+    scale: Scale
+    float_psnr: Decibels
+    psnr: Decibels
 
     @property
     def drop(self) -> float:
-        """What is lost."""
+        """The loss, dB."""
         return self.float_psnr - self.psnr
 
 
 @dataclass(frozen=True)
 class Fp16Report:
-    """What FP16 costs where every result is rounded, and what stays FP32."""
+    """The cost of FP16 if every result is rounded, and the parts that stay FP32."""
 
     picture: str
     cases: tuple[ScaleDrop, ...]
     first: str | None
     """The first tensor that FP16 cannot hold."""
-    nodes: dict[str, list[str]]
-    """Nodes that stay FP32 because they read or make such a tensor, by graph."""
+    nodes: dict[Graph, list[str]]
+    """For each graph, the nodes that stay FP32 because they read or make such a tensor."""
     graphs: list[str]
     """Graphs that stay FP32 because FP16 would cost too much there."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """The engine of one graph: a member of the plan, and the shapes that it takes."""
+    """The engine of one graph: a member of the plan, and the shapes that it accepts."""
 
-    graph: str
-    member: str
-    digest: str
+    graph: Graph
+    member: Member
+    digest: Sha256
     """SHA-256 of the graph that it was built from."""
-    profiles: list[dict[str, list[list[int]]]]
-    """Smallest, usual and largest shape of every input, for each box of shapes."""
+    profiles: list[dict[str, Annotated[list[Shape], Length(3, 3)]]]
+    """Min, opt and max shape of every input, for each optimization profile."""
 
 
 @dataclass(frozen=True)
 class EngineSet:
-    """Engines of all graphs, built in one go, and everything that they depend on."""
+    """Engines of all graphs from one build, and everything that they depend on."""
 
-    flavour: str
-    """`tensorrt` or `tensorrt-rtx`."""
-    version: str
-    targets: tuple[str, ...]
-    """Compute capabilities, like `8.7`; of RTX none means its own choice."""
+    flavour: Literal["tensorrt", "tensorrt-rtx"]
+    version: Word
+    targets: tuple[Word, ...]
+    """Compute capabilities, like `8.7`; empty for the defaults of TensorRT-RTX."""
     gpu: str | None
-    """The GPU that it was built on; None where there was none."""
+    """The GPU that they were built on; None without a GPU."""
     driver: str | None
     l4t: str | None
-    tile: int
-    block: int
-    times: int
-    """Chunks are so many times as large as on a processor."""
-    sides: tuple[int, ...]
-    workspace: int | None
+    tile: Side
+    block: Side
+    times: Count
+    """Chunk size as a multiple of the CPU chunk size."""
+    sides: tuple[Count, ...]
+    workspace: Bytes | None
     engines: tuple[Engine, ...]
-    relative_error: float | None = None
-    """Against ONNX Runtime, over the output's deviation; None where no GPU was there to compare."""
-    processors: int | None = None
-    """Multiprocessors of that GPU; None where there was none, or of older plans."""
+    relative_error: Difference | None = None
+    """Difference from ONNX Runtime relative to the output's standard deviation; None if it was not
+    measured, because there was no GPU."""
+    processors: Count | None = None
+    """Multiprocessors of that GPU; None without a GPU, and in older plans."""
 
     @property
     def title(self) -> str:
-        """For people: `TensorRT 10.3.0 for 8.7`."""
+        """For messages: `TensorRT 10.3.0 for 8.7`."""
         name = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}[self.flavour]
         targets = ", ".join(self.targets) or "its default targets"
         return f"{name} {self.version} for {targets}{f' ({self.gpu})' if self.gpu else ''}"
@@ -182,34 +206,34 @@ class EngineSet:
 
 @dataclass(frozen=True)
 class NodeDrop:
-    """What a product costs when it alone is INT8."""
+    """The loss if a single product is INT8."""
 
-    graph: str
+    graph: Graph
     node: str
-    drop: float
-    """dB, estimated on small crops at the scale where it is largest."""
+    drop: Decibels
+    """dB, estimated on small crops, at the scale where it is largest."""
     kept: bool
-    """Whether it stays float."""
+    """Whether the product stays float."""
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """How a plan became INT8, and what that costs."""
+    """How a plan was quantized to INT8, and the loss."""
 
     method: str
-    """How ranges were chosen."""
+    """How quantization ranges were chosen."""
     pictures: str
-    """What it was calibrated and measured with."""
+    """The images for calibration and for the measurement."""
     digest: str
-    """SHA-256 of the pictures and of the batches that they gave."""
-    batches: int
-    max_drop: float
-    """What was allowed, dB at any scale."""
+    """SHA-256 of the images and of the batches made from them."""
+    batches: Annotated[int, Range(0, 2**32)]
+    max_drop: Decibels
+    """The loss that was allowed, dB at any scale."""
     drops: tuple[ScaleDrop, ...]
-    counts: dict[str, int]
-    """INT8 products of each graph."""
+    counts: dict[Graph, Annotated[int, Range(0, 2**16)]]
+    """Number of INT8 products in each graph."""
     nodes: tuple[NodeDrop, ...]
-    """Every product that can be INT8, the most expensive first."""
+    """Every product that can be INT8, the one with the largest loss first."""
 
 
 @dataclass(frozen=True)
@@ -222,31 +246,31 @@ class Source:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything about a plan but the graphs themselves."""
+    """Everything about a plan except the graphs themselves."""
 
-    family: str
+    family: Word
     hyperparameters: dict[str, Any]
     encoder: EncoderInfo
-    stages: tuple[StageInfo, ...]
-    decay: float
-    """What a stage keeps of the residual before it."""
+    stages: Annotated[tuple[StageInfo, ...], Length(1, 16)]
+    decay: Fraction
+    """Factor by which a stage multiplies the residual before it."""
     bilinear_base: bool
     """Whether the bilinear upsampling of the input is added at the end."""
-    tables: str
-    """The member with the arrays that the host's tables are made from."""
-    precision: str
+    tables: ArrayFile
+    """The member with the arrays for the host's tables."""
+    precision: Annotated[str, Pattern("fp32|fp16|int8|int8-fp16", "fp32, fp16, int8 or int8-fp16")]
     """Type of the arithmetic."""
     half_weights: bool
-    """Whether weights are stored as float16, to be widened when they are loaded."""
-    opset: int
+    """Whether weights are stored as float16, and widened when a graph is loaded."""
+    opset: Annotated[int, Range(1, 1000)]
     source: Source
     versions: dict[str, str]
     proof: ParityReport | None = None
     half: Fp16Report | None = None
-    """Of FP16 plans."""
-    engines: tuple[EngineSet, ...] = ()
+    """Only in FP16 plans."""
+    engines: Annotated[tuple[EngineSet, ...], Length(0, 64)] = ()
     quantization: Quantization | None = None
-    digests: dict[str, str] = field(default_factory=dict)
+    digests: dict[Member, Sha256] = field(default_factory=dict)
     """SHA-256 of every other member."""
     format: int = FORMAT
 
@@ -254,6 +278,17 @@ class Manifest:
     def margin(self) -> int:
         """Feature pixels that the decoders can need around an encoder tile's core."""
         return max(stage.margin for stage in self.stages)
+
+    def role(self, member: str) -> str | None:
+        """The field that names a graph: `encoder`, `project`, `decode`, `point`, `attention` or
+        `pairs`; None if none does."""
+        if member == self.encoder.graph:
+            return "encoder"
+        for stage in self.stages:
+            for role in ("project", "decode", "point", "attention", "pairs"):
+                if getattr(stage, role) == member:
+                    return role
+        return None
 
     def to_json(self) -> str:
         """The manifest as indented JSON."""
@@ -264,19 +299,20 @@ class Manifest:
         """Read a manifest.
 
         Raises:
-            PlanError: another format version, or not a manifest at all.
+            PlanError: another format version, a value of a wrong type or out of its range, or not a
+                manifest at all.
         """
         try:
             content = json.loads(text)
             version = content["format"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise PlanError(f"The plan's manifest cannot be read ({error!r:.80}).") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise PlanError(f"The plan's manifest cannot be read ({quote(str(error))}).") from error
         if version != FORMAT:
             raise PlanError(
-                f"The plan has format version {version}; this clit-deploy reads version {FORMAT}. "
-                "Export the checkpoint again, or install the clit-deploy that made it."
+                f"The plan has format version {quote(version)}; this clit-deploy reads version "
+                f"{FORMAT}. Export the checkpoint again, or install the clit-deploy that made it."
             )
         try:
             return from_json(cls, content)
-        except (KeyError, TypeError, ValueError) as error:
-            raise PlanError(f"The plan's manifest is incomplete: {error!r:.80}.") from error
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise PlanError(f"The plan's manifest is not valid: {error}.") from error

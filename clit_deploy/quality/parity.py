@@ -12,7 +12,7 @@ from clit_deploy.grid.tiling import round_up, smallest
 from clit_deploy.images.image_files import read_image
 from clit_deploy.images.pixels import to_unit
 from clit_deploy.plan.manifest import ParityCase, TiledCase
-from clit_deploy.plan.plan_file import pack_arrays
+from clit_deploy.plan.npz import pack_arrays
 from clit_deploy.quality.metrics import psnr
 from clit_deploy.render.layout import Layout
 from clit_deploy.upscaler import Upscaler

@@ -77,7 +77,7 @@ def foreign(folder, kind):
         ("pth", "PyTorch checkpoint"),
         ("zip", "without a manifest"),
         ("empty", "an empty file"),
-        ("text", "not recognised"),
+        ("text", "not recognized"),
         ("byte", "bare ONNX graph"),
     ],
 )
