@@ -16,7 +16,8 @@ from clit_deploy.errors import ClitDeployError, OptionError, OutputError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime
 from clit_deploy.system.cache import Store
-from clit_deploy.system.files import check_writable, locked
+from clit_deploy.system.files import check_writable
+from clit_deploy.system.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Memory of this process and of this machine, as far as the system tells."""
+"""Memory of this process and of this machine, as far as the system reports it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import gc
 import sys
 from pathlib import Path
 
+from clit_deploy.system.memory_limits import free_address_space, free_in_cgroups
 from clit_deploy.system.proc_files import kilobytes
 
 M_MMAP_THRESHOLD = -3
@@ -17,11 +18,11 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 MEMINFO = Path("/proc/meminfo")
 
 GUESS = 200_000_000
-"""Bytes that the process is taken to hold where the system does not say."""
+"""Assumed bytes of the process where the system does not report them."""
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds now (a guess where nothing tells)."""
+    """Bytes of memory that this process holds now (a guess if unknown)."""
     return _status("VmRSS") or peak()
 
 
@@ -40,8 +41,10 @@ def peak() -> int:
 
 
 def restart_peak() -> None:
-    """Give freed memory back, and let `peak` begin anew from what is held now, where the system
-    lets a process do so (Linux). It is the process's own counter; nobody else's."""
+    """Give freed memory back to the system, and restart `peak` from what is held now.
+
+    Only Linux allows this. The counter belongs to this process alone.
+    """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
@@ -54,16 +57,16 @@ def _status(field: str) -> int | None:
 
 
 def available() -> int | None:
-    """Bytes that can still be taken without swapping, or None where nothing tells."""
-    limits = [_meminfo(), _cgroup()]
+    """Bytes that this process can still take without swapping; None if unknown."""
+    limits = [_meminfo(), free_in_cgroups(), free_address_space()]
     known = [limit for limit in limits if limit is not None]
     return min(known) if known else None
 
 
 def limit(allowed: int | None) -> int | None:
-    """The most that this process may hold: `allowed`, or less where the machine has less left.
+    """The most that this process may hold: `allowed`, or less if the machine has less left.
 
-    Returns: bytes, or None where nothing limits them.
+    Returns: bytes; None without a limit.
     """
     free = available()
     known = [allowed, None if free is None else resident() + free]
@@ -71,7 +74,7 @@ def limit(allowed: int | None) -> int | None:
 
 
 def used() -> int | None:
-    """Bytes that all of the machine holds now, a Jetson's GPU too; None where nothing tells."""
+    """Bytes in use on the whole machine, including a Jetson's GPU; None if unknown."""
     total, free = kilobytes(MEMINFO, "MemTotal"), _meminfo()
     return None if total is None or free is None else total - free
 
@@ -80,22 +83,11 @@ def _meminfo() -> int | None:
     return kilobytes(MEMINFO, "MemAvailable")
 
 
-def _cgroup() -> int | None:
-    root = Path("/sys/fs/cgroup")
-    try:
-        limit = (root / "memory.max").read_text().strip()
-        cache = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
-        used = int((root / "memory.current").read_text()) - int(cache.get("inactive_file", 0))
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(int(limit) - used, 0)
-
-
 def return_freed_blocks() -> None:
     """Make glibc give large freed blocks back to the system at once; elsewhere nothing happens.
 
-    By default its heap keeps them, grows with every new size, and holds up to twice the memory
-    that is in use. It costs page faults, so it is done only where memory was limited.
+    By default its heap keeps them, grows with every new size, and holds up to twice the memory in
+    use. Giving blocks back costs page faults, so it is done only if memory is limited.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")

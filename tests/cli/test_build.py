@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.system.files import locked
+from clit_deploy.system.locks import locked
 from tests.cli.test_cli import fails
 from tests.helpers import ROOT, cli, photo
 from tests.test_imports import assert_light

@@ -17,8 +17,8 @@ from clit_deploy.errors import EngineError, OptionError, RuntimeUnavailableError
 from clit_deploy.plan.plan_file import Plan, make_plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
-from clit_deploy.system.files import locked
 from clit_deploy.system.jetson import Jetson
+from clit_deploy.system.locks import locked
 from tests.engines.offers import SMALL, built, chosen, nothing, offer
 from tests.fakes.machine import Machine
 from tests.helpers import photo

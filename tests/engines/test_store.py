@@ -16,7 +16,7 @@ from clit_deploy.errors import BuildError, EngineError, OptionError, OutputError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
-from clit_deploy.system.files import locked
+from clit_deploy.system.locks import locked
 from clit_deploy.upscaler import Upscaler
 from tests.fakes.machine import Machine
 from tests.helpers import photo
