@@ -2,11 +2,16 @@
 
 `export_checkpoint` turns a checkpoint into a `.plan` file (needs the `export` extra),
 `load` opens a plan on a runtime. Nothing here imports torch or onnx until it is used.
+
+ONNX Runtime from 1.29 on sends usage data to its vendor unless `ORT_DISABLE_TELEMETRY` is 1. This
+package sets it before it imports ONNX Runtime. `ORT_DISABLE_TELEMETRY=0` in the environment turns
+telemetry on again.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy._version import __version__
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
     from clit_deploy.export.checkpoint_export import export_checkpoint as export_checkpoint
     from clit_deploy.upscaler import Upscaler as Upscaler
     from clit_deploy.upscaler import load as load
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "Upscaler": "clit_deploy.upscaler",
