@@ -60,7 +60,7 @@ def _check_end(file: IO[bytes]) -> int:
     if signature != b"PK\5\6" or comment:
         raise zipfile.BadZipFile("no end")
     if tail.startswith(ZIP64) or entries > MAX_MEMBERS or directory > MAX_DIRECTORY:
-        raise PlanError(f"it has more than {MAX_MEMBERS} members or 4 GB.")
+        raise PlanError(f"there are more than {MAX_MEMBERS} members or 4 GB.")
     return size
 
 

@@ -31,7 +31,7 @@ class Arrays(dict[str, "NDArray[np.generic]"]):
     """Arrays by name; a missing name is a `DamageError`."""
 
     def __missing__(self, name: str) -> NDArray[np.generic]:
-        raise DamageError(f"it lacks the array {name!r}.")
+        raise DamageError(f"The plan is damaged: it lacks the array {name!r}. Export it again.")
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
@@ -49,14 +49,14 @@ def unpack_arrays(content: bytes) -> Arrays:
             the message lacks the member's name.
     """
     if len(content) > MAX_BYTES:
-        raise PlanError(f"it has more than {MAX_BYTES} bytes.")
+        raise PlanError(f"there are more than {MAX_BYTES} bytes.")
     try:
         with open_archive(content) as archive:
             found = {name: _array(archive.read(name)) for name in archive.namelist()}
     except (zipfile.BadZipFile, ValueError, RuntimeError, OSError, EOFError, SyntaxError) as error:
         if isinstance(error, PlanError):
             raise
-        raise DamageError(f"it cannot be read as arrays ({quote(str(error))}).") from error
+        raise PlanError(f"arrays cannot be read ({quote(str(error))}).") from error
     return Arrays({name.removesuffix(".npy"): array for name, array in found.items()})
 
 

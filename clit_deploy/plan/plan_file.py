@@ -142,12 +142,11 @@ class Plan:
         Raises:
             PlanError: as `read`; or the member is damaged or too large.
         """
+        content = self.read(member)
         try:
-            return unpack_arrays(self.read(member))
-        except DamageError as error:
-            if str(error).startswith(self.name):
-                raise
-            raise DamageError(f"{self.name} is damaged: {member}: {error}") from error
+            return unpack_arrays(content)
+        except PlanError as error:
+            raise DamageError(f"{self.name} is damaged: in {member}, {error}") from error
 
     def replaced(self, members: Mapping[str, bytes], **fields: Any) -> Plan:
         """A plan in memory with some members and manifest fields replaced or added."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-Scalar = Literal["int", "bytes", "float"]
+Scalar = Literal["int", "text", "bytes", "float"]
 Schema = dict[str, dict[int, str]]
 """For each kind of message, the fields by number: a `Scalar`, or the kind of the message inside.
 Kinds must not contain themselves."""
 
 Message = dict[int, list[Any]]
-"""Values by field number: `int`, `memoryview` (bytes and floats) or `Message`."""
+"""Values by field number: `int`, `str`, `memoryview` (bytes and floats) or `Message`."""
 
 WIRE = {"int": 0, "float": 5}
-"""Wire types of the scalars; bytes and messages have type 2."""
+"""Wire types of numbers; everything else has type 2."""
 
 MAX_FIELDS = 500_000
 """Fields of one file. The largest graph that we write has 40,000."""
@@ -68,7 +68,15 @@ def _value(data: memoryview, at: int, what: str) -> tuple[Any, int]:
     stop = start + length
     if stop > len(data):
         raise ValueError("a field that is cut off")
-    return data[start:stop], stop
+    value = data[start:stop]
+    return _text(value) if what == "text" else value, stop
+
+
+def _text(data: memoryview) -> str:
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("text that is not UTF-8") from None
 
 
 def _varint(data: memoryview, at: int, most: int) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def test_versions_are_pinned():
 @pytest.mark.parametrize("op", ["Sin", "Cos"])
 def test_forbidden_operators_are_refused(op):
     with pytest.raises(GraphError, match=op):
-        check(model(helper.make_node(op, ["x"], ["y"]), opset=18))
+        check(strip_metadata(model(helper.make_node(op, ["x"], ["y"]), opset=18)))
 
 
 def test_an_unsound_graph_is_refused():

@@ -124,7 +124,7 @@ def test_a_plan_that_was_replaced_is_not_called_damaged(plans, tmp_path):
 
 @pytest.mark.parametrize(
     ("member", "repair"),
-    [("engines/a/b.engine", "Build its engines again"), ("encoder.onnx", "export it again")],
+    [("engines/a/b.engine", "Build its engines again"), ("tables.npz", "export it again")],
 )
 def test_damage_has_the_repair_of_what_is_damaged(plans, tmp_path, member, repair):
     path = Plan.open(plans["liif"]).replaced({member: b"0123456789"}).save(tmp_path / "m.plan")

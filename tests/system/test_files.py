@@ -1,6 +1,6 @@
 """Files that appear under their name only when they are complete."""
 
-import os
+import errno
 import signal
 import stat
 import subprocess
@@ -102,20 +102,26 @@ def test_a_new_file_has_the_mode_of_any_other(tmp_path):
 
 def test_data_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     order = []
-    monkeypatch.setattr(
-        files.os, "fsync", lambda handle: order.append(sorted(os.listdir(tmp_path)))
-    )
+
+    def fsync(handle):
+        order.append([path.name for path in tmp_path.iterdir()])
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
     with replacing(tmp_path / "a") as part:
         part.write_text("new")
     assert "a" not in order[0]
     assert order[-1] == ["a"] or sys.platform == "win32"
 
 
+def fill(part):
+    part.write_text("new")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / "a").write_text("old")
-    with pytest.raises(OutputError, match="cannot be written"), replacing(tmp_path / "a") as part:
-        part.write_text("new")
-        raise OSError(28, "No space left on device")
+    with pytest.raises(OutputError, match="disk is full"), replacing(tmp_path / "a") as part:
+        fill(part)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
 
