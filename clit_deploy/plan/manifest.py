@@ -125,7 +125,7 @@ class ParityReport:
     """The parity check of the export, and its tolerance."""
 
     runtime: str
-    tolerance: Difference
+    tolerance: Fraction
     cases: Annotated[tuple[ParityCase, ...], Length(0, 64)]
     samples: ArrayFile
     """The member with the images and the model's outputs, so that `verify` can repeat the check."""

@@ -1,4 +1,4 @@
-"""A short run of the fuzz; `CLIT_DEPLOY_FUZZ` sets the number of tries, and `fuzz.py` runs longer."""
+"""A short run of the fuzz. `CLIT_DEPLOY_FUZZ` sets the number of tries; `fuzz.py` runs by hand."""
 
 from __future__ import annotations
 
