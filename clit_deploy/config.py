@@ -1,4 +1,4 @@
-"""Closed sets of names and the reading of sizes: the options that people type."""
+"""Enums for options, and parsing of memory sizes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from enum import Enum
 from typing import TypeVar
 
-from clit_deploy.errors import OptionError
+from clit_deploy.errors import OptionError, quote
 
 Kind = TypeVar("Kind", bound=Enum)
 
@@ -19,13 +19,13 @@ class Precision(str, Enum):
     FP32 = "fp32"
     FP16 = "fp16"
     INT8 = "int8"
-    """Q/DQ in FP32 graphs, in the form that a processor is fast with."""
+    """Q/DQ in FP32 graphs, in the format that is fast on a CPU (U8S8)."""
     INT8_FP16 = "int8-fp16"
-    """Q/DQ in FP16 graphs, in the form that TensorRT wants."""
+    """Q/DQ in FP16 graphs, in the format that TensorRT needs (S8S8)."""
 
 
 class RuntimeName(str, Enum):
-    """Runtimes that can be asked for; `auto` takes the best one present and says which."""
+    """Runtimes to choose from; `auto` uses the best one that is available."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -35,16 +35,16 @@ class RuntimeName(str, Enum):
 
 
 def member(kind: type[Kind], name: str, what: str) -> Kind:
-    """The member of an enumeration that has this value; a member stands for itself.
+    """The member of an enum with this value; a member is returned as it is.
 
     Raises:
-        OptionError: there is none; `what` says in the message what was named.
+        OptionError: no member has this value; `what` names the option in the message.
     """
     try:
         return kind(name)
     except ValueError:
         known = ", ".join(str(one.value) for one in kind)
-        raise OptionError(f"Unknown {what} {name!r}; there are {known}.") from None
+        raise OptionError(f"Unknown {what} {quote(name)}; use one of {known}.") from None
 
 
 def parse_bytes(size: str | int) -> int:
@@ -60,11 +60,10 @@ def parse_bytes(size: str | int) -> int:
     elif isinstance(size, (int, float)) and not isinstance(size, bool):
         value = size
     if not 1 <= value <= 10**18:
-        shown = repr(size[:40]) if isinstance(size, str) else "This number"
-        raise OptionError(f"{shown} is not a valid memory size; write it like 2GB or 800MB.")
+        raise OptionError(f"{quote(size)} is not a valid memory size; write it like 2GB or 800MB.")
     return int(value)
 
 
 def show_bytes(count: float) -> str:
-    """Bytes for people: `1.24 GB`, `310 MB`."""
+    """Bytes as text: `1.24 GB`, `310 MB`."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,7 +1,7 @@
-"""The model families: for each its network, its graph form and its tables, named in one place.
+"""The model families: the network, the graphs and the tables of each, named in one place.
 
-They are named, not imported: the network and the graph form need torch and onnx, which a machine
-that only runs plans does not have.
+They are named and not imported, because the network and the graphs need torch and onnx, which a
+machine that only runs plans does not have.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Family:
-    """Where the three parts of a family are."""
+    """The three parts of a family."""
 
     model: str
     """An `ImplicitModel` (`models/implicit_model.py`), as `module:Class`."""
@@ -42,4 +42,4 @@ FAMILIES = {
     "lit": _own("lit:LIT", "lit_graphs:LitExport", "lit_tables:LitTables"),
     "lte": _own("lte:LTE", "lte_graphs:LteExport", "lte_tables:LteTables"),
 }
-"""By the name that checkpoints and plans give them."""
+"""Families by their name in checkpoints and plans."""

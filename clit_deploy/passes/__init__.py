@@ -1,4 +1,4 @@
-"""Graph clean-up: one pass a file, each a function from model to model."""
+"""ONNX passes: one in each file, each a function from model to model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PASSES = (fold_constants, remove_identities, strip_metadata, pin_versions, check
 
 
 def clean(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Run all passes in order; the last one refuses a graph that is not sound."""
+    """Run all passes in order; the last one refuses a graph that is not valid."""
     for step in PASSES:
         before = len(model.graph.node)
         model = step(model)

@@ -1,4 +1,4 @@
-"""Evaluate what depends on constants only, and drop what nothing reads."""
+"""Evaluate nodes that depend only on constants, and remove nodes that nothing reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Fold constants with onnx-graphsurgeon; shapes that stay symbolic are left alone."""
+    """Fold constants with onnx-graphsurgeon; symbolic shapes stay."""
     graph = gs.import_onnx(model)
     graph.fold_constants(fold_shapes=False)
     graph.cleanup(remove_unused_graph_inputs=False).toposort()

@@ -1,10 +1,10 @@
-"""What an FP16 graph computes on hardware, as an FP32 graph that any ONNX Runtime can run.
+"""Emulates an FP16 graph as an FP32 graph that any ONNX Runtime can run.
 
-ONNX Runtime's CPU provider runs FP16 operators in FP32 and drops the casts between two of them, so
-its answers are better than those of a device, where every result is rounded. Here each result
-is rounded to FP16's eleven bits, and what FP16 cannot hold becomes NaN, by arithmetic that no
-optimiser removes. Devices that fuse operators round less often; ones that add up in FP16 round
-more.
+ONNX Runtime's CPU provider runs FP16 operators in FP32 and removes the casts between them, so its
+results are more accurate than those of a device, which rounds every result. Here each result is
+rounded to FP16's eleven bits, and numbers that FP16 cannot hold become NaN, by arithmetic that no
+optimizer removes. Devices that fuse operators round less often; devices that accumulate in FP16
+round more often.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from clit_deploy.passes.fp16_types import MOVERS, element_types
 
 SPLIT = np.array((2.0**13 + 1) * 2.0**99, np.float32)
-"""Veltkamp's constant (Dekker 1971), 24 bits of FP32 less 11 of FP16, so large that it takes
-numbers from 65528 on beyond FP32; FP16 itself ends at 65520."""
+"""Veltkamp's constant (Dekker 1971) for 24 bits of FP32 minus 11 of FP16. It is so large that
+numbers from 65528 overflow FP32; FP16 itself overflows at 65520."""
 BACK = np.array(2.0**-99, np.float32)
 
 
@@ -40,7 +40,7 @@ def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _widen(graph: onnx.GraphProto, half: set[str]) -> None:
-    """Every FP16 type becomes FP32: of inputs, outputs, weights, and what casts make."""
+    """Change every FP16 type to FP32: inputs, outputs, weights and casts."""
     for value in (*graph.input, *graph.output):
         if value.name in half:
             value.type.tensor_type.elem_type = TensorProto.FLOAT

@@ -1,8 +1,7 @@
-"""FP32 graph -> strongly typed FP16 graph: types of every tensor are written down, none is left to
-a runtime's flags.
+"""FP32 graph -> strongly typed FP16 graph: every tensor has a type, whatever a runtime's flags are.
 
-Arithmetic is FP16 but for what `Fp32Rules` names; what only moves numbers keeps their type. Casts
-stand where a reader wants another type than a tensor has, one for all readers.
+Arithmetic is FP16 except where `Fp32Rules` applies. Operators that only move numbers keep their
+type. If a reader needs another type than a tensor has, a cast is inserted, one for all readers.
 """
 
 from __future__ import annotations
@@ -17,34 +16,34 @@ MOVERS = frozenset(
     {"Concat", "Expand", "Flatten", "Gather", "GatherElements", "Identity", "Pad", "Reshape",
      "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where"}
 )  # fmt: skip
-"""Operators that do not compute: their output is FP16 where their input is."""
+"""Operators that do not compute: their output has the type of their input."""
 
 INSENSITIVE = frozenset({"Cast", "Constant", "ConstantOfShape", "Shape", "Size"})
-"""Operators that take any type and state their own."""
+"""Operators that accept any type and define their output's type."""
 
 QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 QUANTISED_OPSET, QUANTISED_IR = 19, 9
-"""The first ones in which these operators take FP16 and FP16 scales."""
+"""The first versions in which these operators accept FP16 and FP16 scales."""
 
 INTER_GRAPH = frozenset({"features", "maps"})
-"""Inputs and outputs that one graph hands to the next: they are FP16 too, half the traffic.
-What meets the host (pictures, tables, cells, colours) stays FP32."""
+"""Tensors that one graph passes to the next: they are FP16 too, which halves the traffic. Tensors
+from or to the host (images, tables, cells, colors) stay FP32."""
 
 LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
 class Fp32Rules:
-    """What stays FP32."""
+    """The nodes that stay FP32."""
 
     ops: frozenset[str] = frozenset(
         {"Softmax", "Clip", "LayerNormalization", "ReduceMean", "ReduceSum"}
     )
-    """By operator: sums and exponentials over many numbers, and the floor of the attention."""
+    """By operator: sums and exponentials over many numbers, and lower bounds in the attention."""
     scopes: frozenset[str] = frozenset()
-    """By a part of the node's name, between slashes."""
+    """By a part of the node's name between slashes."""
     nodes: frozenset[str] = field(default_factory=frozenset)
-    """By the node's whole name."""
+    """By the node's full name."""
 
     def holds(self, node: onnx.NodeProto) -> bool:
         """Whether a node stays FP32."""
@@ -59,11 +58,11 @@ def to_fp16(
 
     Args:
         model: float32, valid, constants folded; Q/DQ nodes get FP16 scales.
-        keep: what stays float32.
+        keep: the nodes that stay float32.
         device: inputs and outputs that become FP16.
 
-    Returns: a model with the same inputs and outputs; of the names in `device` the type is
-        FP16, of all others what it was.
+    Returns: a model with the same inputs and outputs; those in `device` are FP16, all others keep
+        their type.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -71,7 +70,7 @@ def to_fp16(
 
 
 class _Typing:
-    """One graph while its types are written."""
+    """Assigns the types of one graph."""
 
     def __init__(self, model: onnx.ModelProto, keep: Fp32Rules, device: frozenset[str]) -> None:
         self.model, self.graph, self.keep, self.device = model, model.graph, keep, device
@@ -107,7 +106,7 @@ class _Typing:
         return int(tensor.elem_type)
 
     def _place(self, node: onnx.NodeProto) -> None:
-        """Append a node with its type decided and its inputs cast to it."""
+        """Append a node, and cast its inputs to its type."""
         if node.op_type not in INSENSITIVE:
             kind = self._kind(node)
             node.input[:] = [self._as(name, kind) for name in node.input]
@@ -124,7 +123,7 @@ class _Typing:
         return TensorProto.FLOAT if self.keep.holds(node) else TensorProto.FLOAT16
 
     def _as(self, name: str, kind: int) -> str:
-        """The name of a tensor's copy of a type; weights are stored anew, others are cast."""
+        """The name of a tensor in another type: a new weight, or the output of a cast."""
         if name not in self.floats or self.types[name] == kind:
             return name
         if (name, kind) not in self.casts:
@@ -137,7 +136,7 @@ class _Typing:
         return self.casts[name, kind]
 
     def _finish(self, name: str, kind: int) -> None:
-        """Give a graph output its type; its name stays, what made it is renamed."""
+        """Give a graph output its type; its name stays, and the tensor before it is renamed."""
         if name not in self.floats or self.types[name] == kind:
             return
         inner = f"{name}:inner"
@@ -162,6 +161,6 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _stored(weight: onnx.TensorProto, name: str) -> onnx.TensorProto:
-    """A weight as FP16; what is larger than FP16 can hold (a mask's -1e9) becomes its largest."""
+    """A weight as FP16; numbers beyond its range (a mask's -1e9) are clipped."""
     values = np.clip(numpy_helper.to_array(weight), -LARGEST, LARGEST)
     return numpy_helper.from_array(values.astype(np.float16), name)

@@ -1,7 +1,7 @@
-"""Store large weights as float16, to be widened again when a runtime loads the graph.
+"""Store large weights as float16, and cast them to float32 in the graph.
 
-Half the file, the same arithmetic: runtimes fold the casts before they run. What it costs is the
-rounding of weights to eleven bits.
+The file is half as large and the arithmetic is the same, because runtimes fold the casts when they
+load the graph. The cost is that weights are rounded to eleven bits.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from onnx import numpy_helper
 from clit_deploy.passes.fp16_types import LARGEST, QUANTISING
 
 MIN_SIZE = 256
-"""Numbers of a tensor from which on it pays."""
+"""Smallest number of elements for which it is worth a cast."""
 
 
 def store_fp16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Replace every large float32 weight by a float16 one and a cast; one that overflows stays, and
-    so do the steps of Q/DQ, which have to be constants."""
+    """Replace every large float32 weight by a float16 one and a cast.
+
+    Weights that overflow stay, and so do the scales of Q/DQ, which must be constants.
+    """
     graph = model.graph
     steps = {name for node in graph.node if node.op_type in QUANTISING for name in node.input[1:]}
     casts = []

@@ -1,4 +1,4 @@
-"""Inner tensors of a graph as further outputs, so that a session can answer them."""
+"""Sessions that also return inner tensors of a graph."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def session_with(model: onnx.ModelProto, tensors: Iterable[str]) -> ort.InferenceSession:
-    """A session on the CPU that answers `tensors` beside the graph's own outputs.
+    """A session on the CPU that returns `tensors` after the graph's own outputs.
 
-    The model itself stays as it is.
+    The model is not changed.
     """
     opened = onnx.ModelProto()
     opened.CopyFrom(model)

@@ -1,8 +1,8 @@
-"""Explicit quantise and dequantise pairs (Q/DQ) where TensorRT wants them.
+"""Inserts pairs of QuantizeLinear and DequantizeLinear (Q/DQ) where TensorRT expects them.
 
-Both operands of a product (Conv, MatMul, Gemm) are symmetric int8; its bias and what comes after it
-stay float. A tensor is quantised as early as operators that only move numbers allow: windows are
-then cut and joined as bytes.
+Both operands of a product (Conv, MatMul, Gemm) are symmetric int8; its bias and its result stay
+float. A tensor is quantized as early as possible: before the operators that only move numbers, so
+that windows are cut and joined as bytes.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 PRODUCTS = ("Conv", "MatMul", "Gemm")
 MOVING = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Concat"})
-"""Operators that move numbers and leave them as they are."""
+"""Operators that move numbers without changing them."""
 
 FLOAT_SCOPES = frozenset({"attention", "resample", "blend", "waves"})
-"""Where logits, softmax and tables are made: their errors are exponents, phases and places."""
+"""Parts that compute logits, softmax and tables: errors there change exponents and positions."""
 
 NARROW = 3
-"""Widths up to this one are colours, coordinates and cells; their products stay float."""
+"""Widths up to this one are colors, coordinates and cells; their products stay float."""
 
 LARGEST = 127
-"""Of symmetric int8."""
+"""The largest value of symmetric int8."""
 
 SMALLEST_STEP = 2.0**-24
-"""The smallest number of FP16: steps are FP16 where what is around them is."""
+"""The smallest number of FP16, because scales are FP16 in FP16 graphs."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class QuantOp:
 
     node: str
     sources: tuple[str, ...]
-    """The tensors that are quantised for it; what is between them and the product moves bytes."""
+    """The tensors that are quantized for it; operators between them and the product move bytes."""
     result: str
-    """What it makes."""
+    """Its output."""
     depth: int | None
-    """Numbers that are multiplied and added up for each of its results, where a weight tells."""
+    """Reduction length (terms per output); None if the weight is not constant."""
 
 
 def float32_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A graph whose weights may be stored as float16, with the float32 that it computes with."""
+    """A graph with float32 weights, also where they are stored as float16."""
     graph = gs.import_onnx(model)
     for node in [node for node in graph.nodes if node.op == "Cast"]:
         if isinstance(node.inputs[0], gs.Constant):
@@ -78,8 +78,11 @@ def sites(model: onnx.ModelProto) -> list[QuantOp]:
 
 
 def worthwhile(found: Sequence[QuantOp], thinnest: int) -> list[QuantOp]:
-    """The sites without products of fewer than `thinnest` numbers, and without those that read
-    what such a product makes: it would be quantised for them alone."""
+    """The products whose reduction has at least `thinnest` terms.
+
+    Products that read the result of a shorter one are left out too, because that result would be
+    quantized for them alone.
+    """
     thin = {site.result for site in found if site.depth is not None and site.depth < thinnest}
     return [site for site in found if site.result not in thin and not thin & set(site.sources)]
 
@@ -90,9 +93,9 @@ def quantise(
     """Make products INT8.
 
     Args:
-        model: a float32 graph, float32_weights.
-        ranges: the largest magnitude that each source keeps.
-        nodes: names of the products, of those that `sites` tells.
+        model: a float32 graph, as `float32_weights` returns it.
+        ranges: quantization range (largest magnitude) of each source.
+        nodes: names of the products, from those that `sites` returns.
     """
     graph = gs.import_onnx(model)
     pairs = _Pairs(graph, ranges)
@@ -127,7 +130,7 @@ def _quantisable(node: gs.Node) -> bool:
 
 
 def _widths(node: gs.Node) -> tuple[int, int]:
-    """Channels that a weighted product reads and makes, in either order."""
+    """Input and output channels of a product with a weight, in either order."""
     shape = node.inputs[1].shape
     return (shape[1], shape[0]) if node.op == "Conv" else (shape[-2], shape[-1])
 
@@ -144,14 +147,14 @@ def _depth(node: gs.Node) -> int | None:
 
 
 class _Route:
-    """The way of a tensor back to where its numbers were made."""
+    """The path from a tensor back to the node that computed its numbers."""
 
     def __init__(self, tensor: gs.Variable) -> None:
         self.tensor = tensor
         self.source, self.nodes = _back(tensor)
 
     def start(self, stored: gs.Variable) -> gs.Variable:
-        """Let the route begin at the integers `stored`; returns what it ends with."""
+        """Start the path at the integers `stored`; returns its last tensor."""
         for node in self.nodes:
             node.inputs = [stored if x is self.source else x for x in node.inputs]
             node.outputs[0].dtype = stored.dtype
@@ -159,7 +162,7 @@ class _Route:
 
 
 def _back(tensor: gs.Variable) -> tuple[gs.Variable, list[gs.Node]]:
-    """Follow a tensor back through operators that nothing else reads from."""
+    """Follow a tensor back through moving operators without other readers."""
     if not tensor.inputs or tensor.inputs[0].op not in MOVING or len(tensor.outputs) > 1:
         return tensor, []
     node = tensor.inputs[0]
@@ -180,7 +183,7 @@ class _Pairs:
         self._restored: dict[str, gs.Variable] = {}
 
     def activation(self, route: _Route) -> gs.Variable:
-        """The float tensor at the end of a route whose numbers are int8 on the way."""
+        """The float tensor at the end of a path that moves int8."""
         name, source = route.tensor.name, route.source
         if name not in self._restored:
             scale = np.float32(self._ranges[source.name] / LARGEST)
@@ -195,8 +198,8 @@ class _Pairs:
         return self._restored[name]
 
     def weight(self, node: gs.Node) -> gs.Variable:
-        """A weight as int8 constant and its dequantisation: a scale for each output channel, or
-        one for all where the weight has three axes, for which ONNX Runtime has no such kernel."""
+        """A weight as an int8 constant and its DequantizeLinear, with a scale for each output
+        channel. Weights with three axes have one scale, as ONNX Runtime has no other kernel."""
         values = node.inputs[1].values
         axis = 0 if node.op == "Conv" or node.attrs.get("transB") else values.ndim - 1
         scale = weight_steps(values, None if values.ndim == 3 else axis)
@@ -210,7 +213,7 @@ class _Pairs:
 
 
 def weight_steps(values: NDArray[np.float32], axis: int | None) -> NDArray[np.float32]:
-    """Steps of a weight: one for each place of an axis, or one for all; 1 where all is zero."""
+    """Scales of a weight: one for each index of an axis, or a single one; 1 for zeros."""
     others = None if axis is None else tuple(k for k in range(values.ndim) if k != axis)
     largest = np.abs(values).max(axis=others)
     steps = np.where(largest > 0, np.maximum(largest / LARGEST, SMALLEST_STEP), 1.0)

@@ -1,4 +1,4 @@
-"""Connect the readers of an Identity to what it copies."""
+"""Connect the readers of an Identity to its input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remove what a tracer leaves behind: file paths, stack traces, documentation strings."""
+"""Remove metadata of the tracer: file paths, stack traces, documentation strings."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Q/DQ in the form for which ONNX Runtime has fast CPU kernels; TensorRT would refuse it.
+"""Q/DQ in the U8S8 format, for which ONNX Runtime has fast CPU kernels, but which TensorRT refuses.
 
-Those kernels multiply unsigned activations by signed weights, so activations move up by 128: the
-same numbers. What is never negative (after ReLU or softmax) gets all 255 steps instead, twice as
-fine, and ONNX Runtime drops the ReLU. A convolution is fast only if its result is quantised too;
-that costs accuracy, which the search measures.
+These kernels multiply unsigned activations by signed weights, so activations are shifted by 128,
+which keeps their values. Activations that are never negative (after ReLU or softmax) use all 255
+steps instead, which is twice as fine, and ONNX Runtime removes the ReLU. A convolution is fast only
+if its result is quantized too; the calibration measures the loss.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 MIDDLE = np.uint8(128)
 STEPS = 255
-"""Of what is never negative."""
+"""Steps of activations that are never negative."""
 
 KEEPING_SIGN = MOVING - {"Concat"} | {"Split", "Clip"}
-"""Operators whose first input tells whether their output can be negative."""
+"""Operators whose output can be negative only if their first input can."""
 
 
 def to_u8s8(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelProto:
-    """Rewrite a quantised graph.
+    """Rewrite a quantized graph.
 
     Args:
-        model: what `quantise` made.
-        ranges: the largest magnitude that each convolution's result keeps.
+        model: a graph that `quantise` returned.
+        ranges: quantization range (largest magnitude) of each convolution's result.
     """
     graph = gs.import_onnx(model)
     for node in [node for node in graph.nodes if node.op == "QuantizeLinear"]:
@@ -47,7 +47,7 @@ def to_u8s8(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelPr
 
 
 def _unsigned(quantise: gs.Node) -> None:
-    """uint8 from a QuantizeLinear to everything that reads it."""
+    """Use uint8 from a QuantizeLinear to all its readers."""
     scale, zero = quantise.inputs[1].values, MIDDLE
     if _never_negative(quantise.inputs[0]):
         scale, zero = np.asarray(scale * (LARGEST / STEPS), np.float32), np.uint8(0)
@@ -61,7 +61,7 @@ def _unsigned(quantise: gs.Node) -> None:
 
 
 def _readers(tensor: gs.Variable) -> Iterator[gs.Node]:
-    """The dequantisations of a tensor, and what moves its numbers on the way."""
+    """The DequantizeLinear nodes of a tensor, and the moving operators before them."""
     for node in tensor.outputs:
         yield node
         if node.op in MOVING:
@@ -78,7 +78,7 @@ def _never_negative(tensor: gs.Variable) -> bool:
 
 
 def _ends_quantised(conv: gs.Node) -> bool:
-    """Whether nothing but ReLU is between a convolution and what quantises it."""
+    """Whether only ReLU is between a convolution and its QuantizeLinear."""
     after = conv.outputs[0].outputs
     after = [reader for node in after for reader in _past_relu(node)]
     return all(node.op == "QuantizeLinear" for node in after)
@@ -89,7 +89,7 @@ def _past_relu(node: gs.Node) -> list[gs.Node]:
 
 
 def _close(graph: gs.Graph, result: gs.Variable, ranges: Mapping[str, float]) -> None:
-    """Quantise a result for all that read it."""
+    """Quantize a result for all its readers."""
     scale, readers = np.float32(ranges[result.name] / LARGEST), list(result.outputs)
     stored = add_node(graph, "QuantizeLinear", f"{result.name}/result", result, scale, MIDDLE)
     restored = add_node(graph, "DequantizeLinear", f"{result.name}/result", stored, scale, MIDDLE)

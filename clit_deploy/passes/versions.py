@@ -1,5 +1,5 @@
-"""Versions of ONNX that every graph is written in."""
+"""The ONNX versions of every graph."""
 
 OPSET = 18
 IR_VERSION = 8
-"""File format that came with the opset; old runtimes check both."""
+"""The file format of that opset; old runtimes check both."""

@@ -1,1 +1,1 @@
-"""The plan file: a manifest and its members. Imports no runtime."""
+"""The plan file: its manifest and members, and the checks of both. Imports no runtime."""

@@ -1,1 +1,1 @@
-"""The machine and its files: memory, platform, optional libraries."""
+"""The machine and its files: memory, platform, locks, optional libraries."""

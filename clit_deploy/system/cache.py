@@ -1,4 +1,4 @@
-"""What a device compiled, kept in the user's cache folder for the next start."""
+"""Files in the user's cache folder, such as kernels that a device compiled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """The folder: `CLIT_DEPLOY_CACHE`, or the place that the system has for such things."""
+    """The cache folder: `CLIT_DEPLOY_CACHE`, or the usual one of the system."""
     if named := os.environ.get("CLIT_DEPLOY_CACHE"):
         return Path(named)
     if sys.platform == "win32":
@@ -28,14 +28,14 @@ def folder() -> Path:
 
 
 class Store:
-    """One file of the cache, or one that was named. It may always be missing, so failures are only
+    """One file of the cache, or the file `path`. A cache may be missing, so failures are only
     logged."""
 
     def __init__(self, name: str, path: Path | None = None) -> None:
         self.path = path or folder() / (re.sub(r"[^\w.-]+", "_", name) + ".cache")
 
     def read(self) -> bytes:
-        """The content, or nothing."""
+        """The content; empty if the file cannot be read."""
         try:
             return self.path.read_bytes()
         except OSError:

@@ -1,7 +1,7 @@
-"""What an optional part of the package needs, as a command that installs it.
+"""Commands that install the packages of an extra.
 
-The command names the packages themselves: `clit-deploy[extra]` would need an index that has this
-package, or the checkout that it came from.
+They name the packages themselves, because `clit-deploy[extra]` needs an index that has this
+package, or its checkout.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import shlex
 
 
 def install_command(extra: str) -> str:
-    """`pip install` with all that an extra needs on this machine and Python."""
-    import importlib.metadata  # these cost every start a twentieth of a second
+    """`pip install` with the packages that an extra needs on this machine and Python."""
+    import importlib.metadata  # importing these takes 50 ms
 
     from packaging.requirements import Requirement
 
     try:
         listed = importlib.metadata.requires("clit-deploy") or []
-    except importlib.metadata.PackageNotFoundError:  # run from its folder, never installed
+    except importlib.metadata.PackageNotFoundError:  # run from its checkout
         listed = []
     wanted = [
         f"{requirement.name}{requirement.specifier}"
         for requirement in map(Requirement, listed)
         if (marker := requirement.marker) is not None
         and marker.evaluate({"extra": extra})
-        and not marker.evaluate({"extra": ""})  # needed anyway
+        and not marker.evaluate({"extra": ""})  # needed without the extra too
     ]
     return shlex.join(["pip", "install", *(wanted or [f"clit-deploy[{extra}]"])])

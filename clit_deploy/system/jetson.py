@@ -1,4 +1,4 @@
-"""Which Jetson this is, and with which JetPack, read from files that anybody may read."""
+"""The Jetson model and its JetPack version, from files that need no root."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Jetson:
 
     model: str
     l4t: str | None
-    """Release of Linux for Tegra, like `36.4.3`."""
+    """Release of Linux for Tegra (L4T), like `36.4.3`."""
     package: str | None = None
-    """Version of the package nvidia-jetpack, where it is installed."""
+    """Version of the package nvidia-jetpack, if it is installed."""
 
     @property
     def jetpack(self) -> str | None:
-        """The JetPack: that of the package, else the one that the release belongs to."""
+        """The JetPack version: that of the package, otherwise the one of the L4T release."""
         if self.package or self.l4t is None:
             return self.package
         names = self.l4t, self.l4t.removesuffix(".0"), self.l4t.split(".")[0]
@@ -45,7 +45,7 @@ class Jetson:
 
 
 def jetson(root: Path | None = None) -> Jetson | None:
-    """The module, or None on other machines."""
+    """This Jetson; None on other machines."""
     root = root or ROOT
     model = text_or(root / "proc/device-tree/model")
     release = text_or(root / "etc/nv_tegra_release")
@@ -57,7 +57,7 @@ def jetson(root: Path | None = None) -> Jetson | None:
 
 
 def _package(root: Path) -> str | None:
-    """The version of nvidia-jetpack in the list of packages, which may have some megabytes."""
+    """The version of nvidia-jetpack in dpkg's list, which can have several megabytes."""
     try:
         packages = (root / "var/lib/dpkg/status").read_text(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Where a run spends its time, told by the thread that waits for it."""
+"""The time that a run spends in each phase, recorded by the thread that waits for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Phase(NamedTuple):
-    """A phase of one run; times are those of `time.perf_counter_ns`."""
+    """A phase of one run; start and stop in ns of `time.perf_counter_ns`."""
 
     name: str
     start: int
@@ -20,10 +20,10 @@ class Phase(NamedTuple):
 
 
 class Recorder:
-    """Collects the phases of its own thread while it is entered.
+    """Collects the phases of its thread inside a `with` block.
 
-    Worker threads do not inherit a context variable, so what they do in parallel is not counted
-    beside the phase of the thread that waits for them, and phases add up.
+    Worker threads do not inherit a context variable. Their parallel work is not counted beside the
+    phase of the thread that waits for them, so phases add up.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Recorder:
 
 
 def phase(name: str) -> AbstractContextManager[None]:
-    """Mark a phase: `with phase("encoder"):`. Phases do not nest; nothing happens unrecorded."""
+    """Mark a phase: `with phase("encoder"):`. Phases do not nest; only a `Recorder` keeps them."""
     recorder = _recorder.get()
     return _NOTHING if recorder is None else _Open(recorder.phases, name)
 

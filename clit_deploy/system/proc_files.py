@@ -1,4 +1,4 @@
-"""Small files of /proc and /sys: the one place that reads them, never writing and without root."""
+"""Reads small files of /proc and /sys, without root."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def text(path: Path) -> str:
-    """What a small file holds, without the white space and zeros around it.
+    """The content of a small file, without white space and zeros at its ends.
 
     Raises:
         OSError: it cannot be read.
@@ -24,7 +24,7 @@ def text(path: Path) -> str:
 
 
 def text_or(path: Path, default: str = "") -> str:
-    """What a small file holds, or `default` where it cannot be read."""
+    """The content of a small file; `default` if it cannot be read."""
     try:
         return text(path)
     except OSError:
@@ -35,12 +35,12 @@ def number(path: Path, unit: float = 1.0) -> float:
     """The number in a file, in units of `unit`.
 
     Raises:
-        OSError, ValueError: it cannot be read, or holds no number.
+        OSError, ValueError: it cannot be read, or is not a number.
     """
     return float(text(path)) * unit
 
 
 def kilobytes(path: Path, field: str) -> int | None:
-    """A line like `MemTotal:  16 kB` of a file, in bytes; None where there is no such line."""
+    """Bytes in a line like `MemTotal:  16 kB` of a file; None without such a line."""
     line = re.search(rf"^{field}:\s+(\d{{1,15}}) kB", text_or(path), re.MULTILINE)
     return int(line[1]) * 1024 if line else None

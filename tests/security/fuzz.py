@@ -193,7 +193,10 @@ def main(honest: Path, tries: int = 20_000, seed: int = 1) -> int:
     with tempfile.TemporaryDirectory() as folder:
         fuzz = Fuzz(honest, Path(folder), seed)
         for number in range(tries):
+            known = len(fuzz.result.failures)
             fuzz.one(number)
+            for failure in fuzz.result.failures[known:]:
+                print(failure, flush=True)
             if number % 100 == 99:
                 shown = fuzz.result
                 print(
@@ -201,7 +204,6 @@ def main(honest: Path, tries: int = 20_000, seed: int = 1) -> int:
                     f"{shown.most_memory / 1e6:.0f} MB, {shown.most_seconds:.1f} s",
                     flush=True,
                 )
-    print("\n".join(fuzz.result.failures))
     return len(fuzz.result.failures) > 0
 
 
