@@ -279,15 +279,18 @@ class Manifest:
         """Feature pixels that the decoders can need around an encoder tile's core."""
         return max(stage.margin for stage in self.stages)
 
-    def role(self, member: str) -> str | None:
-        """The field that names a graph: `encoder`, `project`, `decode`, `point`, `attention` or
-        `pairs`; None if none does."""
+    def role(self, member: str) -> tuple[str, int] | None:
+        """What a graph is for, and the channels of its features or maps.
+
+        Returns: `encoder`, `project`, `decode`, `point`, `attention` or `pairs`; None if the
+            manifest does not use the graph.
+        """
         if member == self.encoder.graph:
-            return "encoder"
+            return "encoder", self.encoder.channels
         for stage in self.stages:
             for role in ("project", "decode", "point", "attention", "pairs"):
                 if getattr(stage, role) == member:
-                    return role
+                    return role, stage.channels
         return None
 
     def to_json(self) -> str:

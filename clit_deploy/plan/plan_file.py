@@ -120,9 +120,9 @@ class Plan:
         return content
 
     def _check_graph(self, member: str, content: bytes) -> None:
-        role = self.manifest.role(member)
+        used = self.manifest.role(member)
         try:
-            check_safe(content, ROLES[role] if role else None)
+            check_safe(content, *((ROLES[used[0]], used[1]) if used else ()))
         except GraphError as error:
             raise GraphError(f"{self.name} is refused: in its graph {member}, {error}") from None
 

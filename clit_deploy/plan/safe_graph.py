@@ -71,13 +71,15 @@ class Role(NamedTuple):
     output: str
     rank: int
     """Dimensions of the output."""
+    axis: int | None = None
+    """Dimension of the output that the manifest's number of channels is for."""
     more: bool = True
     """Whether tables of the family may be further inputs."""
 
 
 ROLES = {
-    "encoder": Role(frozenset({"image"}), "features", 4, more=False),
-    "project": Role(frozenset({"features"}), "maps", 3),
+    "encoder": Role(frozenset({"image"}), "features", 4, axis=1, more=False),
+    "project": Role(frozenset({"features"}), "maps", 3, axis=2),
     "decode": Role(frozenset({"maps"}), "rgb", 5),
     "point": Role(frozenset({"maps", "pixel"}), "rgb", 2),
     "attention": Role(frozenset({"maps", "pixel"}), "attention", 3),
@@ -85,24 +87,27 @@ ROLES = {
 }
 
 
-def check_safe(content: bytes, role: Role | None = None) -> None:
+def check_safe(content: bytes, role: Role | None = None, channels: int | None = None) -> None:
     """Refuse a graph that contains anything that our graphs never contain.
 
     Args:
         content: a serialized ONNX model.
         role: what the plan uses it for; None checks only the inside.
+        channels: channels of its features or maps, as the manifest has them.
 
     Raises:
         GraphError: what was found.
     """
     try:
         model = Reader(SCHEMA, REFUSED).read("model", memoryview(content))
-        _check(model, role)
+        _check(model)
+        if role:
+            _check_role(model[7][0], role, channels)
     except ValueError as error:
         raise GraphError(f"it contains {error}.") from None
 
 
-def _check(model: Message, role: Role | None) -> None:
+def _check(model: Message) -> None:
     graphs = model.get(7, [])
     if len(graphs) != 1:
         raise ValueError(f"{len(graphs)} graphs instead of one")
@@ -116,8 +121,6 @@ def _check(model: Message, role: Role | None) -> None:
         _check_node(node)
     for tensor in graph.get(5, []):
         _check_weight(tensor)
-    if role:
-        _check_role(graph, role)
 
 
 def _check_domain(domains: list[str]) -> None:
@@ -147,7 +150,7 @@ def _check_weight(tensor: Message) -> None:
         raise ValueError("weights of another size than their shape")
 
 
-def _check_role(graph: Message, role: Role) -> None:
+def _check_role(graph: Message, role: Role, channels: int | None) -> None:
     weights = {_name(tensor, 8) for tensor in graph.get(5, [])}
     inputs = [_name(value) for value in graph.get(11, [])]
     outputs = graph.get(12, [])
@@ -158,14 +161,17 @@ def _check_role(graph: Message, role: Role) -> None:
         raise ValueError(f"inputs {quote(sorted(named))} instead of {sorted(role.inputs)}")
     if [_name(value) for value in outputs] != [role.output]:
         raise ValueError(f"outputs other than {role.output!r}")
-    if _rank(outputs[0]) != role.rank:
+    dims = _dims(outputs[0])
+    if dims is None or len(dims) != role.rank:
         raise ValueError(f"an output that is not a float tensor of {role.rank} dimensions")
+    if channels and role.axis and dims[role.axis].get(1) != [channels]:
+        raise ValueError(f"{role.output} without the {channels} channels of the manifest")
     for value in graph.get(11, []):
-        if _rank(value) is None:
+        if _dims(value) is None:
             raise ValueError(f"an input {quote(_name(value))} that is not a float tensor")
 
 
-def _rank(value: Message) -> int | None:
+def _dims(value: Message) -> list[Message] | None:
     """Dimensions of an input or output; None if it is not a float tensor of known rank."""
     try:
         (kind,) = value[2]
@@ -173,7 +179,7 @@ def _rank(value: Message) -> int | None:
         (element,), (shape,) = tensor[1], tensor[2]
     except (KeyError, ValueError):
         return None
-    return len(shape.get(1, [])) if element in FLOATS else None
+    return shape.get(1, []) if element in FLOATS else None
 
 
 def _name(message: Message, field: int = 1) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
-from clit_deploy.errors import DeviceMemoryError
+from clit_deploy.errors import DeviceMemoryError, GraphRunError, quote
 from clit_deploy.runtimes.cuda.device_arrays import DeviceArray, DeviceArrays, dense
 from clit_deploy.runtimes.ort.sessions import ort_errors
 
@@ -37,20 +37,40 @@ class OrtRunner:
         self, session: ort.InferenceSession, options: ort.RunOptions, usage: Usage
     ) -> None:
         self._session, self._options, self._usage = session, options, usage
-        self._inputs = {value.name for value in session.get_inputs()}
+        self._inputs = {value.name: value.shape for value in session.get_inputs()}
+        self._output = session.get_outputs()[0]
 
     def run(self, feeds: Mapping[str, Array]) -> NDArray[np.generic]:
         """Run on the inputs that the graph has; other feeds are ignored.
 
         Raises:
-            GraphRunError: ONNX Runtime cannot run the graph.
+            GraphRunError: ONNX Runtime cannot run the graph, or its output has another shape
+                than it declares.
             MemoryBudgetError: it cannot allocate what the graph needs.
             ClosedError: the runtime is closed, or was opened before a fork.
         """
         inputs = {name: value for name, value in feeds.items() if name in self._inputs}
         with self._usage, ort_errors("run", self._usage):
             output: NDArray[np.generic] = self._session.run(None, inputs, self._options)[0]
-            return output
+        self._check(output, inputs)
+        return output
+
+    def _check(self, output: NDArray[np.generic], inputs: Mapping[str, Array]) -> None:
+        """ONNX Runtime only warns if a graph declares a wrong shape."""
+        known = {
+            dim: size
+            for name, value in inputs.items()
+            for dim, size in zip(self._inputs[name], value.shape, strict=True)
+        }
+        declared = [known.get(dim, dim) for dim in self._output.shape]
+        pairs = zip(declared, output.shape, strict=False)
+        if len(declared) != output.ndim or any(
+            isinstance(dim, int) and dim != size for dim, size in pairs
+        ):
+            raise GraphRunError(
+                f"A graph returned {self._output.name} of shape {output.shape} instead of "
+                f"{quote(declared)}."
+            )
 
 
 class BoundRunner:
