@@ -72,7 +72,7 @@ def test_the_same_graph_without_changes_is_accepted(honest, tmp_path):
 
 @pytest.mark.parametrize("consumer", ["load", "build", "convert", "verify", "save"])
 def test_every_consumer_of_a_graph_passes_the_check(honest_plan, tmp_path, monkeypatch, consumer):
-    def refuse(content, role=None):
+    def refuse(*_):
         raise GraphError("nothing passes.")
 
     plan = Plan.open(honest_plan)
