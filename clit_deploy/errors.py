@@ -156,7 +156,10 @@ def quote(foreign: object) -> str:
         control characters among them.
     """
     text = foreign[:QUOTED] if isinstance(foreign, str) else foreign
-    shown = repr(text)
+    try:
+        shown = repr(text)
+    except ValueError:  # Python refuses to write integers of thousands of digits
+        shown = "a huge number"
     return shown if len(shown) <= QUOTED else f"{shown[: QUOTED - 3]}..."
 
 

@@ -125,4 +125,5 @@ def test_text_is_made_printable(manifest):
 def test_messages_quote_little_and_nothing_that_acts():
     assert quote("a\x1b\n") == r"'a\x1b\n'"
     assert len(quote("x" * 10_000)) == len(quote(["x" * 10_000])) == 200
+    assert quote(10**5000) == "a huge number"
     assert error_message(ValueError("a\x1b[2Jb\u202e\nc")) == "a?[2Jb?\nc"
