@@ -16,7 +16,7 @@ from clit_deploy.plan.protobuf import Message, Reader
 
 OPERATORS = frozenset(
     {"Add", "Cast", "Clip", "Concat", "Conv", "DequantizeLinear", "Div", "Equal", "Erf", "Gather",
-     "Gemm", "Identity", "LayerNormalization", "LeakyRelu", "MatMul", "Min", "Mul",
+     "Gemm", "Identity", "LayerNormalization", "LeakyRelu", "MatMul", "Max", "Min", "Mul",
      "QuantizeLinear", "Range", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Round", "Shape",
      "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
 )  # fmt: skip
