@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clit_deploy.upscaler import DEFAULT
+from clit_deploy.upscaler import default_plan
 from tests.helpers import ROOT, photo, tiny_checkpoint, tiny_clit
 from tests.training.test_training import TOML
 
@@ -34,13 +34,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 def run(folder: Path) -> list[str]:
     Image.fromarray(photo(96, 96)).save(folder / "image.png")
-    return ["run", "-e", str(DEFAULT), "image.png", "--scale", "16", "--runtime", "cpu"]
+    return ["run", "-e", str(default_plan()), "image.png", "--scale", "16", "--runtime", "cpu"]
 
 
 def build(folder: Path) -> list[str]:
     if importlib.util.find_spec("tensorrt_rtx") is None:
         pytest.skip("TensorRT-RTX, which builds without a GPU, is not installed")
-    shutil.copy(DEFAULT, folder / "model.plan")
+    shutil.copy(default_plan(), folder / "model.plan")
     return ["build", "model.plan", "--runtime", "tensorrt-rtx", "--compute-capability", "8.6"]
 
 
@@ -50,13 +50,13 @@ def export(folder: Path) -> list[str]:
 
 
 def calibrate(folder: Path) -> list[str]:
-    return ["calibrate", str(DEFAULT), "-o", "int8.plan"]
+    return ["calibrate", str(default_plan()), "-o", "int8.plan"]
 
 
 def profile(folder: Path) -> list[str]:
     Image.fromarray(photo(40, 40)).save(folder / "image.png")
     runs = ["--runtime", "cpu", "--duration", "60s"]
-    return ["profile", "-e", str(DEFAULT), "--image", "image.png", *runs]
+    return ["profile", "-e", str(default_plan()), "--image", "image.png", *runs]
 
 
 def train(folder: Path) -> list[str]:
@@ -65,7 +65,7 @@ def train(folder: Path) -> list[str]:
     for k in range(4):
         Image.fromarray(photo(96, 100, seed=k)).save(folder / "photos" / f"{k:03d}_crop_0.png")
     (folder / "long.toml").write_text(TOML.replace("steps = 4", "steps = 100000"))
-    return ["train", "long.toml", "--data", "photos", "-o", "unfinished", "--device", "cpu"]
+    return ["train", "long.toml", "--images", "photos", "-o", "unfinished", "--device", "cpu"]
 
 
 COMMANDS = {"run": (run, 6), "build": (build, 8), "export": (export, 8)}
@@ -116,7 +116,7 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     """As with nohup."""
-    command = start(["info", str(DEFAULT)], tmp_path, ignored=signal.SIGHUP)
+    command = start(["info", str(default_plan())], tmp_path, ignored=signal.SIGHUP)
     command.send_signal(signal.SIGHUP)
     _, errors = command.communicate(timeout=60)
     assert command.returncode == 0, errors

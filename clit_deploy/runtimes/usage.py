@@ -17,6 +17,8 @@ from clit_deploy.system import interrupts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CLOSED = "This runtime is closed; load the plan again."
+
 _USAGES: weakref.WeakSet[Usage] = weakref.WeakSet()
 _LOCK = threading.Lock()
 """Held while `_USAGES` changes or is read."""
@@ -32,7 +34,8 @@ class Usage:
     def __init__(self, stop: Callable[[], None]) -> None:
         self.stop = stop
         self._pid = os.getpid()
-        self._idle = threading.Condition()
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._under_way = 0
         self._closed = False
         with _LOCK:
@@ -40,12 +43,13 @@ class Usage:
 
     def __enter__(self) -> None:
         self.check()
-        with self._idle:
-            self.check()
+        with self._lock:
+            if self._closed:
+                raise ClosedError(CLOSED)
             self._under_way += 1
 
     def __exit__(self, *_: object) -> None:
-        with self._idle:
+        with self._lock:
             self._under_way -= 1
             if self._closed:
                 self._idle.notify_all()
@@ -69,7 +73,7 @@ class Usage:
                 "child; load the plan again there."
             )
         if self._closed:
-            raise ClosedError("This runtime is closed; load the plan again.")
+            raise ClosedError(CLOSED)
 
     def close(self) -> bool:
         """Stop what is under way, wait for it, and let nothing begin.

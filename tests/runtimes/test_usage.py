@@ -22,7 +22,7 @@ from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.usage import Usage
 from clit_deploy.system import interrupts
 from clit_deploy.system.threads import thread_limit_explained
-from clit_deploy.upscaler import DEFAULT
+from clit_deploy.upscaler import default_plan
 from tests.fakes.machine import Machine
 from tests.helpers import ROOT, photo
 
@@ -90,7 +90,7 @@ def test_a_signal_stops_the_runs_that_are_under_way(work, monkeypatch):
 
 
 def test_a_closed_runtime_neither_opens_nor_runs_a_graph():
-    plan, runtime = Plan.open(DEFAULT), open_runtime("cpu", 1)
+    plan, runtime = Plan.open(default_plan()), open_runtime("cpu", 1)
     runner = runtime.runner(plan, plan.manifest.encoder.graph, parallel=True)
     runtime.close()
     runtime.close()
