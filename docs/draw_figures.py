@@ -36,7 +36,7 @@ INK = (28, 28, 36)
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the figures of the README.")
     parser.add_argument("--plan", type=Path, help="model of x12.jpg; the default model if omitted")
-    parser.add_argument("--attention", type=Path, help="a CLIT plan; attention.png is drawn with it")
+    parser.add_argument("--attention", type=Path, help="a CLIT plan for attention.png")
     args = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     draw_lines().save(LINES)
