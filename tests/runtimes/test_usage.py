@@ -125,9 +125,10 @@ child = os.fork()
 if not child:
     signal.alarm(60)  # a child that hangs ends by it
     try:
-        up.upscale(photo(9, 9), scale=2)
+        up.runtime.runner(up.plan, up.plan.manifest.encoder.graph, parallel=True)
     except ClosedError as error:
         print(error)
+    up.runtime.close()
     up.close()
     with clit_deploy.load(runtime="cpu", threads=2) as again:
         again.upscale(photo(9, 9), scale=2)
