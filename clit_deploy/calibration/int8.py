@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.calibration.settings import Settings
 from clit_deploy.config import Precision, RuntimeName
-from clit_deploy.errors import CalibrationError, MissingDependencyError, OutputError
+from clit_deploy.errors import CalibrationError, OutputError
 from clit_deploy.plan.manifest import NodeDrop, Quantization
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
-from clit_deploy.system.extras import install_command
+from clit_deploy.system.extras import optional_imports
 from clit_deploy.system.files import check_writable
 
-try:
+with optional_imports("Calibration", "calibrate"):
     import onnx
 
     from clit_deploy.calibration.calibration_images import gather
@@ -31,11 +31,6 @@ try:
     from clit_deploy.passes.qdq import int8_products
     from clit_deploy.passes.u8s8 import to_u8s8
     from clit_deploy.runtimes.wrappers import CachingRuntime
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"Calibration needs {error.name}, which is not installed; "
-        f"install it with {install_command('calibrate')}."
-    ) from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from clit_deploy._version import __version__
 from clit_deploy.calibration.settings import QUANTISED, Settings
 from clit_deploy.config import Precision, member
-from clit_deploy.errors import MissingDependencyError, OptionError, OutputError, printable
+from clit_deploy.errors import OptionError, OutputError, printable
 from clit_deploy.families import FAMILIES
 from clit_deploy.plan.manifest import EncoderInfo, Manifest, Source
 from clit_deploy.plan.npz import pack_arrays
 from clit_deploy.plan.plan_file import make_plan
-from clit_deploy.system.extras import install_command
+from clit_deploy.system.extras import optional_imports
 from clit_deploy.system.files import check_writable
 
-try:
+with optional_imports("Export", "export"):
     import onnx
     import torch
 
@@ -31,11 +31,6 @@ try:
     from clit_deploy.passes.check_graph import check
     from clit_deploy.passes.fp16_weights import store_fp16_weights
     from clit_deploy.passes.versions import OPSET
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"Export needs {error.name}, which is not installed; "
-        f"install it with {install_command('export')}."
-    ) from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

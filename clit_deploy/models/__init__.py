@@ -1,15 +1,9 @@
 """The networks in PyTorch, as the papers define them, with the published state-dict keys."""
 
-from clit_deploy.errors import MissingDependencyError
-from clit_deploy.system.extras import install_command
+from clit_deploy.system.extras import optional_imports
 
-try:
+with optional_imports("PyTorch model support", "export"):
     from clit_deploy.models.checkpoint import Checkpoint, load_checkpoint
     from clit_deploy.models.registry import build_model
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        f"The models need {error.name}, which is not installed; "
-        f"install it with {install_command('export')}."
-    ) from error
 
 __all__ = ["Checkpoint", "build_model", "load_checkpoint"]

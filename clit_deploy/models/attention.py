@@ -76,12 +76,12 @@ def weighted_values(weights: Tensor, values: Tensor, window: Window) -> Tensor:
 
 
 def check_heads(dim: int, head: int) -> None:
-    """Refuse a number of heads that does not divide the channels.
+    """Refuse a number of heads (at least 1) that does not divide the channels.
 
     Raises:
         UnsupportedModelError: it does not.
     """
-    if head < 1 or dim % head:
+    if dim % head:
         raise UnsupportedModelError(
-            f"base_dim {dim} is no multiple of {head} heads; the checkpoint's args are wrong."
+            f"base_dim {dim} is not a multiple of {head} heads; the checkpoint's args are wrong."
         )

@@ -45,11 +45,6 @@ class CLIT(AttentionModel):
         super().__init__()
         if not local_attn:
             raise UnsupportedModelError("A CLIT without local attention is not supported.")
-        if r < 1 or conv_num < 1:
-            raise UnsupportedModelError(
-                f"A CLIT with window radius {r} and {conv_num} stages makes no sense; both are "
-                "at least 1."
-            )
         check_heads(base_dim, head)
         if imnet_num != conv_num:
             raise UnsupportedModelError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
+from clit_deploy.models.spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +25,8 @@ class MLP(nn.Module):
         super().__init__()
         if act not in ACTIVATIONS:
             raise UnsupportedModelError(
-                f"Unknown activation {act!r} of the MLP; known: {', '.join(ACTIVATIONS)}."
+                f"Unknown activation {act!r:.80} of the MLP; supported are "
+                f"{', '.join(ACTIVATIONS)}."
             )
         if not hidden_list:
             raise UnsupportedModelError("The MLP has no hidden layer; at least one is needed.")
@@ -36,15 +38,19 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], out_dim))
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any] | None, in_dim: int) -> MLP:
-        """Build from a published `imnet_spec`; the input width is the model's business."""
-        if not spec or spec.get("name") != "mlp":
-            raise UnsupportedModelError(f"The imnet_spec is {spec!r:.80}; only 'mlp' is known.")
-        if spec["args"].get("out_dim") != 3:
+    def from_spec(cls, content: Mapping[str, Any] | None, in_dim: int) -> MLP:
+        """Build from a published `imnet_spec`; the model decides the input width.
+
+        Raises:
+            UnsupportedModelError: another kind of network, or one that does not predict RGB.
+        """
+        spec = Spec.read(content, "imnet_spec")
+        make = spec.choose({"mlp": cls})
+        if spec.args.get("out_dim") != 3:
             raise UnsupportedModelError(
-                f"The MLP answers {spec['args'].get('out_dim')} numbers a query, not RGB."
+                f"The MLP predicts {spec.args.get('out_dim')!r:.80} numbers per query; RGB needs 3."
             )
-        return cls(in_dim=in_dim, **spec["args"])
+        return spec.build(make, in_dim=in_dim)
 
     @property
     def linears(self) -> list[nn.Linear]:

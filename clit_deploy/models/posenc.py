@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
+from clit_deploy.models.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+MAX_SCALE = 20
+"""Frequencies of 2 to this power: float32 phases of larger ones are noise."""
 
 
 class PositionEncoding(nn.Module, ABC):
@@ -51,7 +59,14 @@ class Sinusoid(PositionEncoding):
     def __init__(self, head: int, posenc_scale: float, enc_dims: int, damped: bool) -> None:
         super().__init__()
         if enc_dims % 4:
-            raise UnsupportedModelError(f"The encoding's enc_dims is {enc_dims}, no multiple of 4.")
+            raise UnsupportedModelError(
+                f"The position encoding has enc_dims {enc_dims}, which is not a multiple of 4."
+            )
+        if not 0 <= posenc_scale <= MAX_SCALE:
+            raise UnsupportedModelError(
+                f"The position encoding has posenc_scale {posenc_scale:g}; it must be from 0 to "
+                f"{MAX_SCALE}."
+            )
         frequencies = 2.0 ** torch.linspace(0, posenc_scale, enc_dims // 4) - 1
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.damped = damped
@@ -82,6 +97,10 @@ class Learned(PositionEncoding):
 
     def __init__(self, head: int, enc_dims: int, hidden_dims: int, gamma: float) -> None:
         super().__init__()
+        if hidden_dims % 2:
+            raise UnsupportedModelError(
+                f"The learn encoding has hidden_dims {hidden_dims}; it must be even."
+            )
         self.scale = 1 / math.sqrt(hidden_dims)
         self.Wr = nn.Linear(2, hidden_dims // 2, bias=False)
         nn.init.normal_(self.Wr.weight, std=gamma**-2)
@@ -139,41 +158,49 @@ class Dynamic(PositionEncoding):
         return result
 
 
-def position_encoding(spec: Any, head: int, *, waves: bool = False) -> PositionEncoding | None:
-    """Build from a published `pb_spec` or `pe_spec`; without a spec or a type there is none.
+def position_encoding(
+    content: Mapping[str, Any] | None, head: int, *, waves: bool = False
+) -> PositionEncoding | None:
+    """Build from a published `pb_spec` or `pe_spec`; None without a spec or a type in it.
 
     Args:
-        spec: `{'name': 'posenc', 'args': {...}}`.
+        content: `{'name': 'posenc', 'args': {...}}`.
         head: heads of the attention that the bias is for.
-        waves: whether complex waves are wanted (a `pe_spec`), or a bias.
+        waves: whether complex waves are needed (a `pe_spec`), or a bias.
 
     Raises:
         UnsupportedModelError: an encoding that the published code does not have either.
     """
-    args = dict(spec["args"]) if spec else {}
-    kind = args.pop("posenc_type", None)
-    if kind is None:
+    spec = Spec.read(content, "position encoding") if content else None
+    if spec is None or spec.args.get("posenc_type") is None:
         return None
-    if bool(args.pop("complex_transform", False)) != waves:
-        wanted, place = ("true", "pe_spec") if waves else ("false", "pb_spec")
-        raise UnsupportedModelError(f"complex_transform of the {place} must be {wanted}.")
-    strange = sorted(set(args) - _OPTIONS)
-    if strange or args.get("in_dims", 2) != 2:
-        raise UnsupportedModelError(
-            f"The position encoding has options that this version does not know: "
-            f"{', '.join(strange) or 'in_dims other than 2'}."
-        )
-    scale, enc = args.get("posenc_scale", 6), args.get("enc_dims", 256)
-    hidden, gamma = args.get("hidden_dims", 32), args.get("gamma", 1)
-    if kind in ("sinusoid", "ipe"):
-        return Sinusoid(head, scale, enc, damped=kind == "ipe")
-    if kind == "learn":
-        return Learned(head, enc, hidden, gamma)
-    if kind == "dpb":
-        return Dynamic(head, enc, hidden)
+    if bool(spec.args.get("complex_transform")) != waves:
+        needed, key = ("true", "pe_spec") if waves else ("false", "pb_spec")
+        raise UnsupportedModelError(f"complex_transform of the {key} must be {needed}.")
+    spec.args.pop("head", None)
+    return spec.build(_of_type, head=head)
+
+
+def _of_type(
+    head: int,
+    posenc_type: str,
+    complex_transform: bool = False,  # noqa: ARG001  (checked above)
+    posenc_scale: float = 6,
+    gauss_scale: float = 1,  # noqa: ARG001  (of a type that no published model uses)
+    in_dims: int = 2,
+    enc_dims: int = 256,
+    hidden_dims: int = 32,
+    gamma: float = 1,
+) -> PositionEncoding:
+    """The encoding of a type, with the published names and defaults of its options."""
+    if in_dims != 2:
+        raise UnsupportedModelError(f"The position encoding has in_dims {in_dims}; it must be 2.")
+    if posenc_type in ("sinusoid", "ipe"):
+        return Sinusoid(head, posenc_scale, enc_dims, damped=posenc_type == "ipe")
+    if posenc_type == "learn":
+        return Learned(head, enc_dims, hidden_dims, gamma)
+    if posenc_type == "dpb":
+        return Dynamic(head, enc_dims, hidden_dims)
     raise UnsupportedModelError(
-        f"Unknown position encoding {kind!r}; there are sinusoid, ipe, learn and dpb."
+        f"Unknown position encoding {posenc_type!r:.80}; supported are sinusoid, ipe, learn, dpb."
     )
-
-
-_OPTIONS = {"posenc_scale", "gauss_scale", "in_dims", "enc_dims", "hidden_dims", "head", "gamma"}

@@ -56,7 +56,7 @@ class RDN(Encoder):
         refuse_upsampler("RDN", no_upsampling)
         if RDNkSize != 3 or RDNconfig not in CONFIGURATIONS:
             raise UnsupportedModelError(
-                f"RDN with kernel {RDNkSize} and configuration {RDNconfig!r} is not known; "
+                f"RDN with kernel {RDNkSize} and configuration {RDNconfig!r:.80} is not supported; "
                 f"kernel 3 and {' or '.join(CONFIGURATIONS)} are."
             )
         blocks, layers, growth = CONFIGURATIONS[RDNconfig]

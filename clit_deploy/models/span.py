@@ -53,11 +53,6 @@ class SPAN(Encoder):
         limit: float | None = None,
     ) -> None:
         refuse_upsampler("SPAN", no_upsampling)
-        if n_feats < 1 or n_blocks < 1:
-            raise UnsupportedModelError(
-                f"The SPAN encoder has {n_blocks} blocks of {n_feats} channels; "
-                "both must be at least 1."
-            )
         if limit is not None and not 0 < limit < math.inf:
             raise UnsupportedModelError(
                 f"The SPAN encoder's limit is {limit}; it must be a positive number or absent."

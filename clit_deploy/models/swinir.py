@@ -134,7 +134,7 @@ class Blocks(nn.Module):
     """Blocks in turn without and with shifted windows."""
 
     def __init__(
-        self, dim: int, depth: int, heads: int, window: int, hidden: int, stored_mask: Tensor
+        self, dim: int, depth: int, heads: int, window: int, hidden: int, stored_mask: Tensor | None
     ) -> None:
         super().__init__()
         masks = (stored_mask if k % 2 else None for k in range(depth))
@@ -185,7 +185,8 @@ class SwinIR(Encoder):
         super().__init__()
         _check(embed_dim, num_heads, window_size, img_size)
         self.register_buffer("seams", seam_masks(window_size), persistent=False)
-        stored_mask = shift_mask(self.seams, *(2 * [img_size // window_size]))
+        wrapped = max(depths) > 1
+        stored_mask = shift_mask(self.seams, *(2 * [img_size // window_size])) if wrapped else None
         hidden = int(embed_dim * mlp_ratio)
         self.conv_first = conv3(3, embed_dim)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(embed_dim)))
@@ -218,7 +219,7 @@ class SwinIR(Encoder):
 
 
 def _check(dim: int, heads: Sequence[int], window: int, img_size: int) -> None:
-    if any(n < 1 or dim % n for n in heads):
+    if any(dim % n for n in heads):
         raise UnsupportedModelError(
             f"SwinIR's embed_dim is {dim}; it must be a multiple of each of num_heads, {[*heads]}."
         )

@@ -1,10 +1,17 @@
 import pickle
+import zipfile
 
 import pytest
 import torch
 
-from clit_deploy.errors import CheckpointError, MissingFileError, UnsupportedModelError
+from clit_deploy.errors import (
+    CheckpointError,
+    ClitDeployError,
+    MissingFileError,
+    UnsupportedModelError,
+)
 from clit_deploy.models import build_model, load_checkpoint
+from clit_deploy.models.torch_errors import named_torch_errors
 from tests.helpers import (
     DATA,
     posenc,
@@ -95,7 +102,7 @@ def test_code_is_not_run(tmp_path, capsys, old):
     "content", [{"state_dict": {}}, [1, 2], {"model": {}}, {"model": {"name": "liif"}}]
 )
 def test_other_torch_files(tmp_path, content):
-    with pytest.raises(CheckpointError, match="no model checkpoint"):
+    with pytest.raises(CheckpointError, match="not a model checkpoint"):
         load_checkpoint(saved(tmp_path, content))
 
 
@@ -108,7 +115,7 @@ def test_missing_and_extra_tensors_are_named(tmp_path, weights):
 
 def test_a_wrong_shape_is_named(tmp_path, weights):
     weights["imnet.layers.0.bias"] = torch.zeros(7)
-    with pytest.raises(CheckpointError, match=r"\(7,\); the args ask for \(24,\)"):
+    with pytest.raises(CheckpointError, match=r"\(7,\); its args need \(24,\)"):
         load_checkpoint(saved(tmp_path, {"model": {**tiny_liif(), "sd": weights}}))
 
 
@@ -150,27 +157,32 @@ def test_defaults_are_written_out(tmp_path):
             "family 'thera'.*clit, liif, lit, lte",
         ),
         (tiny_liif(encoder_spec={"name": "vgg", "args": {}}), "encoder 'vgg'"),
-        (tiny_liif(encoder_spec={"name": "edsr", "args": {"depth": 3}}), "not know: depth"),
+        (tiny_liif(encoder_spec="edsr"), "encoder spec is 'edsr'"),
+        (tiny_liif(encoder_spec={"name": ["edsr"]}), "encoder spec is .*'name' and 'args'"),
+        (tiny_liif(encoder_spec=tiny_encoder(blocks=10**9)), "n_resblocks .* is 1000000000"),
+        (tiny_liif(encoder_spec={"name": "span", "args": {"img_range": "1"}}), "must be a number"),
+        (tiny_liif(cell_decode=1), "true or false"),
+        (tiny_liif(encoder_spec={"name": "edsr", "args": {"depth": 3}}), "not support: depth"),
         (tiny_liif(encoder_spec={"name": "edsr", "args": {}}), "has its upsampler"),
-        (tiny_liif(twist=1), "not know: twist"),
+        (tiny_liif(twist=1), "not support: twist"),
         (tiny_liif(encoder_spec={"name": "rdn", "args": {}}), "has its upsampler"),
         (
             tiny_liif(
                 encoder_spec={"name": "rdn", "args": {"no_upsampling": True, "RDNconfig": "C"}}
             ),
-            "'C' is not known",
+            "'C' is not supported",
         ),
         (tiny_lte(hidden_dim=5), "must be even"),
         ({"name": "liif", "args": {}}, "encoder_spec"),
         (tiny_liif(imnet_spec=None), "imnet_spec"),
-        (tiny_clit(head=5), "no multiple of 5"),
+        (tiny_clit(head=5), "not a multiple of 5"),
         (tiny_clit(local_attn=False), "without local attention"),
         (tiny_clit(imnet_num=1), "3 attention stages but 1"),
         (tiny_clit(pb_spec=posenc("fourier")), "Unknown position encoding 'fourier'"),
         (tiny_clit(pb_spec=posenc("sinusoid", complex_transform=True)), "must be false"),
-        (tiny_clit(pb_spec=posenc("sinusoid", phase=1)), "not know: phase"),
+        (tiny_clit(pb_spec=posenc("sinusoid", phase=1)), "not support: phase"),
         (tiny_clit(pb_spec=posenc("dpb", enc_dims=16, hidden_dims=8)), "only where they are equal"),
-        (tiny_lit(head=3), "no multiple of 3"),
+        (tiny_lit(head=3), "not a multiple of 3"),
         (tiny_lit(local_ensemble=True), "no published configuration"),
         (tiny_lit(pe_spec=None), "no pe_spec"),
         (tiny_lit(pe_spec=posenc("sinusoid", enc_dims=16)), "must be true"),
@@ -183,18 +195,92 @@ def test_defaults_are_written_out(tmp_path):
             "4 waves, but the frequency branch 8 channels",
         ),
         ({"args": {}}, "'name' and 'args'"),
-        ({"name": "liif", "args": ["a"]}, "no mapping"),
-        (tiny_clit(head=0), "no multiple of 0"),
+        ({"name": "liif", "args": ["a"]}, "not a mapping"),
+        (tiny_clit(head=0), "at least 1"),
         (tiny_clit(r=0), "at least 1"),
         (tiny_clit(stages=0), "at least 1"),
         (tiny_liif(imnet_spec={"name": "mlp", "args": {"out_dim": 1, "hidden_list": [8]}}), "RGB"),
-        (tiny_liif(imnet_spec={"name": "mlp", "args": {"out_dim": 3, "hidden_list": [-8]}}), "fit"),
+        (
+            tiny_liif(imnet_spec={"name": "mlp", "args": {"out_dim": 3, "hidden_list": [-8]}}),
+            "at least 1",
+        ),
         (
             tiny_clit(pb_spec={"name": "p", "args": {"posenc_type": "sinusoid", "enc_dims": 30}}),
-            "no multiple of 4",
+            "not a multiple of 4",
         ),
     ],
 )
 def test_unsupported_specs_say_what_they_lack(spec, words):
     with pytest.raises(UnsupportedModelError, match=words):
         build_model(spec)
+
+
+def test_an_encoder_alone_is_named_by_what_it_holds(tmp_path, weights):
+    alone = {k.removeprefix("encoder."): v for k, v in weights.items() if k.startswith("encoder.")}
+    with pytest.raises(CheckpointError, match=r"found a mapping with sub_mean\.weight, .* more"):
+        load_checkpoint(saved(tmp_path, alone))
+
+
+def test_weights_of_another_family_are_named(tmp_path, weights):
+    with pytest.raises(CheckpointError, match=r"lte with encoder edsr-baseline.* lacks coef\.bias"):
+        load_checkpoint(saved(tmp_path, {"model": {**tiny_lte(), "sd": weights}}))
+
+
+def test_layers_beyond_those_of_the_file_are_not_built(tmp_path, weights):
+    spec = tiny_liif(encoder_spec=tiny_encoder(blocks=60_000))
+    with pytest.raises(UnsupportedModelError, match=f"far more layers than the {len(weights)}"):
+        load_checkpoint(saved(tmp_path, {"model": {**spec, "sd": weights}}))
+
+
+def test_weights_that_the_file_does_not_hold_take_no_memory(tmp_path):
+    """Tensors of stride 0 make a file of a few kilobytes describe 10 gigabytes."""
+    spec = tiny_liif(encoder_spec=tiny_encoder())
+    spec["args"]["encoder_spec"]["args"]["n_feats"] = 8192
+    with torch.device("meta"):
+        own = build_model(spec).state_dict()
+    weights = {key: torch.zeros(1).expand(value.shape) for key, value in own.items()}
+    path = saved(tmp_path, {"model": {**spec, "sd": weights}})
+    assert path.stat().st_size < 100_000
+    with pytest.raises(CheckpointError, match=r"take \d+ MB, but the file has 0 MB"):
+        load_checkpoint(path)
+
+
+def test_compressed_parts_are_refused(tmp_path, weights):
+    weights["imnet.layers.0.weight"].zero_()
+    path = saved(tmp_path, {"model": {**tiny_liif(), "sd": weights}})
+    with zipfile.ZipFile(path) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+    with pytest.raises(CheckpointError, match="compressed or overlapping"):
+        load_checkpoint(path)
+
+
+def test_indices_that_the_model_would_not_use_are_refused(tmp_path):
+    args = {"img_size": 8, "embed_dim": 8, "depths": [2], "num_heads": [2], "window_size": 4}
+    spec = tiny_liif(encoder_spec={"name": "swinir", "args": args})
+    weights = ruled_weights(build_model(spec).state_dict())
+    assert load_checkpoint(saved(tmp_path, {"model": {**spec, "sd": weights}}))
+    name = next(key for key in weights if key.endswith("relative_position_index"))
+    weights[name] = weights[name] + 1000
+    with pytest.raises(CheckpointError, match="differs from the table of indices"):
+        load_checkpoint(saved(tmp_path, {"model": {**spec, "sd": weights}}))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), MemoryError),
+        (MemoryError(), MemoryError),
+        (RuntimeError("PytorchStreamWriter failed writing file data/3"), OSError),
+        (OSError(28, "No space left on device"), OSError),
+    ],
+)
+def test_torch_s_errors_of_memory_and_disk_are_named(error, kind):
+    caught = pytest.raises(ClitDeployError, match=r"while reading m\.pth")
+    with caught as found, named_torch_errors("reading m.pth"):
+        raise error
+    assert isinstance(found.value, kind)
+    with pytest.raises(RuntimeError, match="something else"), named_torch_errors("reading m.pth"):
+        raise RuntimeError("something else")
