@@ -76,12 +76,12 @@ class Case:
             d["cols_tied"],
         )
 
-    def wish(self) -> dict[str, Any]:
+    def request(self) -> dict[str, Any]:
         """Arguments of `upscale`."""
         return {"scale": self.scale} if self.scale else {"size": self.rgb.shape[:2]}
 
     def error(self, output: np.ndarray) -> float:
-        """Largest difference on untied rows and columns over the deviation."""
+        """Largest difference on untied rows and columns, relative to the standard deviation."""
         assert output.shape == self.rgb.shape
         difference = np.abs(output - self.rgb)[~self.rows_tied][:, ~self.cols_tied]
         return float(difference.max() / self.rgb.std())
@@ -182,7 +182,7 @@ def tiny_checkpoint(folder: Path, spec: dict[str, Any], name: str = "tiny.pth") 
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A smooth random picture, uint8."""
+    """A smooth random image, uint8 `[height, width, 3]`."""
     rng = np.random.RandomState(seed)
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(a * y + b * x + c) for a, b, c in rng.uniform(-0.6, 0.6, (12, 3)) * [1, 1, 9]]

@@ -1,4 +1,4 @@
-"""Against the outputs of the published code, from a checkpoint to pixels."""
+"""Plans against the outputs of the published code, from a checkpoint to pixels."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ def exported(case, tmp_path_factory):
 
 def test_the_plan_computes_what_the_published_code_does(case, exported):
     with clit_deploy.load(exported) as up:
-        whole = up.upscale(case.lr, clip=False, **case.wish())
+        whole = up.upscale(case.lr, clip=False, **case.request())
     assert case.error(whole) <= TOLERANCE
     for block in (16, 7):
         with clit_deploy.Upscaler(exported, layout=Layout(4096, block)) as up:
-            cut = up.upscale(case.lr, clip=False, **case.wish())
+            cut = up.upscale(case.lr, clip=False, **case.request())
         assert case.error(cut) <= TOLERANCE
         assert np.abs(cut - whole).max() <= 1e-5
 
 
-def test_queries_on_the_grid_are_the_upscaled_picture(case, exported):
+def test_queries_on_the_grid_equal_the_upscaled_image(case, exported):
     height, width = case.rgb.shape[:2]
     axes = [(np.arange(side) * 2 + 1) / side - 1 for side in (height, width)]
     coords = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
     some = np.random.RandomState(0).permutation(len(coords))[:2000]
     with clit_deploy.load(exported) as up:
-        whole = up.upscale(case.lr, clip=False, **case.wish()).reshape(-1, 3)
+        whole = up.upscale(case.lr, clip=False, **case.request()).reshape(-1, 3)
         got = up.query(case.lr, coords[some], (2 / height, 2 / width), scale=case.scale)
     assert np.abs(got - whole[some]).max() <= 1e-5
 

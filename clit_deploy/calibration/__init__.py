@@ -1,1 +1,1 @@
-"""INT8: samples from real runs, ranges, Q/DQ, and the search that buys accuracy back."""
+"""FP16 and INT8 plans: samples of real runs, ranges, Q/DQ, and a search for accuracy."""

@@ -1,4 +1,4 @@
-"""Images to calibrate with: a folder's, or those of the package if no folder is named."""
+"""Images for calibration: those of a folder, or of the package if no folder is named."""
 
 from __future__ import annotations
 
@@ -26,54 +26,57 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
-"""The default set; who took them is in its SOURCES.md."""
+"""The default set; SOURCES.md in it names the authors."""
 
 MIN_IMAGES = 4
-"""Images: three to calibrate with, one to measure on."""
+"""Least number of images: three to calibrate with, one to measure on."""
 ENOUGH_IMAGES, MAX_IMAGES = 20, 40
-"""With fewer, what INT8 costs is little more than a guess; more are not taken."""
+"""With fewer images the measured loss is hardly more than a guess; more are not used."""
 HELD_OUT = 5
-"""Every fifth picture is not calibrated with but measured on (with few of them, the last)."""
+"""Every fifth image is held out: not for calibration but for measurement (the last one if there are
+fewer)."""
 
 SIDE = 512
-"""Largest side of the part of a picture that is used; no more of it is held."""
+"""Largest side of the part of an image that is used; only this part stays in memory."""
 MIN_SIDE = 64
-"""Side of a picture that can be shrunk by 30."""
+"""Smallest side of a usable image: it can be shrunk by 30."""
 FLAT = 2.5 / 255
-"""Standard deviation from which on a picture shows anything."""
+"""Standard deviation below which an image is flat: it shows nothing."""
 
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Parts of high-resolution pictures, uint8 `[h, w, 3]`, at most `SIDE` long."""
+    """Parts of high-resolution images, uint8 `[h, w, 3]`, sides at most `SIDE`."""
 
     description: str
     seen: tuple[NDArray[np.uint8], ...]
-    """To calibrate with."""
+    """For calibration."""
     held_out: tuple[NDArray[np.uint8], ...]
-    """To measure on."""
+    """For measuring the loss."""
 
     @property
     def digest(self) -> str:
         """SHA-256 of all pixels."""
         digest = hashlib.sha256()
-        for picture in (*self.seen, *self.held_out):
-            digest.update(f"{picture.shape}".encode())
-            digest.update(np.ascontiguousarray(picture).data)
+        for image in (*self.seen, *self.held_out):
+            digest.update(f"{image.shape}".encode())
+            digest.update(np.ascontiguousarray(image).data)
         return digest.hexdigest()
 
 
 def gather(images: Path | Sequence[Path] | None) -> CalibrationImages:
-    """The usable ones of these images, at most `MAX_IMAGES`, evenly spaced by name; None for the
-    package's own photographs.
+    """The usable ones of these images, at most `MAX_IMAGES`, evenly spaced by name.
+
+    Args:
+        images: a folder of photographs, or photographs; None for those of the package.
 
     Raises:
-        CalibrationError: too few of them are images that show anything.
+        CalibrationError: too few of the images are usable.
     """
     if images is None:
         log.warning(
-            "no folder is named, so the photographs of the package calibrate; those like yours "
-            "do better"
+            "no folder is named, so the photographs of the package are used; photographs like "
+            "yours are better"
         )
         images = PHOTOGRAPHS
     paths = images_in(images)
@@ -81,37 +84,39 @@ def gather(images: Path | Sequence[Path] | None) -> CalibrationImages:
     if len(found) < MIN_IMAGES:
         raise CalibrationError(
             f"{source_name(images)} has {len(found)} usable images among {len(paths)}; at least "
-            f"{MIN_IMAGES} are needed, of {MIN_SIDE} pixels a side or more and not flat. Best are "
-            f"{ENOUGH_IMAGES} to {MAX_IMAGES} photographs like those that will be upscaled."
+            f"{MIN_IMAGES} are needed, with sides of {MIN_SIDE} pixels or more and not flat. "
+            f"{ENOUGH_IMAGES} to {MAX_IMAGES} photographs like those to be upscaled are best."
         )
     if len(found) < ENOUGH_IMAGES:
-        text = "%d pictures are few to tell what INT8 costs; %d are better"
+        text = "%d images are too few to measure the loss of INT8 well; %d are better"
         log.warning(text, len(found), ENOUGH_IMAGES)
     ordered = [found[path] for path in sorted(found)]
     apart = range(HELD_OUT - 1, len(ordered), HELD_OUT) or [len(ordered) - 1]
     return CalibrationImages(
-        f"{len(ordered)} pictures of {source_name(images)}",
-        tuple(picture for k, picture in enumerate(ordered) if k not in apart),
+        f"{len(ordered)} images of {source_name(images)}",
+        tuple(image for k, image in enumerate(ordered) if k not in apart),
         tuple(ordered[k] for k in apart),
     )
 
 
 class Part(Enum):
-    """Which part of a picture is taken: the one with most detail, or with as much as is usual."""
+    """Which part of an image to take: the one with the most detail, or with a median amount."""
 
     BUSIEST = auto()
     USUAL = auto()
 
 
-def part(picture: NDArray[np.uint8], size: Size, which: Part) -> NDArray[np.uint8]:
-    """One of nine parts of a picture, ranked by how much neighbouring pixels differ. Flat ones are
-    not usual: in them every error of a hundredth of a gray level would count."""
+def part(image: NDArray[np.uint8], size: Size, which: Part) -> NDArray[np.uint8]:
+    """One of nine parts of an image, ranked by how much adjacent pixels differ.
+
+    `USUAL` is never a flat part: there an error of a hundredth of a gray level would matter.
+    """
     tops, lefts = (
         sorted({(p - s) * step // 2 for step in range(3)})
-        for p, s in zip(picture.shape[:2], size, strict=True)
+        for p, s in zip(image.shape[:2], size, strict=True)
     )
     parts = [
-        picture[top : top + size[0], left : left + size[1]]
+        image[top : top + size[0], left : left + size[1]]
         for top, left in itertools.product(tops, lefts)
     ]
     ranked = sorted(parts, key=_detail)
@@ -131,7 +136,7 @@ def _flat(pixels: NDArray[np.uint8]) -> bool:
 
 
 def _spread(paths: list[Path]) -> list[Path]:
-    """Evenly spaced ones first, then those between."""
+    """The paths with evenly spaced ones first, then the others."""
     step = max(len(paths) / MAX_IMAGES, 1)
     first = [paths[int(k * step)] for k in range(min(len(paths), MAX_IMAGES))]
     taken = set(first)
@@ -143,10 +148,10 @@ def _usable(paths: list[Path]) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
         pixels = to_bytes(read_image(path).rgb)
         height, width, _ = pixels.shape
         if min(height, width) < MIN_SIDE:
-            log.warning("%s is only %dx%d pixels; it is left out.", path.name, width, height)
+            log.warning("%s has only %dx%d pixels; it is not used", path.name, width, height)
             continue
         kept = part(pixels, (min(height, SIDE), min(width, SIDE)), Part.BUSIEST).copy()
         if _flat(kept):
-            log.warning("%s is flat; it is left out.", path.name)
+            log.warning("%s is flat; it is not used", path.name)
             continue
         yield path, kept

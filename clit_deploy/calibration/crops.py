@@ -1,4 +1,4 @@
-"""Rendering small pictures with plans that differ in a graph or two."""
+"""Crops of images, and their rendering with plans that differ in a graph or two."""
 
 from __future__ import annotations
 
@@ -25,14 +25,22 @@ LAYOUT = Layout(256, 256)
 
 
 def shrink(
-    picture: NDArray[np.uint8], scale: float, side: int, which: Part
+    image: NDArray[np.uint8], scale: float, side: int, which: Part
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A part of a picture, at most `side` long, and that made smaller by Pillow's bicubic filter:
-    the small one and the true one, both 0 to 1. The output of the small one at `scale` has the
-    size of the true one."""
-    low = [max(math.floor(min(side, length) / scale), 2) for length in picture.shape[:2]]
+    """Cut a part out of an image and shrink it by Pillow's bicubic filter.
+
+    Args:
+        image: uint8 `[h, w, 3]`.
+        scale: factor by which the part is shrunk.
+        side: longest side of the part.
+        which: which part.
+
+    Returns: the small part and the part itself, both 0 to 1; upscaling the small one by `scale`
+        gives the size of the other.
+    """
+    low = [max(math.floor(min(side, length) / scale), 2) for length in image.shape[:2]]
     high = output_size((low[0], low[1]), scale, None)[0]
-    true = part(picture, high, which)
+    true = part(image, high, which)
     small = resize_bicubic(true, (low[0], low[1]))
     return to_unit(small), to_unit(true)
 
@@ -40,7 +48,7 @@ def shrink(
 def render(
     plan: Plan, runtime: Runtime, image: NDArray[np.float32], scale: float
 ) -> NDArray[np.float32]:
-    """An image `[h, w, 3]`, 0 to 1, enlarged; not clipped."""
+    """Upscale an image `[h, w, 3]`, 0 to 1; the output is not clipped."""
     scheduler = Scheduler(plan, runtime)
     try:
         size = image.shape[0], image.shape[1]

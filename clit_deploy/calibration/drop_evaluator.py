@@ -1,4 +1,4 @@
-"""Trials: what a quantised plan loses on held-out pictures."""
+"""What a quantized plan loses on held-out images."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     Luminance = NDArray[np.float64]
 
 PROMISED_SCALES = (2.0, 4.0, 12.0)
-"""Scales that accuracy is promised at."""
+"""Scales at which the loss is limited."""
 
 ROUNDING = 1 / (12 * 255**2)
-"""Mean square error of writing a picture in 8 bits. It is added to every error: what is much
-smaller is not seen, and where the float plan makes none every error would be infinitely many dB."""
+"""Mean square error of rounding an image to 8 bits. It is added to every error: much smaller errors
+are invisible, and where the float plan has none, any error would be infinitely many dB."""
 
 
 @dataclass(frozen=True)
@@ -40,57 +40,55 @@ class _Case:
     low: NDArray[np.float32]
     true: Luminance
     reference: Luminance
-    """What the float plan makes of it."""
+    """The float plan's output."""
 
 
 class DropEvaluator:
-    """A float plan, and crops that it has enlarged, to compare quantised plans with."""
+    """Compares quantized plans with a float plan, on crops that both upscale."""
 
     def __init__(
-        self, plan: Plan, runtime: Runtime, pictures: Sequence[NDArray[np.uint8]], side: int
+        self, plan: Plan, runtime: Runtime, images: Sequence[NDArray[np.uint8]], side: int
     ) -> None:
         self._runtime = runtime
         self._cases = [
-            self._case(plan, picture, scale, side)
-            for scale in PROMISED_SCALES
-            for picture in pictures
+            self._case(plan, image, scale, side) for scale in PROMISED_SCALES for image in images
         ]
 
-    def _case(self, plan: Plan, picture: NDArray[np.uint8], scale: float, side: int) -> _Case:
-        low, true = shrink(picture, scale, side, Part.USUAL)
-        return _Case(scale, low, luminance_of(true), _enlarge(plan, self._runtime, low, scale))
+    def _case(self, plan: Plan, image: NDArray[np.uint8], scale: float, side: int) -> _Case:
+        low, true = shrink(image, scale, side, Part.USUAL)
+        return _Case(scale, low, luminance_of(true), _upscale(plan, self._runtime, low, scale))
 
     def measured(self, plan: Plan) -> list[ScaleDrop]:
-        """PSNR against the truth, of the float plan and of another one."""
+        """PSNR against the truth of the float plan and of another plan, for each scale."""
         drops = []
-        for scale, some in self._enlarged(plan):
+        for scale, some in self._upscaled(plan):
             ours = statistics.fmean(_quality(output, case.true) for case, output in some)
             theirs = statistics.fmean(_quality(case.reference, case.true) for case, _ in some)
             drops.append(ScaleDrop(scale, theirs, ours))
         return drops
 
     def estimate(self, plan: Plan) -> float:
-        """dB lost at the worst scale if a plan's deviation from the float one adds to its error.
+        """dB lost at the worst scale, if a plan's deviation from the float plan adds to its error.
 
-        Few crops are enough for that, where a difference of two PSNRs is mostly chance.
+        A few crops are enough for this; the difference of two PSNRs on them is mostly chance.
         """
         return max(
             statistics.fmean(_loss(case, output) for case, output in some)
-            for _, some in self._enlarged(plan)
+            for _, some in self._upscaled(plan)
         )
 
-    def _enlarged(self, plan: Plan) -> Iterator[tuple[float, list[tuple[_Case, Luminance]]]]:
+    def _upscaled(self, plan: Plan) -> Iterator[tuple[float, list[tuple[_Case, Luminance]]]]:
         runtime = CachingRuntime(self._runtime, plan)
         for scale, cases in itertools.groupby(self._cases, key=lambda case: case.scale):
-            yield scale, [(case, _enlarge(plan, runtime, case.low, scale)) for case in cases]
+            yield scale, [(case, _upscale(plan, runtime, case.low, scale)) for case in cases]
 
 
-def _enlarge(plan: Plan, runtime: Runtime, low: NDArray[np.float32], scale: float) -> Luminance:
+def _upscale(plan: Plan, runtime: Runtime, low: NDArray[np.float32], scale: float) -> Luminance:
     return luminance_of(np.clip(render(plan, runtime, low, scale), 0, 1))
 
 
 def _quality(output: Luminance, true: Luminance) -> float:
-    """PSNR; that of a perfect picture is 59 dB."""
+    """PSNR in dB; that of a perfect image is 59."""
     return psnr(output, true, added=ROUNDING)
 
 
@@ -100,5 +98,5 @@ def _loss(case: _Case, output: Luminance) -> float:
 
 
 def worst(drops: Sequence[ScaleDrop]) -> ScaleDrop:
-    """The scale that loses most."""
+    """The scale with the largest loss."""
     return max(drops, key=lambda found: found.drop)

@@ -1,4 +1,4 @@
-"""FP32 plan -> FP16 plan: typed graphs, what must stay FP32, what it costs on a real picture."""
+"""FP32 plan -> FP16 plan: typed graphs, what stays FP32, and the loss on a real image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clit_deploy.passes.check_graph import check
 from clit_deploy.passes.fp16_emulation import emulate_fp16
 from clit_deploy.passes.fp16_types import INTER_GRAPH, Fp32Rules, to_fp16
 from clit_deploy.plan.manifest import Fp16Report, ParityReport, ScaleDrop
-from clit_deploy.quality.evaluate import low_and_high, score_picture
+from clit_deploy.quality.evaluate import low_and_high, score_image
 from clit_deploy.quality.parity import compare_samples, stored_samples
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.wrappers import InputRecorder
@@ -39,26 +39,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FP16_SCALES = (4.0, 12.0)
-MOST_DROP = 0.01
-"""dB that FP16 may cost on the picture, at any of the scales."""
+MAX_FP16_DROP = 0.01
+"""dB that FP16 may lose on the image, at any of the scales."""
 MIXED_MAX_DROP = 0.1
-"""The same around INT8: FP16 moves numbers over the borders of INT8's steps, one way or the other,
-which on one small picture gains or loses up to 0.05 dB, and nothing on average (official LIIF, 12
-photographs, x4 and x12: -0.001 dB, with a deviation of 0.010)."""
+"""The same around INT8: FP16 moves numbers across the borders of INT8's steps, in both directions,
+which on one small image gains or loses up to 0.05 dB, and nothing on average (official LIIF, 12
+photographs, x4 and x12: -0.001 dB, with a standard deviation of 0.010)."""
 RUNS = 2
-"""Runs of each graph that ranges are taken from, a pass over the pictures."""
+"""Runs of each graph whose ranges are measured, per image."""
 
 FP32_RULES = Fp32Rules(scopes=frozenset({"waves"}))
-"""What stays FP32 everywhere; of the scopes sines of angles that reach many turns."""
+"""What always stays FP32: the scope of sines, whose angles reach many turns."""
 
 SPREAD = 2.0
-"""Devices differ in the order of their sums: `verify` allows this much more than was measured."""
+"""Devices sum in different orders: `verify` allows this many times the measured error."""
 LEAST_TOLERANCE = 5e-3
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What stays FP32: nodes by graph, tensors between graphs, whole graphs."""
+    """What stays FP32: nodes of each graph, and whole graphs; `device` are the FP16 tensors between
+    graphs."""
 
     nodes: Mapping[str, frozenset[str]]
     device: frozenset[str]
@@ -68,42 +69,49 @@ class _Choice:
         keep = dataclasses.replace(FP32_RULES, nodes=self.nodes[member])
         if member in self.whole:
             keep = dataclasses.replace(keep, nodes=frozenset(n.name for n in model.graph.node))
-        return check(to_fp16(model, keep, self._handed_on()))
+        return check(to_fp16(model, keep, self._between_graphs()))
 
-    def _handed_on(self) -> frozenset[str]:
-        """Of what graphs hand on, what is FP16: nothing that a graph kept FP32 makes."""
+    def _between_graphs(self) -> frozenset[str]:
+        """The FP16 tensors between graphs, without those that a graph kept FP32 writes."""
         kept = {"maps"} if any("project" in member for member in self.whole) else set()
         kept |= {"features"} if "encoder.onnx" in self.whole else set()
         return self.device - kept
 
 
 def fp16_plan(plan: Plan, report: Callable[[str], None]) -> Plan:
-    """The FP16 form of a proved plan: of FP32 graphs, or of what Q/DQ leaves of them.
+    """The FP16 form of a plan: of FP32 graphs, or of what Q/DQ leaves of them.
 
-    Its proof holds the figures of graphs that round every result, as hardware does at worst.
+    Its parity report has the errors of graphs that round every result, the worst case on hardware.
+
+    Args:
+        plan: an FP32 or INT8 plan that passed its parity check.
+        report: called with a sentence about each step.
 
     Raises:
-        ParityError: it loses more than `MOST_DROP` dB with every graph that may be kept FP32 kept.
+        ParityError: it loses too much even with every graph FP32.
     """
     graphs = {name: _model(plan, name) for name in plan.manifest.digests if name.endswith(".onnx")}
-    report("looking at the ranges of all tensors")
+    report("measuring the ranges of all tensors")
     choice, first = _choose(plan, graphs)
     before = _scores(plan)
-    report("measuring what FP16 costs")
-    quantised = plan.manifest.quantization is not None
-    most = MIXED_MAX_DROP if quantised else MOST_DROP
+    report("measuring what FP16 loses")
+    quantized = plan.manifest.quantization is not None
+    most = MIXED_MAX_DROP if quantized else MAX_FP16_DROP
     choice, emulated, cases = _within_budget(plan, graphs, choice, before, most)
-    precision = Precision.INT8_FP16 if quantised else Precision.FP16
+    precision = Precision.INT8_FP16 if quantized else Precision.FP16
     kept = {name: sorted(nodes) for name, nodes in choice.nodes.items() if nodes}
     half = Fp16Report(PHOTOGRAPH.name, cases, first, kept, sorted(choice.whole))
     typed = {name: choice.typed(name, graph) for name, graph in graphs.items()}
     return plan.replaced(
-        _stored(typed), precision=precision.value, half=half, proof=_proof(plan, emulated)
+        _stored(typed), precision=precision.value, half=half, proof=_parity(plan, emulated)
     )
 
 
 def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
-    """The nodes that read or make a number FP16 cannot hold: no smaller set is enough."""
+    """Keep the nodes FP32 that read or write a number that FP16 cannot represent: the smallest set.
+
+    Returns: the choice, and the first such tensor, if any, in words.
+    """
     seen = _recorded(plan)
     nodes, device, first = {}, set(INTER_GRAPH), None
     for member, graph in graphs.items():
@@ -118,13 +126,14 @@ def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:
         if at:
             name = next(name for name in bad if name in {*at[0].input, *at[0].output})
             text = f"{member}: {name} reaches {bad[name]:.3g}"
-            log.warning("%s, which FP16 cannot hold; %d nodes stay FP32", text, len(at))
+            log.warning("%s, which FP16 cannot represent; %d nodes stay FP32", text, len(at))
             first = first or text
     return _Choice(nodes, frozenset(device)), first
 
 
 def _recorded(plan: Plan) -> dict[str, list[Feeds]]:
-    """Inputs of every graph: the picture at every scale, and the proof's images for all stages."""
+    """Inputs of every graph for the test image at every scale, and for the stored samples, which
+    use all stages."""
     images = [(low_and_high(PHOTOGRAPH, scale)[0], scale) for scale in FP16_SCALES]
     images += [(sample.image, sample.scale) for sample in stored_samples(plan)]
     seen: dict[str, list[Feeds]] = {}
@@ -135,8 +144,8 @@ def _recorded(plan: Plan) -> dict[str, list[Feeds]]:
 
 
 def _first_runs(plan: Plan, image: NDArray[Any], scale: float) -> dict[str, list[Feeds]]:
-    """Inputs of the first runs of every graph while one image is enlarged and asked."""
-    places = np.random.RandomState(0).uniform(-1, 1, (64, 2))
+    """Inputs of the first runs of every graph while an image is upscaled and queried."""
+    coords = np.random.RandomState(0).uniform(-1, 1, (64, 2))
     seen: dict[str, list[Feeds]] = {}
 
     def keep(member: str, feeds: Feeds) -> None:
@@ -146,7 +155,7 @@ def _first_runs(plan: Plan, image: NDArray[Any], scale: float) -> dict[str, list
 
     with Upscaler(plan, runtime=InputRecorder(open_runtime(RuntimeName.CPU), keep)) as up:
         up.upscale(image, scale=scale)
-        up.query(image, places, scale=scale)
+        up.query(image, coords, scale=scale)
         if plan.manifest.stages[0].attention:
             up.attention(image, (1, 1), scale=scale)
     return seen
@@ -155,7 +164,7 @@ def _first_runs(plan: Plan, image: NDArray[Any], scale: float) -> dict[str, list
 def _measured(
     plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]
 ) -> tuple[Plan, tuple[ScaleDrop, ...]]:
-    """The plan with every result rounded as FP16, and what it costs."""
+    """The plan with every result rounded to FP16, and its loss at each scale."""
     rounded = {name: emulate_fp16(choice.typed(name, graph)) for name, graph in graphs.items()}
     emulated = plan.replaced(_stored(rounded))
     after = _scores(emulated)
@@ -166,31 +175,33 @@ def _measured(
 def _within_budget(
     plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score], most: float
 ) -> tuple[_Choice, Plan, tuple[ScaleDrop, ...]]:
-    """The choice with as few whole graphs FP32 as `most` dB allow, its emulation, and the cost.
+    """The choice with as few whole graphs in FP32 as `most` dB allow, its emulation, and its loss.
 
     Raises:
-        ParityError: it loses more with every graph FP32.
+        ParityError: it loses more even with every graph FP32.
     """
     emulated, cases = _measured(plan, graphs, choice, before)
     while _drop(cases) > most and len(choice.whole) < len(graphs):
         worst = _worst(plan, graphs, choice, before)
-        log.warning("%s stays FP32: FP16 costs %.3f dB", worst, _drop(cases))
+        log.warning("%s stays FP32: FP16 loses %.3f dB", worst, _drop(cases))
         choice = dataclasses.replace(choice, whole=choice.whole | {worst})
         emulated, cases = _measured(plan, graphs, choice, before)
     if _drop(cases) > most:
-        raise ParityError(f"FP16 costs {_drop(cases):.3f} dB; {most} dB are allowed.")
-    # Where no picture was finite, any graph may have looked like the worst.
+        raise ParityError(
+            f"FP16 loses {_drop(cases):.3f} dB, and {most} dB are allowed; use the FP32 plan."
+        )
+    # If no output was finite, any graph may have looked like the worst.
     for member in sorted(choice.whole) if len(choice.whole) > 1 else ():
         trial = dataclasses.replace(choice, whole=choice.whole - {member})
         made = _measured(plan, graphs, trial, before)
         if _drop(made[1]) <= most:
-            log.warning("%s is FP16 all the same", member)
+            log.warning("%s can be FP16 after all", member)
             choice, (emulated, cases) = trial, made
     return choice, emulated, cases
 
 
 def _worst(plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score]) -> str:
-    """Of the graphs that are still FP16 the one without which least is lost."""
+    """The graph whose return to FP32 reduces the loss most, among those still FP16."""
     drops = {}
     for member in sorted(set(graphs) - choice.whole):
         trial = dataclasses.replace(choice, whole=choice.whole | {member})
@@ -200,18 +211,18 @@ def _worst(plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score])
 
 def _scores(plan: Plan) -> list[Score]:
     with Upscaler(plan, runtime="cpu") as up:
-        return [score_picture(up, PHOTOGRAPH, scale) for scale in FP16_SCALES]
+        return [score_image(up, PHOTOGRAPH, scale) for scale in FP16_SCALES]
 
 
 def _drop(cases: Sequence[ScaleDrop]) -> float:
-    """The largest loss, dB; of a picture with a number that is not finite, infinite."""
+    """The largest loss, dB; infinite if an output is not finite."""
     return max(case.drop if math.isfinite(case.psnr) else math.inf for case in cases)
 
 
-def _proof(plan: Plan, emulated: Plan) -> ParityReport:
-    """The FP32 plan's proof, repeated with rounded results; its tolerance follows from them."""
+def _parity(plan: Plan, emulated: Plan) -> ParityReport:
+    """The parity check repeated with rounded results; its tolerance follows from their errors."""
     before = plan.manifest.proof
-    assert before is not None  # noqa: S101  (only proved plans are halved)
+    assert before is not None  # noqa: S101  (only checked plans are converted)
     runtime, cases = compare_samples(emulated, stored_samples(plan), tolerance=np.inf)
     worst = max(case.relative_error for case in cases)
     tolerance = max(SPREAD * worst, LEAST_TOLERANCE)

@@ -1,4 +1,4 @@
-"""Which tensors of a graph FP16 cannot hold: found on what the graph really computes."""
+"""Which tensors of a graph FP16 cannot represent, found on real inputs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.protocols import Array
 
 MARGIN = 4.0
-"""Other pictures may reach this much further than those that were looked at."""
+"""Other images may reach this many times the magnitudes that were measured."""
 
 SMALLEST_NORMAL = float(np.finfo(np.float16).tiny)
-"""A tensor that lies below this everywhere has lost bits, or is black."""
+"""A tensor below this everywhere has lost bits."""
 
 
 def largest(model: onnx.ModelProto, runs: Sequence[Mapping[str, Array]]) -> dict[str, float]:
-    """The largest magnitude of every float32 tensor and weight, in the graph's order; NaN where a
-    tensor holds any.
+    """The largest magnitude of every float32 tensor and weight, in the graph's order; NaN if a
+    tensor contains NaN.
 
-    Steps of int8 tensors are left out: they are small, and what rounding them costs is measured.
+    Steps of int8 tensors are left out: they are small, and the loss by rounding them is measured.
 
     Args:
         model: float32.
-        runs: inputs, by name; of the graph's inputs none may be missing.
+        runs: all inputs of the graph, by name, for each run.
     """
     types = element_types(model)
     inner = [
@@ -51,13 +51,13 @@ def largest(model: onnx.ModelProto, runs: Sequence[Mapping[str, Array]]) -> dict
         values = session.run(inner, {name: feeds[name] for name in wanted})
         for name, value in [*zip(inner, values, strict=True), *feeds.items()]:
             if name in found:
-                # Unlike Python's max this keeps a NaN, whichever of the two it is.
+                # Unlike Python's max, this keeps NaN on either side.
                 found[name] = float(np.maximum(found[name], _magnitude(np.asarray(value))))
     return found
 
 
 def unfit(magnitudes: Mapping[str, float]) -> dict[str, float]:
-    """Those that FP16 cannot hold: too large, not finite, or too small everywhere."""
+    """Those that FP16 cannot represent: too large, not finite, or too small everywhere."""
     return {
         name: value
         for name, value in magnitudes.items()

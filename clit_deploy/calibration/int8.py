@@ -1,4 +1,4 @@
-"""Float plan -> INT8 plan: sample, find ranges, search, measure, prove, write."""
+"""Float plan -> INT8 plan: sample, find ranges, search, measure, report, write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clit_deploy.calibration.settings import Settings
-from clit_deploy.config import Precision, RuntimeName
+from clit_deploy.config import Precision, RuntimeName, member
 from clit_deploy.errors import CalibrationError, OutputError
 from clit_deploy.plan.manifest import NodeDrop, Quantization
 from clit_deploy.plan.plan_file import Plan
@@ -23,7 +23,8 @@ with optional_imports("Calibration", "calibrate"):
     from clit_deploy.calibration.calibration_images import gather
     from clit_deploy.calibration.drop_evaluator import DropEvaluator
     from clit_deploy.calibration.fp16 import fp16_plan
-    from clit_deploy.calibration.int8_parity import with_int8_parity
+    from clit_deploy.calibration.int8_ranges import METHOD
+    from clit_deploy.calibration.int8_report import with_int8_report
     from clit_deploy.calibration.recipe import find_recipe
     from clit_deploy.calibration.samples import record
     from clit_deploy.calibration.search import sensitivities, smallest_float_set
@@ -42,16 +43,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SEARCH_SIDE, MEASURE_SIDE = 72, 192
-"""Crops of held-out pictures: small ones for each product, larger ones for the whole plan."""
+"""Sides of the crops of held-out images: small ones for each product, larger ones for the plan."""
 
 
-def _as_it_is(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelProto:  # noqa: ARG001
+def _unchanged(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelProto:  # noqa: ARG001
     return model
 
 
-QDQ_FORMATS: dict[Precision, Finalize] = {Precision.INT8: to_u8s8, Precision.INT8_FP16: _as_it_is}
-"""The last pass over each graph that holds INT8 products. What `quantise` makes is the form that
-TensorRT wants already."""
+QDQ_FORMATS: dict[Precision, Finalize] = {Precision.INT8: to_u8s8, Precision.INT8_FP16: _unchanged}
+"""The last pass over each graph with INT8 products, which are in TensorRT's format before it."""
 
 
 def calibrate_plan(
@@ -61,91 +61,90 @@ def calibrate_plan(
     *,
     precision: str = "int8",
     max_drop: float | None = None,
-    method: str = "minmax",
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Make an INT8 plan from a float one; needs no torch.
+    """Make an INT8 plan from a float plan; needs no torch.
 
-    Nothing is kept between runs: one that was interrupted starts clean.
+    Nothing is kept between runs: an interrupted one starts again from the beginning.
 
     Args:
         plan: the float plan.
-        target: where to write; an existing plan is replaced.
+        target: the file to write; an existing plan is replaced.
         images: a folder of photographs, or photographs; None for those of the package.
-        precision: `int8` for processors, `int8-fp16` for TensorRT.
-        max_drop: dB of luminance PSNR on held-out pictures that may be lost at x2, x4 and x12, by
+        precision: `int8` for CPUs, `int8-fp16` for TensorRT.
+        max_drop: dB of luminance PSNR on held-out images that may be lost at x2, x4 and x12, by
             default 0.05.
-        method: how ranges are chosen: `minmax`, `percentile` or `entropy`.
-        seed: of the samples.
-        progress: is told what is being done.
+        seed: decides which samples are kept.
+        progress: called with a sentence about each step.
 
     Returns: the INT8 plan's path.
 
     Raises:
         MissingFileError, PlanError: the plan or the folder cannot be read.
         OptionError: a setting is unknown or out of range.
-        CalibrationError: the plan is INT8 already, or the pictures cannot be used.
-        AccuracyError: the budget cannot be met; nothing is written.
-        ParityError: FP16 around INT8 costs too much; nothing is written.
+        CalibrationError: the plan is not FP32, or the images cannot be used.
+        AccuracyError: INT8 loses more than allowed; nothing is written.
+        ParityError: FP16 around INT8 loses too much; nothing is written.
     """
-    settings = Settings.parse(images, precision, max_drop, method, seed)
+    kind = member(Precision, precision, "precision")
+    settings = Settings.of(images, kind, max_drop, seed)
     return calibrate_with(Path(plan), Path(target), settings, progress)
 
 
 def calibrate_with(
     plan: Path, target: Path, settings: Settings, progress: Callable[[str], None] | None = None
 ) -> Path:
-    """The same with settings that are checked already."""
+    """The same with validated settings; see `calibrate_plan`."""
     check_writable(target, force=True)
     if target.exists() and plan.exists() and target.samefile(plan):
         raise OutputError(errno.EEXIST, f"{target} is the float plan itself; name another file.")
-    return quantise_plan(Plan.open(plan), settings, progress).save(target)
+    return quantize_plan(Plan.open(plan), settings, progress).save(target)
 
 
-def quantise_plan(
+def quantize_plan(
     plan: Plan, settings: Settings, progress: Callable[[str], None] | None = None
 ) -> Plan:
-    """The same in memory; see `calibrate_plan`. Engines of the float plan are left behind."""
+    """The same in memory; see `calibrate_plan`. The INT8 plan has no engines."""
     if plan.manifest.precision != Precision.FP32:
         raise CalibrationError(
-            f"{plan.name} is {plan.manifest.precision} already; calibrate the fp32 plan it was "
-            "made from."
+            f"{plan.name} is already {plan.manifest.precision}; calibrate the fp32 plan that it "
+            "was made from."
         )
     report = progress or (lambda step: log.info("%s", step))
     bare = plan.without_engines()
-    found, made = _searched(bare, settings, report)
-    report("proving the INT8 plan")
-    made = with_int8_parity(_narrowed(made).replaced({}, quantization=found), bare)
+    found, made = _search(bare, settings, report)
+    report("comparing the INT8 plan with the float plan")
+    made = with_int8_report(_with_half_weights(made).replaced({}, quantization=found), bare)
     return fp16_plan(made, report) if settings.precision is Precision.INT8_FP16 else made
 
 
-def _searched(
+def _search(
     plan: Plan, settings: Settings, report: Callable[[str], None]
 ) -> tuple[Quantization, Plan]:
-    """Sample, find ranges, measure, and let stay float what has to."""
-    pictures = gather(settings.images)
+    """Sample, find ranges, measure, and keep in float what has to stay float."""
+    images = gather(settings.images)
     runtime = open_runtime(RuntimeName.CPU)
     shared = CachingRuntime(runtime, plan)
     try:
-        report(f"sampling {len(pictures.seen)} of {pictures.description}")
-        reservoirs = record(plan, runtime, pictures.seen, settings.seed)
+        report(f"sampling {len(images.seen)} of {images.description}")
+        reservoirs = record(plan, runtime, images.seen, settings.seed)
         _warn_of_unseen(plan, reservoirs)
-        report(f"finding ranges ({settings.method.value})")
-        recipe = find_recipe(plan, reservoirs, settings.method, QDQ_FORMATS[settings.precision])
-        report(f"measuring what each of {len(recipe.nodes)} products costs")
-        small = DropEvaluator(plan, shared, pictures.held_out, SEARCH_SIDE)
+        report("finding ranges")
+        recipe = find_recipe(plan, reservoirs, QDQ_FORMATS[settings.precision])
+        report(f"measuring what each of {len(recipe.nodes)} products loses")
+        small = DropEvaluator(plan, shared, images.held_out, SEARCH_SIDE)
         costs = sensitivities(plan, recipe, small)
-        report(f"measuring the whole on {len(pictures.held_out)} held-out pictures")
-        large = DropEvaluator(plan, shared, pictures.held_out, MEASURE_SIDE)
+        report(f"measuring the whole plan on {len(images.held_out)} held-out images")
+        large = DropEvaluator(plan, shared, images.held_out, MEASURE_SIDE)
         made, kept, drops = smallest_float_set(plan, recipe, large, costs, settings.budget)
     finally:
         shared.close()
         runtime.close()
     found = Quantization(
-        method=settings.method.value,
-        pictures=f"{pictures.description}, {len(pictures.held_out)} of them held out",
-        digest=_digest(pictures, reservoirs),
+        method=METHOD,
+        pictures=f"{images.description}, {len(images.held_out)} of them held out",
+        digest=_digest(images, reservoirs),
         batches=sum(len(reservoir.batches()) for reservoir in reservoirs.values()),
         max_drop=settings.budget,
         drops=tuple(drops),
@@ -158,11 +157,11 @@ def _searched(
 def _warn_of_unseen(plan: Plan, reservoirs: Mapping[str, Reservoir]) -> None:
     for number, stage in enumerate(plan.manifest.stages, 1):
         if stage.decode not in reservoirs:
-            log.warning("no scale of the samples reaches stage %d; it stays float", number)
+            log.warning("no sample uses stage %d, so it stays float", number)
 
 
-def _narrowed(plan: Plan) -> Plan:
-    """What stays float, stored as float16 where the float plan stores it so."""
+def _with_half_weights(plan: Plan) -> Plan:
+    """Store the weights that stay float as float16, if the float plan does."""
     if not plan.manifest.half_weights:
         return plan
     graphs = [name for name in plan.manifest.digests if name.endswith(".onnx")]
@@ -174,8 +173,8 @@ def _narrowed(plan: Plan) -> Plan:
     )
 
 
-def _digest(pictures: CalibrationImages, reservoirs: dict[str, Reservoir]) -> str:
-    parts = [pictures.digest, *(reservoirs[name].digest() for name in sorted(reservoirs))]
+def _digest(images: CalibrationImages, reservoirs: dict[str, Reservoir]) -> str:
+    parts = [images.digest, *(reservoirs[name].digest() for name in sorted(reservoirs))]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 

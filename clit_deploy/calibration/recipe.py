@@ -1,4 +1,4 @@
-"""What calibration finds out about a plan's graphs, and how it is applied."""
+"""What a calibration found for each graph of a plan, and how it is applied."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from clit_deploy.calibration.samples import Reservoir
-    from clit_deploy.calibration.settings import Method
     from clit_deploy.plan.plan_file import Plan
 
 Node: TypeAlias = tuple[str, str]
-"""A product: its graph's member and its name."""
+"""A product: the member name of its graph, and its own name."""
 
 THINNEST = 16
-"""Numbers of the thinnest product that gains: integer kernels take 32 or 64 at a time. The heads of
-a slim CLIT have 8, and made its decoder a fifth slower."""
+"""Shortest sum (terms per output) that is faster in INT8: integer kernels process 32 or 64 terms at
+a time. The heads of a slim CLIT have 8, and in INT8 made its decoder a fifth slower."""
 
 Finalize: TypeAlias = "Callable[[onnx.ModelProto, Mapping[str, float]], onnx.ModelProto]"
-"""The last pass over a quantised graph: what suits the runtime it is meant for."""
+"""The last pass over a quantized graph, for the runtime that it is meant for."""
 
 
 @dataclass(frozen=True)
 class GraphRecipe:
-    """One graph: float32, where it can be INT8, and the magnitudes that its tensors keep."""
+    """One graph: its float32 form, the products that can be INT8, and the range of its tensors."""
 
     model: onnx.ModelProto
     sites: tuple[QuantOp, ...]
@@ -40,7 +39,7 @@ class GraphRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All graphs of a plan that can be INT8, in part."""
+    """All graphs of a plan with products that can be INT8."""
 
     graphs: dict[str, GraphRecipe]
     finish: Finalize
@@ -51,7 +50,7 @@ class Recipe:
         return [(name, site.node) for name, graph in self.graphs.items() for site in graph.sites]
 
     def apply(self, plan: Plan, nodes: Collection[Node]) -> Plan:
-        """The plan with these products INT8; graphs without any stay as they are stored."""
+        """The plan with these products in INT8; graphs without any are not changed."""
         members = {}
         for name, graph in self.graphs.items():
             some = {node for member, node in nodes if member == name}
@@ -64,11 +63,10 @@ class Recipe:
 def find_recipe(
     plan: Plan,
     reservoirs: Mapping[str, Reservoir],
-    method: Method,
     finish: Finalize,
     thinnest: int = THINNEST,
 ) -> Recipe:
-    """Ranges of every graph that was recorded and has products to quantise."""
+    """Find the ranges of every graph that was recorded and has products to quantize."""
     graphs = {}
     tables = {stage.pairs for stage in plan.manifest.stages}
     for name, reservoir in sorted(reservoirs.items()):
@@ -77,7 +75,6 @@ def find_recipe(
         if not found:
             continue
         tensors = {x for site in found for x in (*site.sources, site.result)}
-        seen = observe(model, tensors, reservoir.batches())
-        ranges = {tensor: magnitudes.range(method) for tensor, magnitudes in seen.items()}
+        ranges = observe(model, tensors, reservoir.batches())
         graphs[name] = GraphRecipe(model, tuple(found), ranges)
     return Recipe(graphs, finish)

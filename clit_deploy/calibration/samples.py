@@ -1,4 +1,4 @@
-"""Samples for calibration: what each graph of a plan really sees while pictures are upscaled."""
+"""Samples for calibration: the inputs of each graph of a plan while images are upscaled."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.wrappers import Feeds
 
 SAMPLE_SCALES = (2.0, 3.0, 4.0, 6.0, 12.0, 30.0)
-"""Images take turns with these scales; every fourth gets a random one."""
+"""Images use these scales in turn; every fourth image uses a random one."""
 RANDOM_SCALES = (1.5, 16.0)
 SIDE = 256
-"""Of the part of a picture that is shrunk and enlarged again."""
+"""Side of the part of an image that is shrunk and upscaled again."""
 MIN_TURNS = 8
-"""Turns, so that every scale has one; few pictures have several."""
+"""Least number of runs, so that every scale is used; with few images, each runs several times."""
 
 MAX_BATCHES = 96
-"""Batches that are kept of each graph."""
+"""Most batches that are kept for each graph."""
 MAX_BYTES = 96_000_000
-"""Bytes that are kept of each graph."""
+"""Most bytes that are kept for each graph."""
 
 Batch = dict[str, "NDArray[np.generic]"]
 
 
 class Reservoir:
-    """A few batches out of many, spread evenly: those whose number has the smallest hash. Of equal
-    batches one is kept, so that no two are alike."""
+    """A few batches out of many, spread evenly: those whose index has the smallest hash. Of equal
+    batches only one is kept."""
 
     def __init__(self, seed: int = 0, most: int = MAX_BATCHES, most_bytes: int = MAX_BYTES) -> None:
         self.offered = 0
@@ -50,7 +50,7 @@ class Reservoir:
         self._known: set[str] = set()
 
     def offer(self, feeds: Mapping[str, NDArray[np.generic]]) -> None:
-        """Keep a copy of a batch, or let it go."""
+        """Keep a copy of a batch, or drop it."""
         text = f"{self._seed} {self.offered}".encode()
         self.offered += 1
         rank = -int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
@@ -71,16 +71,16 @@ class Reservoir:
             self._held -= _bytes(batch)
 
     def batches(self) -> list[Batch]:
-        """What is kept."""
+        """The batches that are kept."""
         return [batch for _, _, batch in sorted(self._heap, key=lambda kept: -kept[0])]
 
     def digest(self) -> str:
-        """Of all that is kept."""
+        """SHA-256 of the batches that are kept."""
         return hashlib.sha256(repr(sorted(self._known)).encode()).hexdigest()
 
 
 def digest_of(feeds: Mapping[str, NDArray[np.generic]]) -> str:
-    """Of a batch: names, shapes and numbers."""
+    """A digest of a batch: names, shapes and numbers."""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(feeds):
         value = np.ascontiguousarray(feeds[name])
@@ -96,16 +96,18 @@ def _bytes(batch: Batch) -> int:
 def record(
     plan: Plan,
     runtime: Runtime,
-    pictures: Sequence[NDArray[np.uint8]],
+    images: Sequence[NDArray[np.uint8]],
     seed: int = 0,
 ) -> dict[str, Reservoir]:
-    """Upscale pictures, each once or in `MIN_TURNS` turns, and keep some of what every graph gets.
+    """Upscale images, in `MIN_TURNS` runs or more, and keep some of the inputs of every graph.
 
     Args:
         plan: a float plan.
-        runtime: where to run.
-        pictures: high-resolution pictures, `[h, w, 3]`.
+        runtime: the runtime to use.
+        images: high-resolution images, `[h, w, 3]`.
         seed: decides the random scales, and which batches are kept.
+
+    Returns: the reservoir of each graph, by member name.
     """
     reservoirs: dict[str, Reservoir] = {}
 
@@ -113,17 +115,17 @@ def record(
         batch = {name: np.asarray(value) for name, value in feeds.items()}
         reservoirs.setdefault(member, Reservoir(seed)).offer(batch)
 
-    # On one thread chunks and their order are the same on every machine.
+    # On one thread, chunks and their order are the same on every machine.
     recording = InputRecorder(runtime, keep, WorkLimits())
-    turns = scales_for(max(len(pictures), MIN_TURNS), seed)
-    for picture, scale in zip(itertools.cycle(pictures), turns, strict=False):
-        low, _ = shrink(picture, scale, SIDE, Part.BUSIEST)
+    scales = scales_for(max(len(images), MIN_TURNS), seed)
+    for image, scale in zip(itertools.cycle(images), scales, strict=False):
+        low, _ = shrink(image, scale, SIDE, Part.BUSIEST)
         render(plan, recording, low, scale)
     return reservoirs
 
 
 def scales_for(count: int, seed: int = 0) -> list[float]:
-    """A scale for each of so many turns."""
+    """A scale for each of `count` runs."""
     random = np.random.RandomState(seed)
     low, high = np.log(RANDOM_SCALES)
     drawn = np.round(np.exp(random.uniform(low, high, count)), 2)

@@ -1,4 +1,4 @@
-"""The search that buys accuracy back: which products have to stay float."""
+"""The search that restores accuracy: which products have to stay float."""
 
 from __future__ import annotations
 
@@ -19,27 +19,34 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def sensitivities(plan: Plan, recipe: Recipe, trial: DropEvaluator) -> dict[Node, float]:
-    """dB that each product costs when it alone is INT8, the most expensive first."""
-    found = {node: trial.estimate(recipe.apply(plan, [node])) for node in recipe.nodes}
+def sensitivities(plan: Plan, recipe: Recipe, evaluator: DropEvaluator) -> dict[Node, float]:
+    """dB that each product loses if it alone is INT8, the largest loss first."""
+    found = {node: evaluator.estimate(recipe.apply(plan, [node])) for node in recipe.nodes}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def smallest_float_set(
-    plan: Plan, recipe: Recipe, trial: DropEvaluator, costs: dict[Node, float], max_drop: float
+    plan: Plan, recipe: Recipe, evaluator: DropEvaluator, costs: dict[Node, float], max_drop: float
 ) -> tuple[Plan, list[Node], list[ScaleDrop]]:
-    """The quantised plan with as few of the most expensive products in float as the budget takes.
+    """The quantized plan with as few of the most expensive products in float as the budget allows.
+
+    Args:
+        plan: the float plan.
+        recipe: what can be INT8.
+        evaluator: measures what a plan loses.
+        costs: from `sensitivities`.
+        max_drop: dB that the plan may lose at any scale.
 
     Returns: the plan, the products in float, and what the plan loses.
 
     Raises:
-        AccuracyError: not even half of the products can be INT8.
+        AccuracyError: the plan loses more even with half of the products in float.
     """
     ranked = list(costs)
 
     def attempt(count: int) -> tuple[Plan, list[Node], list[ScaleDrop]]:
         made = recipe.apply(plan, ranked[count:])
-        drops = trial.measured(made)
+        drops = evaluator.measured(made)
         log.info("%d in float: %s", count, [f"x{d.scale:g} {d.drop:.4f} dB" for d in drops])
         return made, ranked[:count], drops
 
@@ -61,18 +68,18 @@ def smallest_float_set(
 
 
 def _met(drops: Sequence[ScaleDrop], max_drop: float) -> bool:
-    return all(found.drop <= max_drop for found in drops)  # NaN does not
+    return all(found.drop <= max_drop for found in drops)  # false for NaN
 
 
 def _refusal(
     drops: Sequence[ScaleDrop], ranked: Sequence[Node], costs: dict[Node, float], max_drop: float
 ) -> str:
     most = worst(drops)
-    hurting = ", ".join(
+    costly = ", ".join(
         f"{name} of {graph} ({costs[graph, name]:.3f} dB)" for graph, name in ranked[:3]
     )
     return (
         f"INT8 loses {most.drop:.3f} dB at x{most.scale:g} even with half of the products in "
-        f"float; at most {max_drop:g} is allowed, and nothing was written. Most expensive are "
-        f"{hurting}. Allow more with --max-drop, or calibrate with pictures like yours."
+        f"float; at most {max_drop:g} is allowed, and nothing was written. The largest losses are "
+        f"{costly}. Allow more with --max-drop, or calibrate with images like yours."
     )

@@ -1,14 +1,13 @@
-"""What a user may wish of a calibration."""
+"""The settings of a calibration, validated."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clit_deploy.config import Precision, member
+from clit_deploy.config import Precision
 from clit_deploy.errors import OptionError
 from clit_deploy.images.image_files import images_in
 
@@ -16,56 +15,47 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_DROP = 0.05
-"""dB that INT8 may cost; the advantage of CLIT over LIIF is 0.15."""
+"""dB that INT8 may lose; the advantage of CLIT over LIIF is 0.15."""
 
 HALF_DROP = 0.01
-"""dB of it that are left to FP16 where both are in a plan."""
+"""dB of it that are reserved for FP16 in a plan with both."""
 
-QUANTISED = (Precision.INT8, Precision.INT8_FP16)
+QUANTIZED = (Precision.INT8, Precision.INT8_FP16)
 """Precisions that need a calibration."""
-
-
-class Method(str, Enum):
-    """How the range of an activation is chosen."""
-
-    MINMAX = "minmax"
-    PERCENTILE = "percentile"
-    ENTROPY = "entropy"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Wishes that make sense.
+    """Valid settings.
 
     Raises:
         MissingFileError: there are no such images.
-        OptionError: any other value out of range.
+        OptionError: another value is out of range.
     """
 
     images: Path | Sequence[Path] | None = None
     """A folder of photographs, or photographs; None for those of the package."""
     precision: Precision = Precision.INT8
-    """`int8` in the form for processors, or `int8-fp16` for TensorRT."""
+    """`int8` for CPUs, or `int8-fp16` for TensorRT."""
     max_drop: float = MAX_DROP
-    """dB of luminance PSNR on held-out pictures that may be lost at x2, x4 and x12."""
-    method: Method = Method.MINMAX
+    """dB of luminance PSNR on held-out images that may be lost at x2, x4 and x12."""
     seed: int = 0
-    """Of the samples."""
+    """Decides the random scales of the samples, and which samples are kept."""
 
     def __post_init__(self) -> None:
         if self.images is not None:
             images_in(self.images)
-        if self.precision not in QUANTISED:
-            known = " and ".join(kind.value for kind in QUANTISED)
+        if self.precision not in QUANTIZED:
+            known = " and ".join(kind.value for kind in QUANTIZED)
             raise OptionError(
-                f"Calibration makes {known}, not {self.precision.value}; choose one of them."
+                f"Calibration makes plans of precision {known}, not {self.precision.value}."
             )
         if not 0 <= self.seed < 2**32:
-            raise OptionError(f"The seed is {self.seed}; give one from 0 to {2**32 - 1}.")
+            raise OptionError(f"The seed is {self.seed}; it must be from 0 to {2**32 - 1}.")
         if not 0 < self.budget < math.inf:
             raise OptionError(
-                f"The drop allowed is {self.max_drop} dB; give one above {self._half:g}, like "
-                f"{MAX_DROP}."
+                f"The allowed drop is {self.max_drop} dB; it must be above {self._half:g}, for "
+                f"example {MAX_DROP}."
             )
 
     @property
@@ -78,19 +68,17 @@ class Settings:
         return HALF_DROP if self.precision is Precision.INT8_FP16 else 0.0
 
     @classmethod
-    def parse(
+    def of(
         cls,
         images: str | Path | Sequence[Path] | None,
-        precision: str,
+        precision: Precision,
         max_drop: float | None = None,
-        method: str = Method.MINMAX,
         seed: int = 0,
     ) -> Settings:
-        """Settings as a caller names them; None for the default."""
+        """Settings from a caller's arguments; None is the default."""
         return cls(
             Path(images) if isinstance(images, str) else images,
-            member(Precision, precision, "precision"),
+            precision,
             MAX_DROP if max_drop is None else max_drop,
-            member(Method, method, "method"),
             seed,
         )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clit_deploy.calibration.settings import Method, Settings
+from clit_deploy.calibration.settings import Settings
 from clit_deploy.cli.json_document import print_document
 from clit_deploy.cli.options import (
     CalibrationImagesOption,
@@ -56,9 +56,6 @@ def calibrate(
         Precision, typer.Option(help="int8 for CPUs, int8-fp16 for TensorRT.")
     ] = Precision.INT8,
     max_drop: MaxDropOption = None,
-    method: Annotated[
-        Method, typer.Option(help="How quantization ranges are chosen.")
-    ] = Method.MINMAX,
     seed: Annotated[
         int,
         typer.Option(
@@ -74,7 +71,7 @@ def calibrate(
     from clit_deploy.plan.plan_file import Plan
 
     path = chosen_plan(plan, engine)
-    settings = Settings.parse(images, precision, max_drop, method, seed)  # options before files
+    settings = Settings.of(images, precision, max_drop, seed)  # options before files
     output = output or beside(path, f"{path.stem}-{precision.value}.plan")
     check_writable(output, force=force)
     made = calibrate_with(path, output, settings, progress=StepCounter(PRECISION_STEPS[precision]))

@@ -1,4 +1,4 @@
-"""What CLIT and LIT have in common and what differs, as their graphs need to know it."""
+"""What the graphs of CLIT and LIT share, and where the two families differ."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """The first linear layer of a stage's MLP, cut into what its inputs are."""
+    """The weights of a stage's first linear layer, split by input."""
 
     values: Weights
-    """For the attended window, `[hidden, rows, columns, dim]`."""
+    """For the values in the window, `[hidden, rows, columns, dim]`."""
     cell: Weights | None
-    """For the cell, `[hidden, 2]`."""
+    """For the cell, `[hidden, 2]`; None if the model does not use it."""
     constant: Weights
     """Its bias, `[hidden]`."""
 
@@ -53,14 +53,14 @@ class AttentionFamily(ABC):
 
     @abstractmethod
     def first_layer(self, stage: int) -> FirstLayer:
-        """Its first layer."""
+        """The first layer of that MLP."""
 
     @abstractmethod
     def project(self, stage: int) -> onnx.ModelProto:
         """See `FamilyExport.project`."""
 
     def decode_term(self, b: Builder, maps: Tensor, cols: Tensor) -> Tensor | None:  # noqa: ARG002
-        """What the first layer adds beside the values, `[cells, n, hidden]`, for a chunk."""
+        """What the first layer adds to the values' part, `[cells, n, hidden]`, for a chunk."""
         return None
 
     def point_term(self, b: Builder, window: Tensor) -> Tensor | None:  # noqa: ARG002
@@ -68,7 +68,7 @@ class AttentionFamily(ABC):
         return None
 
     def closed(self, b: Builder, first: FirstLayer, z: Tensor, sizes: int | str) -> Tensor:
-        """The first layer's sum with the cell (`sizes` of them) and bias."""
+        """Add the cell's part (for `sizes` cells) and the bias to the first layer's sum `z`."""
         constant: Tensor | NDArray[np.float64] = first.constant
         if first.cell is not None:
             cell = b.input("cell", [sizes, 2])

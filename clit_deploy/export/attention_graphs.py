@@ -1,5 +1,5 @@
-"""Graphs of attention over windows (CLIT, LIT), in the exact restructured form: grouped queries,
-swapped first layer.
+"""Graphs of attention over windows (CLIT, LIT), restructured without changing the function: queries
+are grouped by cell, and the first layer is swapped with the attention sum.
 
 Window positions are ordered column first (`jx * k + jy`): slices along the columns of a
 row-major strip then join without a transpose.
@@ -30,10 +30,10 @@ numbers (below 1e-38) of a sharp softmax, which made decoding two to three times
 
 
 class AttentionExport(AttentionFamily):
-    """See `FamilyExport`: the graphs of attention over windows."""
+    """Graphs of attention over windows; see `FamilyExport`."""
 
     def describe(self, stage: int) -> StageInfo:
-        """Zeros outside, a window of `2r + 1`; costs counted from the decode graph's tensors."""
+        """Zeros outside the image, a window of side `2r + 1`; memory of decode's tensors."""
         model, area = self.model, self.k**2
         return StageInfo(
             project=f"stage{stage}.project.onnx",
@@ -56,11 +56,11 @@ class AttentionExport(AttentionFamily):
         )
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """The position bias, where it splits by axis."""
+        """The weights of the position bias, if it splits into rows and columns."""
         return bias_arrays(self.model.pb_encoder, self.model.head)
 
     def shared(self) -> dict[str, onnx.ModelProto]:
-        """The attention alone and the position bias of pairs: without weights of a stage."""
+        """Graphs of the attention alone and of a position bias that does not split."""
         graphs = {"attention.onnx": attention_graph(self)}
         encoding = self.model.pb_encoder
         if encoding is not None and not splits(encoding):
@@ -68,7 +68,7 @@ class AttentionExport(AttentionFamily):
         return graphs
 
     def point(self, stage: int) -> onnx.ModelProto:
-        """The direct form for single queries."""
+        """The graph for single queries."""
         return point_graph(self, stage)
 
     # -- decode --------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class AttentionExport(AttentionFamily):
         """One of q, k, v as `[heads, rows, padded_cols, k, depth]`; v with `k` second."""
         dim = self.model.dim
         some = b.slice(maps, part * dim, (part + 1) * dim, 3)
-        if part == 0:  # bilinear interpolation reads only the middle three rows of the window
+        if part == 0:  # bilinear interpolation reads the middle three rows of the window only
             some = b.slice(some, self.model.r - 1, self.model.r + 2, 0)
         split = b("Reshape", some, ints(0, 0, 0, self.model.head, self.depth))
         return b.transpose(split, *((3, 0, 1, 2, 4) if part == 2 else (3, 1, 2, 0, 4)))
@@ -116,7 +116,7 @@ class AttentionExport(AttentionFamily):
         return b.reshape(outer, 0, 0, n, 9)
 
     def _logits(self, b: Builder, q: Tensor, keys: Tensor, mix: Tensor, cols: Tensor) -> Tensor:
-        """`mix (q k^T)`: nine products of grid pixels a cell, then interpolated for its queries."""
+        """`mix (q k^T)`: nine products of grid pixels per cell, interpolated for its queries."""
         around = self._around(b, q, range(self.model.r - 1, self.model.r + 2), cols)
         keys = self._around(b, keys, range(self.k), cols)
         return b("MatMul", mix, b("MatMul", around, b.transpose(keys, 0, 1, 2, 4, 3)))
@@ -137,8 +137,8 @@ class AttentionExport(AttentionFamily):
     ) -> Tensor:
         """Add the position bias to `[heads, rows, cols, ny, nx, k * k]`.
 
-        A bias that does not split into rows and columns comes whole, made on the host once for
-        every pair of different offsets: in this graph it would be made for every query.
+        A bias that does not split into rows and columns is an input: the host computes it once for
+        every pair of different offsets, where this graph would compute it for every query.
         """
         heads, k = self.model.head, self.k
         if not splits(self.model.pb_encoder):
@@ -152,7 +152,7 @@ class AttentionExport(AttentionFamily):
     def _spread(self, b: Builder, table: Tensor, side: str, *dims: int | Tensor) -> Tensor:
         """A bias table over window rows (or columns) -> over the whole window.
 
-        A product with zeros and ones: exact, and in the order in which the logits come.
+        A product with zeros and ones: exact, and in the order of the logits.
         """
         pick = np.eye(self.k, dtype=np.float32)
         ones = np.ones((1, self.k), np.float32)
@@ -163,10 +163,10 @@ class AttentionExport(AttentionFamily):
     def _attended(
         self, b: Builder, weights: Weights, attention: Tensor, values: Tensor, cols: Tensor
     ) -> list[Tensor]:
-        """`attention (V W1)` of every head; their sum is the first layer's over the values.
+        """`attention (V W1)` of every head; their sum is the values' part of the first layer.
 
-        `V W1` of one head is 49 kB a cell (published size) and fits the cache where that of all
-        heads does not: one head after the other is up to twice as fast on a CPU.
+        `V W1` of one head is 49 kB per cell (published size) and fits the cache, that of all heads
+        does not: one head after the other is up to twice as fast on a CPU.
         """
         heads, area = self.model.head, self.k**2
         by_head = weights.reshape(self.hidden, self.k, self.k, heads, self.depth)

@@ -1,5 +1,5 @@
-"""Attention over windows for single queries: one window gathered for each. Grids go through the
-grouped form, which is many times faster."""
+"""Attention over windows for single queries: a window is gathered for each. Grids use the grouped
+form, which is many times faster."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _attention(
 
 
 def _bias(b: Builder, family: AttentionFamily) -> Tensor:
-    """The position bias `[q, heads, k * k]` from its tables."""
+    """The position bias `[q, heads, k * k]`, from its tables."""
     heads, k = family.model.head, family.k
     if not splits(family.model.pb_encoder):
         return b.input("bias", ["queries", heads, k * k])

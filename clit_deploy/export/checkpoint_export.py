@@ -1,4 +1,4 @@
-"""Checkpoint -> plan: load, build the graphs, prove them, write."""
+"""Checkpoint -> plan: load, build the graphs, check their parity with the model, write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clit_deploy._version import __version__
-from clit_deploy.calibration.settings import QUANTISED, Settings
+from clit_deploy.calibration.settings import QUANTIZED, Settings
 from clit_deploy.config import Precision, member
 from clit_deploy.errors import OptionError, OutputError, printable
 from clit_deploy.families import FAMILIES
@@ -23,10 +23,11 @@ with optional_imports("Export", "export"):
     import torch
 
     from clit_deploy.calibration.fp16 import fp16_plan
-    from clit_deploy.calibration.int8 import quantise_plan
+    from clit_deploy.calibration.int8 import quantize_plan
     from clit_deploy.export.encoder_graph import encoder_graph
     from clit_deploy.export.export_parity import with_parity
     from clit_deploy.models import Checkpoint, load_checkpoint
+    from clit_deploy.models.torch_errors import named_torch_errors
     from clit_deploy.passes import clean
     from clit_deploy.passes.check_graph import check
     from clit_deploy.passes.fp16_weights import store_fp16_weights
@@ -51,34 +52,35 @@ def export_checkpoint(
     max_drop: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Turn a published checkpoint into a plan, and prove that the plan computes the same.
+    """Turn a published checkpoint into a plan, and check that the plan computes the same.
 
     Args:
         checkpoint: a file with `{'model': {'name', 'args', 'sd'}, ...}`.
-        plan: where to write; by default the checkpoint's name with `.plan`, or with
-            `-PRECISION.plan` where that is not FP32.
-        precision: `fp32`; `fp16`; `int8`, the fp32 plan calibrated, for processors; `int8-fp16`,
-            for TensorRT. An existing plan of that name is replaced.
+        plan: the file to write, replaced if it exists; by default the checkpoint's name with
+            `.plan`, or with `-PRECISION.plan` for other precisions than FP32.
+        precision: `fp32`; `fp16`; `int8`, for CPUs; `int8-fp16`, for TensorRT.
         half_weights: store weights as float16, at half the size; arithmetic stays float32.
         calibration: photographs for INT8, a folder or files; None for those of the package.
         max_drop: dB that INT8 may lose, by default 0.05; see `calibration.int8`.
-        progress: is told what is being done.
+        progress: called with a sentence about each step.
 
     Returns: the plan's path.
 
     Raises:
         CheckpointError, UnsupportedModelError: the checkpoint cannot be used.
-        ParityError: the graphs disagree with the model, or FP16 costs too much; nothing is written.
+        ParityError: the graphs differ from the model, or FP16 loses too much; nothing is written.
         OptionError: an option is unknown, out of range or does not fit the precision; options are
             checked before the export starts.
-        MissingFileError, CalibrationError: the pictures for INT8 cannot be used.
-        AccuracyError: `int8` loses more than allowed; nothing is written.
+        MissingFileError, CalibrationError: the images for INT8 cannot be used.
+        AccuracyError: INT8 loses more than allowed; nothing is written.
+        OutputError: the plan cannot be written, or is the checkpoint itself.
+        MemoryBudgetError: memory ran out.
     """
     checkpoint = Path(checkpoint)
     report = progress or (lambda step: log.info("%s", step))
     kind = member(Precision, precision, "precision")
     if half_weights and kind in (Precision.FP16, Precision.INT8_FP16):
-        raise OptionError("FP16 plans store FP16 weights anyway; leave out half_weights.")
+        raise OptionError("FP16 plans always store FP16 weights; leave out half_weights.")
     settings = _settings(kind, calibration, max_drop)
     target = Path(plan) if plan is not None else default_plan(checkpoint, kind)
     check_writable(target, force=True)
@@ -86,11 +88,12 @@ def export_checkpoint(
         raise OutputError(errno.EEXIST, f"{target} is the checkpoint itself; name another file.")
     report(f"reading {checkpoint.name}")
     loaded = load_checkpoint(checkpoint)
-    made = build_plan(loaded, report, half_weights=half_weights)
-    report("proving the graphs against the PyTorch model")
-    made = with_parity(made, loaded.model)
+    with named_torch_errors(f"exporting {checkpoint.name}"):
+        made = build_plan(loaded, report, half_weights=half_weights)
+        report("checking the graphs against the PyTorch model")
+        made = with_parity(made, loaded.model)
     if settings is not None:
-        made = quantise_plan(made, settings, report)
+        made = quantize_plan(made, settings, report)
     if kind is Precision.FP16:
         made = fp16_plan(made, report)
     report(f"writing {target.name}")
@@ -100,9 +103,9 @@ def export_checkpoint(
 def _settings(
     kind: Precision, calibration: str | Path | Sequence[Path] | None, max_drop: float | None
 ) -> Settings | None:
-    """Of the calibration, where there is one."""
-    if kind in QUANTISED:
-        return Settings.parse(calibration, kind, max_drop)
+    """The settings of the calibration; None if the precision needs none."""
+    if kind in QUANTIZED:
+        return Settings.of(calibration, kind, max_drop)
     if calibration is not None or max_drop is not None:
         raise OptionError(
             f"Options for INT8 were given, but the precision is {kind.value}; add --precision int8."
@@ -111,20 +114,20 @@ def _settings(
 
 
 def default_plan(checkpoint: Path, precision: Precision) -> Path:
-    """The checkpoint's name with `.plan`, and with the precision where it is not FP32."""
+    """The checkpoint's name with `.plan`, and with the precision if it is not FP32."""
     kind = "" if precision is Precision.FP32 else f"-{precision.value}"
     return checkpoint.parent / f"{checkpoint.stem}{kind}.plan"
 
 
 def build_plan(
-    source: Checkpoint,
+    loaded: Checkpoint,
     report: Callable[[str], None],
     *,
     half_weights: bool = False,
 ) -> Plan:
-    """All graphs and tables of a model, as an FP32 plan in memory without its proof."""
-    model = source.model
-    family: FamilyExport = FAMILIES[source.spec["name"]].part("export")(model)
+    """All graphs and tables of a model: an FP32 plan in memory, before its parity check."""
+    model = loaded.model
+    family: FamilyExport = FAMILIES[loaded.spec["name"]].part("export")(model)
     stages = tuple(family.describe(stage) for stage in range(model.stages))
     report("exporting the encoder")
     graphs = {"encoder.onnx": encoder_graph(model.encoder)}
@@ -138,8 +141,8 @@ def build_plan(
     members["tables.npz"] = pack_arrays(family.arrays())
     channels = model.encoder.out_dim
     manifest = Manifest(
-        family=source.spec["name"],
-        hyperparameters=source.spec["args"],
+        family=loaded.spec["name"],
+        hyperparameters=loaded.spec["args"],
         encoder=EncoderInfo(
             graph="encoder.onnx",
             channels=channels,
@@ -155,7 +158,7 @@ def build_plan(
         precision=Precision.FP32.value,
         half_weights=half_weights,
         opset=OPSET,
-        source=Source(printable(source.name), source.sha256),
+        source=Source(printable(loaded.name), loaded.sha256),
         versions={
             "clit-deploy": __version__,
             "torch": torch.__version__,
@@ -169,5 +172,5 @@ def _bytes(model: onnx.ModelProto, half_weights: bool) -> bytes:
     model = clean(model)
     if half_weights:
         model = check(store_fp16_weights(model))
-    serialised: bytes = model.SerializeToString(deterministic=True)
-    return serialised
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content

@@ -1,4 +1,4 @@
-"""CLIT as graphs: maps of its stages, resampled where the published code resamples features."""
+"""Graphs of CLIT: maps of its stages, resampled where the published code resamples features."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ClitExport(AttentionExport):
-    """See `FamilyExport`. Maps hold queries, keys and values, `3 D` channels."""
+    """See `FamilyExport`. Maps contain queries, keys and values, `3 * dim` channels."""
 
     model: CLIT
 
@@ -33,7 +33,7 @@ class ClitExport(AttentionExport):
         return self.model.mlp(stage)
 
     def first_layer(self, stage: int) -> FirstLayer:
-        """The window's values, position by position, then the cell."""
+        """The weights for the window's values, position by position, then those for the cell."""
         linear = self.mlp_of(stage).linears[0]
         w, split = weight(linear), self.model.dim * self.k**2
         values = w[:, :split].reshape(self.hidden, self.k, self.k, self.model.dim)
@@ -61,7 +61,7 @@ class ClitExport(AttentionExport):
 
     def _resampled(self, b: Builder, wide: Tensor, stage: int) -> Tensor:
         """On a finer grid: a 3x3 convolution of a resampled map is the sum of nine resamplings
-        of 1x1 convolutions at low resolution; two matrices an axis do them all."""
+        of 1x1 convolutions at low resolution; one matrix per axis does all nine."""
         dim = self.model.dim
         kernel, constant = self._qkv(stage)
         coarse = channels_last(b, wide)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from clit_deploy.models.implicit_model import Encoder
 
 
-class _Normalised(nn.Module):
-    """An encoder that takes an image in 0..1."""
+class _Normalized(nn.Module):
+    """An encoder for images in 0..1; the published ones take -1..1."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ SIDES = ("height", "width")
 def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     """`image [1, 3, height, width]` (0 to 1) -> `features [1, C, height, width]`.
 
-    Both sides are symbolic, so that one graph serves every tile; what depends on them (the masks
-    of shifted windows) becomes constant when a runtime fixes them.
+    Height and width are symbolic, so that one graph serves every tile. What depends on them, such
+    as the masks of shifted windows, becomes constant when a runtime fixes them.
     """
     unit = encoder.multiple
     dims = [torch.export.Dim(f"{side}_units", min=2) for side in SIDES]
@@ -50,7 +50,7 @@ def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     sample = torch.rand(1, 3, *((3 * unit, 5 * unit) if unit > 1 else (24, 40)))
     with _quiet():
         program = torch.onnx.export(
-            _Normalised(encoder).eval(),
+            _Normalized(encoder).eval(),
             (sample,),
             dynamo=True,
             opset_version=OPSET,
@@ -61,8 +61,8 @@ def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
             optimize=False,
         )
         assert program is not None  # noqa: S101  (None only without dynamo)
-        # The exporter's own optimiser tries hundreds of rewrites on every node, which for SwinIR
-        # takes as long as tracing it; these two steps are what its graphs need.
+        # The exporter's own optimizer tries hundreds of rewrites on every node, which for SwinIR
+        # takes as long as tracing; these two passes are what the graphs need.
         fold_constants(program.model)
         CommonSubexpressionEliminationPass()(program.model)
     model: onnx.ModelProto = program.model_proto
@@ -76,7 +76,7 @@ def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter reports its steps on stdout and through warnings; a library keeps quiet."""
+    """Silence the exporter, which prints to stdout and warns; library code only logs."""
     names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
     levels = {name: logging.getLogger(name).level for name in names}
     try:

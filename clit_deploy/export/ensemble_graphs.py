@@ -1,7 +1,7 @@
-"""Graphs of the families that blend the answers of neighbouring pixels (LIIF, LTE).
+"""Graphs of the families that blend the predictions of neighboring pixels (LIIF, LTE).
 
-Queries share a cell of the grid when they share their neighbours. A family says what its network
-makes of a neighbour's map and the offsets from it; how neighbours are found and blended is here.
+Queries with the same neighbors share a grid cell. A family defines what its network predicts from a
+neighbor's map and the offsets from it; this module finds the neighbors and blends the predictions.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROW_AXES, COL_AXES = (0, 3, 5, 6), (1, 2, 4, 6)
-"""Axes along which a row's (a column's) table is spread in a chunk's
-`[neighbour columns, neighbour rows, rows, cols, ny, nx, channels]`."""
+"""Axes that a row's (a column's) table lacks of a chunk's
+`[neighbor columns, neighbor rows, rows, cols, ny, nx, channels]`."""
 
 
 class EnsembleExport(ABC):
-    """See `FamilyExport`; `neighbours` is 2 an axis, or 1 for the nearest pixel alone."""
+    """See `FamilyExport`; `neighbours` is 2 per axis, or 1 for the nearest pixel alone."""
 
     neighbours: int = 2
     channels: int
@@ -45,19 +45,19 @@ class EnsembleExport(ABC):
         """The network's RGB, flattened to `[neighbours * queries, 3]`.
 
         Args:
-            b: the graph in the making.
-            near: maps of the neighbours, channels last.
-            down: row offsets, which spread over `near` and over the queries' columns.
+            b: the graph that is being built.
+            near: maps of the neighbors, channels last.
+            down: row offsets, broadcast over `near` and over the queries' columns.
             across: column offsets, likewise.
-            cell: `[1, 2]` or one for every query, if the model takes it.
+            cell: `[1, 2]`, or one for every query; None if the model does not use it.
         """
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """The tables of these families need no weights."""
+        """Nothing: the tables of these families need no weights."""
         return {}
 
     def describe(self, stage: int) -> StageInfo:
-        """Cells lie between pixel centres, where queries share their neighbours."""
+        """Cells lie between pixel centers, where queries share their neighbors."""
         ensemble = self.neighbours == 2
         return StageInfo(
             project=f"stage{stage}.project.onnx",
@@ -80,7 +80,7 @@ class EnsembleExport(ABC):
         )
 
     def decode(self, stage: int) -> onnx.ModelProto:
-        """All neighbours of all queries through the network, then the blend."""
+        """Run the network on all neighbors of all queries, then blend."""
         m = self.neighbours
         b = Builder(f"stage{stage}.decode")
         row_slots: Dims = ["rows", "ny", m]
@@ -103,11 +103,11 @@ class EnsembleExport(ABC):
         return b.model()
 
     def shared(self) -> dict[str, onnx.ModelProto]:
-        """These families need no further graphs."""
+        """Nothing: these families need no further graphs."""
         return {}
 
     def point(self, stage: int) -> onnx.ModelProto:
-        """The neighbours gathered for every query."""
+        """Gather the neighbors of every query, run the network on them, and blend."""
         m = self.neighbours
         b = Builder(f"stage{stage}.point")
         maps = b.input("maps", ["map_rows", "map_cols", self.channels])
@@ -129,5 +129,5 @@ class EnsembleExport(ABC):
 
 
 def _spread(b: Builder, table: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """A table `[cells, n, m]` -> neighbours first, spread over the chunk's seven axes."""
+    """A table `[cells, n, m]` -> neighbors first, broadcast over the chunk's seven axes."""
     return b.unsqueeze(b.transpose(table, 2, 0, 1), *axes)

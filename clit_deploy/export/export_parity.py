@@ -1,4 +1,4 @@
-"""An export's proof: its graphs on ONNX Runtime against the PyTorch model in float64."""
+"""The parity check of an export: graphs on ONNX Runtime against the PyTorch model in float64."""
 
 from __future__ import annotations
 
@@ -26,27 +26,32 @@ if TYPE_CHECKING:
 
 SAMPLES = "proof.npz"
 TOLERANCE = 2e-4
-"""Largest difference over the standard deviation of the output that an export may show."""
+"""Largest allowed difference, relative to the output's standard deviation."""
 
 HALF_TOLERANCE = 1e-2
-"""The same where weights are rounded to float16, a relative 5e-4 each."""
+"""The same where weights are rounded to float16, each by up to a relative 5e-4."""
 
 CASES = (((15, 11), 2.6), ((9, 12), 5.3), ((6, 5), 17.7))
-"""Image sizes and scales: no ties (where nearest is a matter of rounding), three stages."""
+"""Image sizes and scales: no ties (where rounding decides which pixel is nearest), three stages."""
 
 
 def cases(stages: int) -> list[tuple[tuple[int, int], float]]:
-    """Cases that run every stage of a cascade, however long it is."""
+    """Image sizes and scales that together run every stage of a cascade of any length."""
     return [*CASES, *(((3, 2), 1.1 * 4.0**stage) for stage in range(len(CASES), stages))]
 
 
 def with_parity(plan: Plan, model: ImplicitModel) -> Plan:
-    """Render the cases with both; the plan returned carries the figures and the samples.
+    """Render random images with the plan and with the model, and compare.
 
-    For an encoder whose tiles are not exact it also carries what tiles cost on a test picture.
+    Args:
+        plan: an FP32 plan.
+        model: the model that it was made from.
+
+    Returns: the plan with the errors and the samples; if the encoder's tiling is not exact, also
+        with the error of tiling on a test image.
 
     Raises:
-        ParityError: an error above the tolerance.
+        ParityError: an error exceeds the tolerance.
     """
     exact = copy.deepcopy(model).double()
     samples = []
@@ -58,9 +63,9 @@ def with_parity(plan: Plan, model: ImplicitModel) -> Plan:
         samples.append(ParitySample(scale, pixels, expected))
     tolerance = HALF_TOLERANCE if plan.manifest.half_weights else TOLERANCE
     runtime, found = compare_samples(plan, samples, tolerance)
-    proof = ParityReport(runtime, tolerance, found, SAMPLES)
+    parity = ParityReport(runtime, tolerance, found, SAMPLES)
     encoder = plan.manifest.encoder
     if not model.encoder.exact:
         tiled = tiled_against_whole(plan, tiling_image(plan), TILED_SCALE)
         encoder = dataclasses.replace(encoder, tiling=tiled)
-    return plan.replaced({SAMPLES: pack_samples(samples)}, encoder=encoder, proof=proof)
+    return plan.replaced({SAMPLES: pack_samples(samples)}, encoder=encoder, proof=parity)

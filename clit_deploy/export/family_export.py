@@ -1,4 +1,4 @@
-"""What a family gives to the export: graphs, a description, and the arrays of its tables."""
+"""The interface of a family's export: graphs, a description, and the arrays of its tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FamilyExport(Protocol):
     def decode(self, stage: int) -> onnx.ModelProto:
         """Maps of a chunk of cells, `cell [1, 2]` and tables -> `rgb [rows, ny, cols, nx, 3]`.
 
-        `maps` is `[window, rows, cols + window - 1, channels]`; rgb is in 0..1, a residual where
+        `maps` is `[window, rows, cols + window - 1, channels]`; rgb is in 0..1, or a residual if
         the family has a bilinear base.
         """
         ...
@@ -34,15 +34,15 @@ class FamilyExport(Protocol):
     def point(self, stage: int) -> onnx.ModelProto:
         """Maps, `pixel [q, 2]`, `cell [1 or q, 2]` and tables of single queries -> `rgb [q, 3]`.
 
-        `pixel` is the place of each query's cell in the maps, whole numbers; the tables are
-        decode's, with one dimension of queries instead of cells and slots.
+        `pixel` is the row and column of each query's cell in the maps, whole numbers; the tables
+        are those of decode, with one dimension of queries instead of cells and slots.
         """
         ...
 
     def shared(self) -> dict[str, onnx.ModelProto]:
-        """Further graphs that stages name in `StageInfo`, by member."""
+        """Further graphs that stages name in `StageInfo`, by member name."""
         ...
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """What the family's host tables are made from."""
+        """The arrays from which the host computes the family's tables."""
         ...

@@ -1,4 +1,4 @@
-"""Writing an ONNX graph operator by operator: onnx-graphsurgeon with scoped names."""
+"""Write an ONNX graph operator by operator: onnx-graphsurgeon with scoped names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ Dims: TypeAlias = "Sequence[int | str]"
 
 
 class Builder:
-    """A graph in the making. Nodes and tensors are named `scope/Op`, numbered when they repeat.
+    """An ONNX graph under construction. Nodes and tensors are named `scope/Op`, with a number from
+    the second of a name on.
 
     `b("MatMul", x, w)` appends a node and returns its output; arrays become constants, Python
     floats scalars. Shapes given as strings are symbolic dimensions.
@@ -46,7 +47,7 @@ class Builder:
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Prefix the names of what is built inside."""
+        """Prefix the names of nodes that are added inside."""
         self._scope.append(name)
         yield
         self._scope.pop()
@@ -84,7 +85,7 @@ class Builder:
         return self("Slice", tensor, ints(start), end, ints(axis))
 
     def unsqueeze(self, tensor: Tensor, *axes: int) -> Tensor:
-        """New axes of length 1, at these places of the result."""
+        """New axes of length 1, at these positions of the result."""
         return self("Unsqueeze", tensor, ints(*axes))
 
     def total(self, terms: Sequence[Tensor]) -> Tensor:
@@ -115,5 +116,5 @@ class Builder:
 
 
 def ints(*values: int) -> NDArray[np.int64]:
-    """Integers as the graphs want them."""
+    """Integers as int64, the type of shapes and indices."""
     return np.array(values, np.int64)

@@ -1,4 +1,4 @@
-"""Pieces that several families' graphs share."""
+"""Layers that the graphs of several families share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Weights: TypeAlias = "NDArray[np.float64]"
 
 
 def weight(layer: nn.Linear | nn.Conv2d | nn.LayerNorm) -> Weights:
-    """A layer's weight, float64 so that folding costs nothing."""
+    """A layer's weight, float64 so that folding adds no rounding error."""
     array: Weights = layer.weight.detach().double().numpy()
     return array
 
@@ -34,7 +34,7 @@ def bias(layer: nn.Linear | nn.Conv2d | nn.LayerNorm) -> Weights:
 
 
 def activation(b: Builder, x: Tensor, kind: str) -> Tensor:
-    """ReLU, or GELU in its exact form; opset 18 has no Gelu, runtimes fuse these five nodes."""
+    """ReLU, or exact GELU; opset 18 has no Gelu operator, but runtimes fuse these five nodes."""
     if kind == "relu":
         return b("Relu", x)
     curve = b("Add", b("Erf", b("Div", x, float(np.sqrt(2)))), 1.0)
@@ -44,8 +44,8 @@ def activation(b: Builder, x: Tensor, kind: str) -> Tensor:
 def tail(b: Builder, x: Tensor, mlp: MLP, shift: float = 0.0) -> Tensor:
     """The MLP after its first layer's sum: `[queries, hidden]` -> RGB `[queries, 3]`.
 
-    The network answers in -1..1; the last layer is halved (and moved by `shift`) so that the
-    graph answers in the image's 0..1.
+    The network predicts -1..1; the last layer is halved (and moved by `shift`) so that the
+    graph's output is in the image's 0..1.
     """
     linears = mlp.linears
     for k, layer in enumerate(linears[1:], start=1):
@@ -59,7 +59,7 @@ def tail(b: Builder, x: Tensor, mlp: MLP, shift: float = 0.0) -> Tensor:
 
 
 def convolution(b: Builder, x: Tensor, kernel: Weights, constant: Weights) -> Tensor:
-    """A square convolution of `[1, c, h, w]` without padding: the edges are cut off."""
+    """A square convolution of `[1, c, h, w]` without padding, so the output is smaller."""
     side = kernel.shape[-1]
     return b("Conv", x, kernel, constant, kernel_shape=[side, side])
 
@@ -72,7 +72,7 @@ def channels_last(b: Builder, x: Tensor) -> Tensor:
 def windows(
     b: Builder, x: Tensor, starts: Sequence[int], length: Tensor, axis: int, join: int
 ) -> Tensor:
-    """Slices of `length` along `axis`, one for each start, joined along another axis."""
+    """Slices of `length` along `axis`, one for each start, joined along the axis `join`."""
     parts = []
     for start in starts:
         stop = b("Add", length, ints(start)) if start else length

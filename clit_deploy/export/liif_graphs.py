@@ -1,4 +1,4 @@
-"""LIIF as graphs: the feature part of its first layer is one convolution, hoisted to the grid."""
+"""Graphs of LIIF: the feature part of its first layer is one convolution, hoisted to the grid."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from clit_deploy.models.liif import LIIF
 
 SHIFT = 0.5
-"""The network answers in -1..1; there is no bilinear base to carry the middle of the range."""
+"""The network predicts -1..1, and there is no bilinear base that would add the middle of 0..1."""
 
 
 class LiifExport(EnsembleExport):
-    """Maps hold the first layer's sum over the features; offsets and cell are added to it."""
+    """See `FamilyExport`. Maps contain the first layer's sum over the features; offsets and cell
+    are added in decode."""
 
     def __init__(self, model: LIIF) -> None:
         self.model = model
@@ -49,7 +50,7 @@ class LiifExport(EnsembleExport):
     def answer(
         self, b: Builder, near: Tensor, down: Tensor, across: Tensor, cell: Tensor | None
     ) -> Tensor:
-        """The rest of the first layer, then the others."""
+        """The rest of the first layer, then the other layers."""
         with b.scope("layer0"):
             x = b("Add", near, b("Mul", down, self.w_row))
             shift = b("Mul", across, self.w_col)

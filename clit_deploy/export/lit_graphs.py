@@ -1,9 +1,9 @@
-"""LIT as graphs: its attention is CLIT's, its spectrum one small matrix a channel.
+"""Graphs of LIT: its attention is that of CLIT, its spectrum one small matrix per channel.
 
-Of the phase of a wave at a window position, the query's share and the position's add up, because
-phases are linear in the offset. So the Fourier transform, the position's share and the first
-layer's weights fold into one constant, and a grid pixel's whole spectrum meets a query as a few
-cosines and sines:
+The phase of a wave at a window position is the sum of a part of the query and a part of the
+position, because phases are linear in the offset. So the Fourier transform, the position's part and
+the first layer's weights fold into one constant, and a query needs only a few cosines and sines of
+the spectrum of a grid pixel:
 
     sum_j Re(conj(W_j) e^(i (a - b_j)) F_j) = cos(a) Re(H) - sin(a) Im(H),
     H = sum_j conj(W_j) e^(-i b_j) F_j.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class LitExport(AttentionExport):
-    """See `FamilyExport`. Maps hold queries, keys, values and the frequency branch's features."""
+    """See `FamilyExport`. Maps contain queries, keys, values and frequency features."""
 
     model: LIT
 
@@ -42,7 +42,7 @@ class LitExport(AttentionExport):
         self.waves = model.waves
 
     def describe(self, stage: int) -> StageInfo:
-        """Beside the attention's, the spectrum of a cell (or query) and its transposed copy."""
+        """Adds the memory of a cell's (or query's) spectrum and its transposed copy."""
         info = super().describe(stage)
         spectrum = 2 * 4 * 2 * (2 * self.waves * self.hidden)
         return dataclasses.replace(
@@ -53,7 +53,7 @@ class LitExport(AttentionExport):
         )
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Of the position bias and of the phases."""
+        """The weights of the position bias and of the phases."""
         return {**super().arrays(), **phase_arrays(self.model.pe_encoder)}
 
     def mlp_of(self, stage: int) -> MLP:  # noqa: ARG002
@@ -61,13 +61,13 @@ class LitExport(AttentionExport):
         return self.model.imnet
 
     def first_layer(self, stage: int) -> FirstLayer:  # noqa: ARG002
-        """At every window position values, then the spectrum; at the end the cell."""
+        """Weights are ordered by window position, values before spectrum; the cell is last."""
         linear = self.model.imnet.linears[0]
         w, dim = weight(linear), self.model.dim
         width = dim + 2 * self.waves
-        by_place = w[:, : width * self.k**2].reshape(self.hidden, self.k, self.k, width)
+        by_position = w[:, : width * self.k**2].reshape(self.hidden, self.k, self.k, width)
         cell = w[:, width * self.k**2 :] if self.model.is_cell else None
-        return FirstLayer(by_place[..., :dim], cell, bias(linear))
+        return FirstLayer(by_position[..., :dim], cell, bias(linear))
 
     def project(self, stage: int) -> onnx.ModelProto:
         """Encoder features -> queries (already scaled), keys, values and frequency features."""
@@ -84,7 +84,7 @@ class LitExport(AttentionExport):
         return b.model()
 
     def decode_term(self, b: Builder, maps: Tensor, cols: Tensor) -> Tensor:
-        """Waves of the queries times the spectra of their cells."""
+        """The waves of the queries times the spectra of their cells."""
         with b.scope("spectrum"):
             strip = b.slice(maps, 3 * self.model.dim, self.channels, 3)
             strip = b.transpose(strip, 3, 1, 2, 0)
@@ -99,7 +99,7 @@ class LitExport(AttentionExport):
         return b("MatMul", waves, spectrum)
 
     def point_term(self, b: Builder, window: Tensor) -> Tensor:
-        """The same for windows gathered one by one."""
+        """The same for windows that were gathered one by one."""
         with b.scope("spectrum"):
             some = b.slice(window, 3 * self.model.dim, self.channels, 2)
             spectrum = self._spectrum(b, b.transpose(some, 2, 0, 1))
@@ -110,7 +110,7 @@ class LitExport(AttentionExport):
         return b("Squeeze", b("MatMul", waves, spectrum), ints(1))
 
     def _waves(self, b: Builder, row: Tensor, col: Tensor) -> Tensor:
-        """Cosine and sine of a sum of angles, from those of either: `[..., 2 waves]`."""
+        """Cosine and sine of a sum of two angles, from those of each: `[..., 2 * waves]`."""
         parts = [b.many("Split", 2, table, axis=-2, num_outputs=2) for table in (row, col)]
         (row_cos, row_sin), (col_cos, col_sin) = parts
         cos = b("Sub", b("Mul", row_cos, col_cos), b("Mul", row_sin, col_sin))
@@ -118,14 +118,13 @@ class LitExport(AttentionExport):
         return b("Squeeze", b("Concat", cos, sin, axis=-1), ints(-2))
 
     def _spectrum(self, b: Builder, window: Tensor) -> Tensor:
-        """`[waves, cells, k * k]` -> what cosines and sines are weighed with,
-        `[cells, 2 waves, hidden]`."""
+        """`[waves, cells, k * k]` -> weights of cosines and sines `[cells, 2 * waves, hidden]`."""
         both = b("MatMul", window, self._constants())
         both = b.reshape(both, self.waves, -1, 2, self.hidden)
         return b.reshape(b.transpose(both, 1, 2, 0, 3), 0, 2 * self.waves, self.hidden)
 
     def _constants(self) -> NDArray[np.float64]:
-        """Transform, positions' phases and weights as `[waves, k * k, 2 * hidden]`: Re H, -Im H."""
+        """Transform, positions' phases and weights, `[waves, k * k, 2 * hidden]`: Re H, -Im H."""
         k, dim, waves = self.k, self.model.dim, self.waves
         width = dim + 2 * waves
         w = weight(self.model.imnet.linears[0])[:, : width * k * k]
@@ -142,5 +141,5 @@ class LitExport(AttentionExport):
         return np.concatenate([folded.real, -folded.imag], axis=-1)
 
     def _amplitude(self) -> float:
-        """The constant factor of learned waves; damping depends on the cell and is the host's."""
+        """The constant factor of learned waves; the host applies damping, which varies."""
         return float(getattr(self.model.pe_encoder, "scale", 1.0))

@@ -1,4 +1,4 @@
-"""LTE as graphs: amplitudes and frequencies on the grid, waves split into rows and columns."""
+"""Graphs of LTE: amplitudes and frequencies on the grid, waves split into rows and columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class LteExport(EnsembleExport):
-    """Maps hold cosine and sine amplitudes, then row and column frequencies in turns."""
+    """See `FamilyExport`. Maps contain cosine and sine amplitudes, then row and column frequencies,
+    in turns."""
 
     def __init__(self, model: LTE) -> None:
         self.model = model
@@ -31,8 +32,8 @@ class LteExport(EnsembleExport):
         model = self.model
         b = Builder(f"stage{stage}.project")
         features = b.input("features", [1, model.encoder.out_dim, "in_rows", "in_cols"])
-        # The published code pairs neighbouring channels (row, column) and takes cos(pi f): here
-        # frequencies count turns, a half for every one of theirs.
+        # The published code pairs adjacent channels (row, column) and computes cos(pi f): here
+        # frequencies count turns, half a turn for each of its units.
         order = np.r_[0 : 2 * self.waves : 2, 1 : 2 * self.waves : 2]
         kernel = np.concatenate([weight(model.coef), weight(model.freq)[order] / 2])
         constant = np.concatenate([bias(model.coef), bias(model.freq)[order] / 2])
@@ -44,8 +45,8 @@ class LteExport(EnsembleExport):
     def answer(
         self, b: Builder, near: Tensor, down: Tensor, across: Tensor, cell: Tensor | None
     ) -> Tensor:
-        """Waves of a sum of two angles from the waves of either: sines are evaluated for the rows
-        and for the columns of a cell, not for each of its queries."""
+        """Waves of a sum of two angles from the waves of each: sines are evaluated for the rows and
+        for the columns of a cell, not for each of its queries."""
         w = self.waves
         with b.scope("waves"):
             cos_part, sin_part, row_freq, col_freq = b.many(

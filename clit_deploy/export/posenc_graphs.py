@@ -1,4 +1,4 @@
-"""Position encodings for the deployed form: arrays for the host's tables, or a graph of pairs."""
+"""Position encodings in a plan: arrays for the host's tables, or a graph over pairs of offsets."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def splits(encoding: PositionEncoding | None) -> bool:
-    """Whether the bias is a sum of one of the row's offset and one of the column's."""
+    """Whether the bias is a sum of a function of the row offset and one of the column offset."""
     return encoding is None or isinstance(encoding, Sinusoid)
 
 
 def bias_arrays(encoding: PositionEncoding | None, heads: int) -> dict[str, NDArray[np.float64]]:
-    """What `AttentionTables` makes the position bias from; nothing if it does not split."""
+    """Arrays from which `AttentionTables` computes the position bias; none if it does not split."""
     if not splits(encoding):
         return {}
     if not isinstance(encoding, Sinusoid):
@@ -46,7 +46,7 @@ def bias_arrays(encoding: PositionEncoding | None, heads: int) -> dict[str, NDAr
 
 
 def phase_arrays(encoding: PositionEncoding) -> dict[str, NDArray[np.float64]]:
-    """What `LitTables` makes the phases of complex waves from."""
+    """Arrays from which `LitTables` computes the phases of complex waves."""
     rows, cols = encoding.wave_vectors().double().numpy().T
     damped = isinstance(encoding, Sinusoid) and encoding.damped
     return {"phase_row": rows, "phase_col": cols, "phase_damped": np.array(float(damped))}
@@ -77,7 +77,7 @@ def _layer(b: Builder, x: Tensor, module: nn.Module) -> Tensor:
     if isinstance(module, nn.Linear):
         return b("Add", b("MatMul", x, weight(module).T), bias(module))
     if isinstance(module, nn.LayerNorm):
-        # Written out: opset 18 has LayerNormalization, but not every TensorRT of that opset.
+        # Written out: opset 18 has LayerNormalization, but not every TensorRT that reads it does.
         centred = b("Sub", x, b("ReduceMean", x, ints(-1)))
         spread = b("ReduceMean", b("Mul", centred, centred), ints(-1))
         x = b("Div", centred, b("Sqrt", b("Add", spread, module.eps)))

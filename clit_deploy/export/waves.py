@@ -1,8 +1,8 @@
-"""Sines without a Sin operator: angles in turns, range reduction without error, a polynomial.
+"""Sines without a Sin operator: angles in turns, exact range reduction, a polynomial.
 
-Runtimes' own sines of large arguments are not to be relied on, least of all in half precision.
-A whole number of turns drops out of a float32 without a rounding error, so a frequency of 1023
-costs no more accuracy than one of 1.
+Sines of large arguments are inaccurate in some runtimes, above all in half precision. A whole
+number of turns can be subtracted from a float32 without a rounding error, so a frequency of 1023 is
+as accurate as one of 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def fraction(b: Builder, turns: Tensor) -> Tensor:
-    """Turns without their whole part, in -1/2..1/2."""
+    """Angles in turns, reduced to -1/2..1/2."""
     return b("Sub", turns, b("Round", turns))
 
 

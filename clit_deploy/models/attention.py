@@ -1,4 +1,4 @@
-"""Local attention around the nearest grid pixel, which CLIT and LIT share."""
+"""Local attention around the nearest grid pixel, shared by CLIT and LIT."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from clit_deploy.errors import UnsupportedModelError
-from clit_deploy.models.implicit_model import ImplicitModel, grid_of, pixel_centres, sample
+from clit_deploy.models.implicit_model import ImplicitModel, grid_of, pixel_centers, sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Window:
-    """The window around the nearest grid pixel of every query: `(2r + 1)^2` places, row first."""
+    """The window around the nearest grid pixel of every query: `(2r + 1)^2` pixels, row first."""
 
     at: Tensor
-    """Where its pixels are, `[q, j, 2]` in -1..1."""
+    """Coordinates of its pixels, `[q, j, 2]` in -1..1."""
     offset: Tensor
-    """From its pixels to the query, in half grid pixels, `[q, j, 2]`."""
+    """Offset from its pixels to the query, in half grid pixels, `[q, j, 2]`."""
 
     @classmethod
     def around(cls, coords: Tensor, grid: Size, r: int) -> Window:
         """The windows of `coords [q, 2]` on a grid."""
         sides = torch.tensor(grid, dtype=coords.dtype, device=coords.device)
-        centres = pixel_centres(grid, coords).permute(2, 0, 1)[None]
+        centres = pixel_centers(grid, coords).permute(2, 0, 1)[None]
         steps = torch.arange(-r, r + 1, dtype=coords.dtype, device=coords.device)
         window = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
         at = sample(centres, coords, "nearest")[:, None] + window * (2 / sides)
@@ -39,7 +39,7 @@ class Window:
 
 
 class AttentionModel(ImplicitModel):
-    """A model whose stages attend to `head` shares of `dim` channels in a window of `2r + 1`."""
+    """A model with attention to windows of side `2r + 1`, by `head` heads over `dim` channels."""
 
     bilinear_base = True
     dim: int
@@ -70,7 +70,7 @@ def by_head(x: Tensor, heads: int) -> Tensor:
 
 
 def weighted_values(weights: Tensor, values: Tensor, window: Window) -> Tensor:
-    """The window's values, each head's times its share: `[q, j, channels]`."""
+    """The values in the window, weighted by each head's attention: `[q, j, channels]`."""
     v = by_head(sample(values, window.at, "nearest"), weights.shape[-1])
     return (weights[..., None] * v).flatten(2)
 

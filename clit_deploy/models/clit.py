@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.models.attention import AttentionModel, check_heads, weighted_values
 from clit_deploy.models.edsr import conv3
-from clit_deploy.models.implicit_model import Encoder, grid_of, pixel_centres, sample
+from clit_deploy.models.implicit_model import Encoder, grid_of, pixel_centers, sample
 from clit_deploy.models.mlp import MLP
 from clit_deploy.models.posenc import position_encoding
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CLIT(AttentionModel):
-    """Local attention around the nearest grid pixel, then an MLP; once for every stage.
+    """Local attention around the nearest grid pixel, then an MLP, for each stage.
 
     The residual of a stage is its MLP's output plus 0.75 times the residual before it; the
     image is the last residual plus the bilinear upsampling of the input.
@@ -44,7 +44,7 @@ class CLIT(AttentionModel):
     ) -> None:
         super().__init__()
         if not local_attn:
-            raise UnsupportedModelError("A CLIT without local attention is not supported.")
+            raise UnsupportedModelError("CLIT without local attention is not supported.")
         check_heads(base_dim, head)
         if imnet_num != conv_num:
             raise UnsupportedModelError(
@@ -71,7 +71,7 @@ class CLIT(AttentionModel):
         return cast("MLP", self.imnets[stage])
 
     def qkv(self, stage: int) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:
-        """The convolutions that make a stage's queries, keys and values."""
+        """The convolutions for a stage's queries, keys and values."""
         q, k, v = self.conv_qs[stage], self.conv_ks[stage], self.conv_vs[stage]
         return cast("nn.Conv2d", q), cast("nn.Conv2d", k), cast("nn.Conv2d", v)
 
@@ -79,13 +79,13 @@ class CLIT(AttentionModel):
         """Queries, keys and values of the features resampled to the stage's grid."""
         wide = self.conv_ch(features)
         if stage > 0:
-            # Where a finer pixel lies: its pitch is the grid's, also where the encoder has padded.
+            # Coordinates of the finer pixels: their pitch is the grid's, even if the encoder pads.
             stretch = [
                 (up.padded_out / up.out) * (up.grid / up.padded_grid)
                 for up in stage_grid.over_image
             ]
-            places = (pixel_centres(stage_grid.size, wide) + 1) * wide.new_tensor(stretch) - 1
-            wide = sample(wide, places, "bilinear").permute(2, 0, 1)[None]
+            coords = (pixel_centers(stage_grid.size, wide) + 1) * wide.new_tensor(stretch) - 1
+            wide = sample(wide, coords, "bilinear").permute(2, 0, 1)[None]
         return {name: conv(wide) for name, conv in zip("qkv", self.qkv(stage), strict=True)}
 
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:

@@ -22,7 +22,7 @@ def conv3(a: int, b: int) -> nn.Conv2d:
 
 
 class MeanShift(nn.Conv2d):
-    """A fixed 1x1 convolution of EDSR; checkpoints hold it, implicit models do not use it."""
+    """A fixed 1x1 convolution of EDSR; checkpoints contain it, implicit models do not use it."""
 
     def __init__(self, rgb_range: float, sign: int) -> None:
         super().__init__(3, 3, 1)
@@ -46,20 +46,20 @@ class ResBlock(nn.Module):
 
 
 def refuse_upsampler(name: str, no_upsampling: bool) -> None:
-    """Refuse an encoder that enlarges by itself.
+    """Refuse an encoder with an upsampler of its own.
 
     Raises:
-        UnsupportedModelError: it has its upsampler.
+        UnsupportedModelError: it has one.
     """
     if not no_upsampling:
         raise UnsupportedModelError(
             f"The {name} encoder has its upsampler (no_upsampling is not true); "
-            "implicit models use it without."
+            "implicit models need it without one."
         )
 
 
 class HeadAndBody(Encoder):
-    """A convolution, then parts and a convolution that are added to it: EDSR's plan, and RCAN's."""
+    """A convolution, then parts and a convolution added to it: the structure of EDSR and RCAN."""
 
     def __init__(self, parts: Iterable[nn.Module], n_feats: int, rgb_range: float) -> None:
         super().__init__()

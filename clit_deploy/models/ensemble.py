@@ -1,4 +1,4 @@
-"""The local ensemble of LIIF and LTE: the nearest grid pixels of a query and their shares."""
+"""The local ensemble of LIIF and LTE: the nearest grid pixels of a query and their weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clit_deploy.models.implicit_model import pixel_centres, sample
+from clit_deploy.models.implicit_model import pixel_centers, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,27 +20,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One neighbour of every query."""
+    """One neighboring grid pixel of every query."""
 
     at: Tensor
-    """Where to read the neighbour's pixel, `[q, 2]`."""
+    """Coordinates at which to read it, `[q, 2]` in -1..1."""
     offset: Tensor
-    """From its centre to the query, in half grid pixels, `[q, 2]`."""
+    """Offset from its center to the query, in half grid pixels, `[q, 2]`."""
     share: Tensor
     """Its weight in the blend, `[q, 1]`."""
 
 
 def neighbours(coords: Tensor, grid: Size, ensemble: bool = True) -> Iterator[Neighbour]:
-    """The four neighbours of every query, or the nearest pixel alone (LIIF, equation 4)."""
+    """The four neighbors of every query, or the nearest pixel alone (LIIF, equation 4).
+
+    Args:
+        coords: queries `[q, 2]`, row and column in -1..1.
+        grid: height and width of the grid.
+        ensemble: four neighbors, or one.
+    """
     sides = torch.tensor(grid, dtype=coords.dtype, device=coords.device)
-    centres = pixel_centres(grid, coords).permute(2, 0, 1)[None]
+    centres = pixel_centers(grid, coords).permute(2, 0, 1)[None]
     near, offset = [], []
     for shift in (-1, 1) if ensemble else (0,):
         at = (coords + shift / sides + 1e-6 * abs(shift)).clamp(-1 + 1e-6, 1 - 1e-6)
         near.append(at)
         offset.append((coords - sample(centres, at, "nearest")) * sides)
-    # The published code adds 1e-9 to areas, here it is added to sides: the same blend, but where
-    # both offsets of one axis vanish (a centre on the last grid pixel) the other axis keeps its
+    # The published code adds 1e-9 to areas, here it is added to sides: the same blend, but if both
+    # offsets along one axis are zero (a center on the last grid pixel), the other axis keeps its
     # weights instead of losing them to rounding.
     far = torch.stack(offset[::-1]).abs() + 1e-9
     share = far / far.sum(dim=0)

@@ -1,4 +1,4 @@
-"""What every implicit model shares: an encoder, per-query decoding, rendering of a whole image."""
+"""The base of all implicit models: an encoder, decoding by query, rendering of a whole image."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from clit_deploy.grid.cascade import Size, StageGrid, stage_grids
 from clit_deploy.grid.tiling import round_up
 
 
-def pixel_centres(size: Size, like: Tensor) -> Tensor:
-    """Centres of the pixels of a grid in [-1, 1], row and column, `[h, w, 2]`."""
+def pixel_centers(size: Size, like: Tensor) -> Tensor:
+    """Centers of the pixels of a grid in -1..1, row and column, `[h, w, 2]`."""
     axes = [
         (torch.arange(side, dtype=like.dtype, device=like.device) * 2 + 1) / side - 1
         for side in size
@@ -27,21 +27,21 @@ class Encoder(nn.Module):
     out_dim: int
     """Channels of the features."""
     halo: int
-    """Pixels around a tile that its features need: the radius of the receptive field, or, where
-    that is unbounded, as much as keeps the error of tiling small."""
+    """Pixels around a tile that its features need: the radius of the receptive field, or, if that
+    is unbounded, enough to keep the error of tiling small."""
     exact: ClassVar[bool] = True
     """Whether the halo covers the receptive field, so that tiled equals whole."""
     multiple: int = 1
-    """Sides of the images that it takes, and starts of their tiles, are multiples of this."""
+    """Sides of the input, and starts of its tiles, are multiples of this."""
     live_channels: int
-    """Channels of all tensors that are alive at once, at most (estimated, for its memory)."""
+    """Most channels of all tensors that are alive at once (an estimate, to predict memory)."""
 
 
 class ImplicitModel(nn.Module, ABC):
-    """An encoder and a decoder that answers coordinates, in the form of the papers.
+    """An encoder and a decoder of coordinates, in the form of the papers.
 
-    This is the plain definition, one query at a time: slow, and the truth that the exported
-    graphs are held against.
+    This is the plain definition, query by query: slow, and the reference that exported graphs are
+    compared with.
     """
 
     encoder: Encoder
@@ -51,18 +51,18 @@ class ImplicitModel(nn.Module, ABC):
 
     @abstractmethod
     def stage_maps(self, features: Tensor, stage_grid: StageGrid, stage: int) -> dict[str, Tensor]:
-        """What the queries of a stage read: maps `[1, C, gh, gw]` from the encoder's features."""
+        """The maps that a stage's queries read, `[1, C, gh, gw]`, from the encoder's features."""
 
     @abstractmethod
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:
         """RGB of one stage at `coords [q, 2]` (row, column in [-1, 1]) for pixels of `cell [2]`.
 
-        Returns `[q, 3]` in the network's own domain, -1 to 1; where the model has a bilinear
-        base, the residual to it.
+        Returns: `[q, 3]` in the network's own range, -1 to 1; if the model has a bilinear base, the
+            residual to it.
         """
 
     def cell(self, size: Size, scale: float) -> tuple[float, float]:  # noqa: ARG002
-        """Height and width of an output pixel in -1..1, as the model was trained to see them."""
+        """Height and width of an output pixel in -1..1, as the model was trained with them."""
         return 2 / size[0], 2 / size[1]
 
     @torch.no_grad()
@@ -71,13 +71,13 @@ class ImplicitModel(nn.Module, ABC):
     ) -> Tensor:
         """Upscale a whole image, `batch` queries at a time.
 
-        Where the encoder takes only certain sides, the image is mirrored at its lower and right
-        edges (as the published evaluation does), and the outputs keep their places.
+        If the encoder needs certain sides, the image is mirrored at its lower and right edges (as
+        the published evaluation does), and the outputs stay where they are.
 
         Args:
             image: `[h, w, 3]`, 0 to 1, in the model's dtype.
             size: height and width of the output.
-            scale: decides how many stages run; by default the larger ratio of the sides.
+            scale: decides how many stages run; by default the larger ratio of output to input side.
             batch: queries at a time (the published code uses 30,000).
 
         Returns: `[H, W, 3]`, not clipped.
@@ -87,22 +87,22 @@ class ImplicitModel(nn.Module, ABC):
         inp = mirrored((image - 0.5) / 0.5, self.encoder.multiple).permute(2, 0, 1)[None]
         padded = inp.shape[2], inp.shape[3]
         features = self.encoder(inp)
-        coords = pixel_centres(size, image).reshape(-1, 2)
+        coords = pixel_centers(size, image).reshape(-1, 2)
         cell = torch.tensor(self.cell(size, ratio), dtype=image.dtype, device=image.device)
         rgb = torch.zeros(len(coords), 3, dtype=image.dtype, device=image.device)
         for stage, stage_grid in enumerate(
             stage_grids((height, width), padded, size, ratio, self.stages)
         ):
-            # On a grid that goes on beyond the picture, the picture is the first part of it.
+            # If the grid extends beyond the image, the image is the first part of it.
             shrink = coords.new_tensor(
                 [axis.grid / axis.padded_grid for axis in stage_grid.over_grid]
             )
-            places = (coords + 1) * shrink - 1
+            at = (coords + 1) * shrink - 1
             maps = self.stage_maps(features, stage_grid, stage)
-            answers = [
-                self.query(maps, part, cell * shrink, stage) for part in torch.split(places, batch)
+            parts = [
+                self.query(maps, part, cell * shrink, stage) for part in torch.split(at, batch)
             ]
-            rgb = torch.cat(answers) + self.decay * rgb
+            rgb = torch.cat(parts) + self.decay * rgb
         if self.bilinear_base:
             plain = ((image - 0.5) / 0.5).permute(2, 0, 1)[None]
             rgb = rgb + sample(plain, coords, "bilinear", "border")

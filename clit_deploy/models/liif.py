@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LIIF(ImplicitModel):
-    """One MLP for the feature of each of the nearest grid pixels, blended by opposite areas."""
+    """An MLP for each of the nearest grid pixels, whose predictions are blended by area."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class LIIF(ImplicitModel):
         return {"features": features}
 
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:  # noqa: ARG002
-        """Blend of the MLP's answers for the four nearest grid pixels (or the one)."""
+        """The blended predictions for the four nearest grid pixels, or that for the nearest."""
         features = maps["features"]
         height, width = features.shape[-2:]
         sides = torch.tensor((height, width), dtype=coords.dtype, device=coords.device)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class LIT(AttentionModel):
-    """One stage of local attention; beside each value the MLP sees the window's spectrum.
+    """One stage of local attention; the inputs of the MLP are the values and the window's spectrum.
 
     The spectrum is the two-dimensional Fourier transform of a 7x7 window of further features;
-    every coefficient is turned by the complex position encoding of its place in the window.
+    every coefficient is rotated by the complex position encoding of its position in the window.
     """
 
     r = 3
@@ -44,7 +44,7 @@ class LIT(AttentionModel):
         super().__init__()
         if local_ensemble or not local_attn:
             raise UnsupportedModelError(
-                "A LIT with local_ensemble or without local_attn is not supported; no published "
+                "LIT with local_ensemble or without local_attn is not supported; no published "
                 "configuration has either."
             )
         check_heads(base_dim, head)

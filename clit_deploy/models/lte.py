@@ -38,7 +38,7 @@ class LTE(ImplicitModel):
         self.imnet = MLP.from_spec(imnet_spec, hidden_dim)
 
     def cell(self, size: Size, scale: float) -> tuple[float, float]:
-        """LTE's own rule: beyond x4 the cell stays that of x4, the largest it was trained for."""
+        """LTE's own rule: beyond x4 the cell stays that of x4, the largest scale in training."""
         stretch = max(scale / 4, 1)
         return 2 / size[0] * stretch, 2 / size[1] * stretch
 
@@ -47,7 +47,7 @@ class LTE(ImplicitModel):
         return {"coef": self.coef(features), "freq": self.freq(features)}
 
     def query(self, maps: dict[str, Tensor], coords: Tensor, cell: Tensor, stage: int) -> Tensor:  # noqa: ARG002
-        """Blend of the MLP's answers for the four nearest grid pixels."""
+        """The blended predictions of the MLP for the four nearest grid pixels."""
         height, width = maps["coef"].shape[-2:]
         sides = torch.tensor((height, width), dtype=coords.dtype, device=coords.device)
         phase = self.phase(cell * sides)

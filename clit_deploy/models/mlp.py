@@ -17,7 +17,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class MLP(nn.Module):
-    """Linear layers with an activation after each but the last."""
+    """Linear layers with an activation between them."""
 
     def __init__(
         self, in_dim: int, out_dim: int, hidden_list: Sequence[int], act: str = "relu"

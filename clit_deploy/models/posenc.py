@@ -1,8 +1,8 @@
 """Position encodings of CLIT and LIT: relative offset -> attention bias, or waves (CLIT, eq. 6).
 
-Offsets and pixel sizes are in half grid pixels, row and column. `bias` gives one number a head
-for every offset; `wave_vectors` are the complex waves that LIT's frequency branch turns by.
-"""
+Offsets and pixel sizes are in half grid pixels, row and column. `bias` is one number per head for
+every offset; `wave_vectors` are the complex waves that rotate the spectrum in LIT's frequency
+branch."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ MAX_SCALE = 20
 
 
 class PositionEncoding(nn.Module, ABC):
-    """One of the published kinds, with the published state-dict keys."""
+    """A published kind of encoding, with the published state-dict keys."""
 
     @abstractmethod
     def bias(self, offset: Tensor, cell: Tensor) -> Tensor:
         """Offsets `[q, j, 2]` for pixels of `cell [2]` or `[q, 2]` -> `[q, j, heads]`."""
 
     def wave_vectors(self) -> Tensor:
-        """Radians a half grid pixel of every complex wave, row and column, `[waves, 2]`.
+        """Radians per half grid pixel of every complex wave, row and column, `[waves, 2]`.
 
         Raises:
-            UnsupportedModelError: the encoding is none of waves.
+            UnsupportedModelError: the encoding has no waves.
         """
         raise UnsupportedModelError(
             f"The position encoding {type(self).__name__} has no waves; LIT's frequency branch "
@@ -43,15 +43,15 @@ class PositionEncoding(nn.Module, ABC):
         )
 
     def amplitude(self, cell: Tensor) -> Tensor:
-        """Factor of every complex wave, broadcast to `[q or 1, waves]`."""
+        """The amplitude of every complex wave, broadcast to `[q or 1, waves]`."""
         return torch.ones(1, dtype=cell.dtype, device=cell.device)
 
 
 class Sinusoid(PositionEncoding):
-    """Sines and cosines along either axis, projected to the heads.
+    """Sines and cosines along each axis, projected to the heads.
 
     Frequencies are `2 ** linspace(0, posenc_scale, enc_dims / 4) - 1`: 0 to 1023 as published.
-    `damped` (the integrated encoding, ipe) averages every wave over the answered pixel.
+    `damped` (the integrated encoding, ipe) averages every wave over the output pixel.
     """
 
     frequencies: Tensor
@@ -79,7 +79,7 @@ class Sinusoid(PositionEncoding):
         return torch.cat([rows, rows.flip(-1)])
 
     def amplitude(self, cell: Tensor) -> Tensor:
-        """Where damped, sin(x) / x of the wave over the pixel's size."""
+        """If damped, sin(x) / x of the wave over the pixel's size; else 1."""
         if not self.damped:
             return super().amplitude(cell)
         return torch.sinc(cell.reshape(-1, 2) @ self.wave_vectors().to(cell).T / math.pi)
@@ -114,11 +114,11 @@ class Learned(PositionEncoding):
         self.proj = nn.Sequential(nn.GELU(), nn.Linear(enc_dims, head))
 
     def wave_vectors(self) -> Tensor:
-        """The learned ones."""
+        """The learned waves."""
         return self.Wr.weight.detach()
 
     def amplitude(self, cell: Tensor) -> Tensor:
-        """One constant."""
+        """A constant."""
         return super().amplitude(cell) * self.scale
 
     def bias(self, offset: Tensor, cell: Tensor) -> Tensor:  # noqa: ARG002
@@ -130,14 +130,14 @@ class Learned(PositionEncoding):
 
 
 class Dynamic(PositionEncoding):
-    """A network of the offset itself (`dpb`, dynamic position bias)."""
+    """A small network of the offset itself (`dpb`, dynamic position bias)."""
 
     def __init__(self, head: int, enc_dims: int, hidden_dims: int) -> None:
         super().__init__()
         if enc_dims != hidden_dims:
             raise UnsupportedModelError(
                 f"The dpb encoding has enc_dims {enc_dims} and hidden_dims {hidden_dims}; its last "
-                "norm works only where they are equal."
+                "norm works only if they are equal."
             )
         self.mlp = nn.Sequential(
             nn.Linear(2, hidden_dims),

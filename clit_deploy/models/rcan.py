@@ -10,12 +10,12 @@ from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.models.edsr import HeadAndBody, conv3, refuse_upsampler
 
 LARGEST_HALO = 32
-"""Below the reach of the convolutions; from 16 pixels on, the means of a tile, which are not those
-of the image, do more harm than what the halo cuts off."""
+"""Smaller than the receptive field: from 16 pixels on, the means of a tile, which differ from those
+of the image, cause a larger error than the pixels beyond the halo."""
 
 
 class ChannelAttention(nn.Module):
-    """Each channel times a share that the means of all channels over the image decide."""
+    """Each channel times a weight that depends on the means of all channels over the image."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
@@ -26,8 +26,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[1, channels, h, w]` -> the same shape."""
-        share: Tensor = self.conv_du(x.mean(dim=(2, 3), keepdim=True))
-        return x * share
+        weights: Tensor = self.conv_du(x.mean(dim=(2, 3), keepdim=True))
+        return x * weights
 
 
 class Residual(nn.Module):
@@ -71,7 +71,7 @@ class RCAN(HeadAndBody):
         refuse_upsampler("RCAN", no_upsampling)
         if not 1 <= reduction <= n_feats:
             raise UnsupportedModelError(
-                f"RCAN's reduction is {reduction}; it must be between 1 and n_feats, {n_feats}."
+                f"RCAN's reduction is {reduction}; it must be from 1 to n_feats, {n_feats}."
             )
         groups = (
             Residual(

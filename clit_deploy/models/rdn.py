@@ -10,11 +10,11 @@ from clit_deploy.models.edsr import conv3, refuse_upsampler
 from clit_deploy.models.implicit_model import Encoder
 
 CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
-"""Dense blocks, layers of each, channels that a layer adds."""
+"""Number of dense blocks, layers of each, channels that a layer adds."""
 
 
 class DenseLayer(nn.Module):
-    """Convolution and ReLU, joined to its own input."""
+    """Convolution and ReLU, concatenated with the input."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()

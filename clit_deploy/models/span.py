@@ -14,7 +14,7 @@ from clit_deploy.models.implicit_model import Encoder
 
 
 class SpanBlock(nn.Module):
-    """Three convolutions whose output also weighs itself: attention without parameters.
+    """Three convolutions whose output is also its own weight: attention without parameters.
 
     With `o` the last convolution's output, the result is `(o + x) * (sigmoid(o) - 1/2)`
     (equations 3 to 5 of the paper).
@@ -36,10 +36,10 @@ class SpanBlock(nn.Module):
 class SPAN(Encoder):
     """A convolution, `n_blocks` blocks, and a 1x1 convolution over four of the levels.
 
-    Deployed SPAN networks hold one 3x3 convolution where training used several parallel ones;
-    this is that form, with its names. A block multiplies by its own output, so on images unlike
-    any photograph (noise, dithering) features can grow a thousandfold; `limit`, which published
-    networks do not have, bounds the blocks' outputs and first activations.
+    Published SPAN weights for deployment have one 3x3 convolution where training used several
+    parallel ones; this is that form, with its names. A block multiplies by its own output, so on
+    images unlike any photograph (noise, dithering) features can grow a thousandfold; `limit`,
+    which published networks do not have, bounds the blocks' outputs and first activations.
     """
 
     mean: Tensor

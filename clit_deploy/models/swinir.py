@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 
 OUT_DIM = 64
 HALO = 32
-"""With random weights, what lies beyond moves features by 1/2000 of their deviation at most."""
+"""With random weights, pixels beyond it change features by at most 1/2000 of their standard
+deviation."""
 APART = -100.0
-"""Added to the logits of two pixels that a cyclic shift has brought into one window."""
+"""Added to the logits of two pixels that only a cyclic shift has brought into one window."""
 
 
 def bias_index(window: int) -> Tensor:
-    """Row of the bias table for every pair of pixels in a window, int64 `[w * w, w * w]`."""
-    place = torch.arange(window * window)
-    row, col = place // window, place % window
+    """The row of the bias table for every pair of pixels in a window, int64 `[w * w, w * w]`."""
+    index = torch.arange(window * window)
+    row, col = index // window, index % window
     rows, cols = (axis[:, None] - axis + window - 1 for axis in (row, col))
     return rows * (2 * window - 1) + cols
 
 
 def seam_masks(window: int) -> Tensor:
-    """Mask of a window that a shift by half of it wraps along the rows, or along the columns.
+    """Masks of a window that a shift by half its side wraps along the rows, and along the columns.
 
-    Returns: `[2, w * w, w * w]`, `APART` where one pixel of a pair comes from the other edge.
+    Returns: `[2, w * w, w * w]`, `APART` where one pixel of a pair comes from the opposite edge.
     """
-    place = torch.arange(window * window)
-    wrapped = torch.stack([place // window, place % window]) >= window - window // 2
+    index = torch.arange(window * window)
+    wrapped = torch.stack([index // window, index % window]) >= window - window // 2
     return APART * (wrapped[:, :, None] != wrapped[:, None]).float()
 
 
@@ -54,7 +55,7 @@ def shift_mask(seams: Tensor, rows: int, cols: int) -> Tensor:
 
 
 def rolled(x: Tensor, shift: int) -> Tensor:
-    """`[1, h, w, C]` turned by `shift` pixels to the upper left, or back where negative."""
+    """`[1, h, w, C]` rolled by `shift` pixels to the upper left, or back if negative."""
     x = torch.cat([x[:, shift:], x[:, :shift]], dim=1)
     return torch.cat([x[:, :, shift:], x[:, :, :shift]], dim=2)
 
@@ -79,8 +80,8 @@ class Attention(nn.Module):
         logits = (q * self.scale) @ k.transpose(2, 3) + self._bias()
         if mask is not None:
             logits = logits + mask[:, None]
-        answer: Tensor = self.proj(self._image(logits.softmax(dim=-1) @ v, x))
-        return answer
+        out: Tensor = self.proj(self._image(logits.softmax(dim=-1) @ v, x))
+        return out
 
     def _windows(self, x: Tensor) -> Tensor:
         """`[1, h, w, dim]` -> `[windows, heads, w * w, dim / heads]`."""
@@ -90,21 +91,21 @@ class Attention(nn.Module):
         return split.permute(0, 2, 4, 1, 3, 5).reshape(-1, self.heads, side * side, depth)
 
     def _image(self, x: Tensor, like: Tensor) -> Tensor:
-        """`_windows` undone: `[1, h, w, dim]`, as `like` is."""
+        """The inverse of `_windows`: `[1, h, w, dim]`, the shape of `like`."""
         _, height, width, _ = like.shape
         side = self.window
         split = x.reshape(height // side, width // side, self.heads, side, side, -1)
         return split.permute(0, 3, 1, 4, 2, 5).reshape(like.shape)
 
     def _bias(self) -> Tensor:
-        """`[heads, w * w, w * w]`, from weights alone: exported graphs hold it as a constant."""
+        """`[heads, w * w, w * w]`, from weights alone, so it is a constant in exported graphs."""
         index = self.relative_position_index
         table = self.relative_position_bias_table.index_select(0, index.flatten())
         return table.T.reshape(self.heads, *index.shape)
 
 
 class Block(nn.Module):
-    """Attention and an MLP, each normalised first and added; windows shifted by half or not."""
+    """Attention and an MLP, each after a norm and added to its input; windows shifted or not."""
 
     def __init__(
         self, dim: int, heads: int, window: int, hidden: int, stored_mask: Tensor | None
@@ -116,7 +117,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         layers = {"fc1": nn.Linear(dim, hidden), "act": nn.GELU(), "fc2": nn.Linear(hidden, dim)}
         self.mlp = nn.Sequential(OrderedDict(layers))
-        # Never read: checkpoints hold the mask of the training size.
+        # Never read: checkpoints contain the mask for the training size.
         self.register_buffer("attn_mask", stored_mask)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -131,7 +132,7 @@ class Block(nn.Module):
 
 
 class Blocks(nn.Module):
-    """Blocks in turn without and with shifted windows."""
+    """Blocks with windows that are not shifted and shifted, in turn."""
 
     def __init__(
         self, dim: int, depth: int, heads: int, window: int, hidden: int, stored_mask: Tensor | None
@@ -164,8 +165,8 @@ class Group(nn.Module):
 class SwinIR(Encoder):
     """Shallow features, groups of Swin blocks, and a convolution to 64 channels.
 
-    The published factory takes `no_upsampling` only, and ignores it; the other options here are
-    those of the network behind it. `img_size` only shapes a buffer that checkpoints hold.
+    The published factory has the option `no_upsampling` only, and ignores it; the others are
+    options of the network behind it. `img_size` only shapes a buffer in checkpoints.
     """
 
     exact: ClassVar[bool] = False
@@ -200,8 +201,8 @@ class SwinIR(Encoder):
         self.out_dim = OUT_DIM
         self.multiple = window_size
         self.halo = -(-HALO // window_size) * window_size
-        # Fitted to ONNX Runtime, which keeps a buffer of every shape to the end of a run: 4.5 times
-        # what is in use at once.
+        # Fitted to ONNX Runtime, which keeps a buffer of every shape until a run ends: 4.5 times
+        # the memory in use at once.
         attention = 2 * max(num_heads) * window_size**2
         self.live_channels = 14 * embed_dim + 3 * hidden + attention + 1700
 

@@ -1,1 +1,1 @@
-"""Is a plan right, and how good is it?"""
+"""Checks of a plan: parity with its model, and accuracy on images."""

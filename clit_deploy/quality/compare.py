@@ -1,4 +1,4 @@
-"""Plans side by side on the same pictures: accuracy, speed, size, and where they differ."""
+"""Compare plans on the same images: accuracy, speed, file size, and where outputs differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clit_deploy.errors import OptionError
 from clit_deploy.images.image_formats import check_format
 from clit_deploy.images.image_writer import image_writer
 from clit_deploy.images.pixels import to_bytes
-from clit_deploy.quality.evaluate import checked_pictures, low_and_high, scorable, score
+from clit_deploy.quality.evaluate import checked_images, low_and_high, scorable, score
 from clit_deploy.upscaler import load
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from clit_deploy.upscaler import Upscaler
 
 GAIN = 10
-"""Differences are shown so many times as large, around middle gray."""
+"""Factor by which differences are amplified, around middle gray."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,21 @@ DEFAULT_OPTIONS = RunOptions()
 
 @dataclass(frozen=True)
 class Comparison:
-    """One plan at one scale: means over the pictures, the median of the speed."""
+    """One plan at one scale: means of accuracy and medians of speed over the images."""
 
     plan: str
-    """Its file's name; the path where two plans have the same name."""
+    """Its file name; its path if two plans have the same name."""
     precision: str
     megabytes: float
     scale: float
     psnr: float
     drop: float
-    """dB below the first plan."""
+    """dB below the first plan's PSNR."""
     ssim: float
     ms_per_megapixel: float
-    """Of output; the plans take turns, picture by picture."""
+    """Per megapixel of output; the plans take turns, image by image."""
     speedup: float
-    """How many times as fast as the first plan."""
+    """Speed relative to the first plan."""
 
 
 def compare_plans(
@@ -82,20 +82,20 @@ def compare_plans(
     """Score and time plans by the protocol of `evaluate`.
 
     Args:
-        plans: the first is what the others are compared with.
+        plans: two or more; the first is the baseline.
         images: high-resolution images: a folder, an image, or several of them.
-        scales: factors, at least 1.
+        scales: factors from 1 to 64.
         options: where and how to run.
-        progress: is told the part that is done.
+        progress: called with the fraction that is done, 0 to 1.
 
     Raises:
         MissingFileError: a plan or an image is missing.
         OptionError: fewer than two plans, or a scale out of range.
-        SizeError: an image too small for a scale. All errors come before anything runs.
+        SizeError: an image too small for a scale. All are raised before anything runs.
     """
     if len(plans) < 2:
         raise OptionError("At least two plans are needed to compare them; name another one.")
-    paths = checked_pictures(images, scales)
+    paths = checked_images(images, scales)
     for path, scale in itertools.product(paths, scales):
         scorable(path, scale)
     rows = []
@@ -124,7 +124,7 @@ def _at_scale(
         for up, found, speed in zip(ups, scores, speeds, strict=True):
             output = up.upscale(low, size=size)
             start = time.perf_counter()
-            up.upscale(low, size=size)  # once more: graphs are loaded by the first
+            up.upscale(low, size=size)  # the second run is timed: the first loads the graphs
             speed.append((time.perf_counter() - start) * 1e9 / (size[0] * size[1]))
             found.append(score(output, high, scale))
     first = [value for value, _ in scores[0]]
@@ -152,12 +152,12 @@ def difference_figure(
     target: Path,
     options: RunOptions = DEFAULT_OPTIONS,
 ) -> str:
-    """Write the first image as the first plan enlarges it, and beside it the difference of every
-    other plan: `GAIN` times, on middle gray.
+    """Write the first image as the first plan upscales it, and beside it the difference of every
+    other plan, amplified by `GAIN` on middle gray.
 
     Returns: the image's name.
     """
-    path = checked_pictures(images, [scale])[0]
+    path = checked_images(images, [scale])[0]
     low, high = low_and_high(path, scale)
     size = high.shape[0], high.shape[1]
     with _opened(plans, options) as ups:
@@ -172,6 +172,6 @@ def difference_figure(
 
 
 def shown(output: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A difference as a picture: middle gray where there is none."""
+    """A difference as an image, 0 to 1: middle gray where there is none."""
     difference: NDArray[np.float32] = np.clip(np.float32(0.5) + GAIN * (output - reference), 0, 1)
     return difference

@@ -1,4 +1,4 @@
-"""PSNR and SSIM by the protocol of the field, with bicubic beside the plan."""
+"""PSNR and SSIM by the protocol of the field, with bicubic interpolation for comparison."""
 
 from __future__ import annotations
 
@@ -44,61 +44,61 @@ def evaluate(
     luminance: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> list[Score]:
-    """Shrink every image, enlarge it again, and compare.
+    """Shrink every image, upscale it again, and compare.
 
     Args:
         up: a loaded plan.
         images: high-resolution images: a folder, an image, or several of them.
-        scales: factors, at least 1, whole or not.
-        border: pixels on every side that do not count; by default the scale, rounded up.
-        luminance: compare Y, or all three colours.
-        progress: is told the part that is done.
+        scales: factors from 1 to 64, whole or not.
+        border: pixels on every side that are not compared; by default the scale, rounded up.
+        luminance: compare luminance, or all three channels.
+        progress: called with the fraction that is done, 0 to 1.
 
     Raises:
-        MissingFileError: a path leads nowhere, or there is no image.
+        MissingFileError: a path does not exist, or there is no image.
         OptionError: a scale out of range.
         SizeError: an image too small for it.
     """
-    paths = checked_pictures(images, scales)
+    paths = checked_images(images, scales)
     scores: list[Score] = []
     for path in paths:
         for scale in scales:
-            scores.append(score_picture(up, path, scale, border=border, luminance=luminance))
+            scores.append(score_image(up, path, scale, border=border, luminance=luminance))
             if progress:
                 progress(len(scores) / len(paths) / len(scales))
     return scores
 
 
-def checked_pictures(images: Path | Sequence[Path], scales: Sequence[float]) -> list[Path]:
+def checked_images(images: Path | Sequence[Path], scales: Sequence[float]) -> list[Path]:
     """The images that are named, if there are any and the scales are valid.
 
     Raises:
-        MissingFileError: a path leads nowhere, or there is no image.
+        MissingFileError: a path does not exist, or there is no image.
         OptionError: a scale out of range.
     """
     paths = images_in(images)
     if not paths:
-        raise MissingFileError(f"{source_name(images)} holds no images; name another folder.")
+        raise MissingFileError(f"{source_name(images)} contains no images; name another folder.")
     if not scales or not all(1 <= scale <= 64 for scale in scales):
-        raise OptionError(f"The scales are {list(scales)}; give numbers from 1 to 64.")
+        raise OptionError(f"The scales are {list(scales)}; they must be numbers from 1 to 64.")
     return paths
 
 
 def scorable(
     path: Path, scale: float, edge: int | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """`low_and_high` of a picture that can be scored inside a border of `edge` pixels.
+    """`low_and_high` of an image that can be scored inside a border of `edge` pixels.
 
     Raises:
-        SizeError: too little of it is left there.
+        SizeError: too few pixels are left inside.
     """
     low, high = low_and_high(path, scale)
     edge = math.ceil(scale) if edge is None else edge
     height, width, _ = high.shape
     if min(height, width) <= 2 * edge + WINDOW:
         raise SizeError(
-            f"{path.name} is {width}x{height} at x{scale:g}; less than {WINDOW} pixels are "
-            f"left inside a border of {edge}. Leave it out, or take a smaller scale or border."
+            f"{path.name} is {width}x{height} at x{scale:g}; fewer than {WINDOW} pixels "
+            f"are left inside a border of {edge}. Leave it out, or use a smaller scale or border."
         )
     return low, high
 
@@ -106,16 +106,16 @@ def scorable(
 def score(
     output: NDArray[np.floating], high: NDArray[np.uint8], scale: float
 ) -> tuple[float, float]:
-    """PSNR and SSIM of a picture's luminance without a border of `scale` pixels."""
+    """PSNR (dB) and SSIM of an image's luminance without a border of `scale` pixels."""
     edge = math.ceil(scale)
     ours, truth = (_compared(image, edge, luminance=True) for image in (output, high / 255))
     return psnr(ours, truth), ssim(ours, truth)
 
 
-def score_picture(
+def score_image(
     up: Upscaler, path: Path, scale: float, *, border: int | None = None, luminance: bool = True
 ) -> Score:
-    """One picture at one scale; see `evaluate`."""
+    """Score one image at one scale; see `evaluate`."""
     edge = math.ceil(scale) if border is None else border
     low, high = scorable(path, scale, edge)
     size = high.shape[0], high.shape[1]
@@ -135,11 +135,11 @@ def score_picture(
 
 
 def low_and_high(path: Path, scale: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Input and ground truth: the picture cropped to `round(floor(side / s) * s)`, and that made
-    smaller by Pillow's bicubic filter; both uint8 `[h, w, 3]`.
+    """Input and ground truth: the image cropped to `round(floor(side / s) * s)`, and that crop
+    shrunk by Pillow's bicubic filter; both uint8 `[h, w, 3]`.
 
     Raises:
-        ImageError: the picture cannot be read, or is smaller than the scale.
+        ImageError: the image cannot be read, or is smaller than the scale.
     """
     pixels = to_bytes(read_image(path).rgb)
     height, width = (math.floor(length / scale) for length in pixels.shape[:2])
@@ -150,7 +150,7 @@ def low_and_high(path: Path, scale: float) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def _compared(image: NDArray[np.floating], border: int, luminance: bool) -> NDArray[np.float64]:
-    """What is compared: `[h, w, channels]` without the border, 0 to 1."""
+    """The part of an image that is compared: `[h, w, channels]` without the border, 0 to 1."""
     exact = image.astype(np.float64)
     channels = luminance_of(exact)[..., None] if luminance else exact
     return channels[border : len(channels) - border, border : channels.shape[1] - border]

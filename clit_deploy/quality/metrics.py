@@ -34,25 +34,26 @@ def psnr(
     """Peak signal-to-noise ratio in dB, of values 0 to 1.
 
     Args:
-        output: what is measured, of any shape; one of the two arrays should be float64.
-        truth: of the same shape.
-        least: mean square error below which an error counts as that; 1e-16 is 160 dB.
-        added: mean square error that is added, as by writing both in 8 bits.
+        output: the image to score, of any shape; one of the two arrays should be float64.
+        truth: the reference, of the same shape.
+        least: smallest mean square error; 1e-16 is 160 dB.
+        added: mean square error to add, such as that of writing 8 bits.
 
-    Returns: infinity where both are equal and neither `least` nor `added` is given; NaN where the
-        output holds one.
+    Returns: infinity if both are equal and neither `least` nor `added` is given; NaN if the output
+        contains NaN.
     """
     noise = max(mean_square(output, truth) + added, least)
     return -10 * math.log10(noise) if noise != 0 else math.inf
 
 
 def luminance_of(rgb: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Y of `[..., 3]`, as float64."""
+    """Luminance Y of RGB `[..., 3]` in 0..1, float64 `[...]`."""
     return np.asarray(rgb.astype(np.float64) @ BT601_LUMA)
 
 
 def ssim(output: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """Mean structural similarity of `[h, w, channels]`, with the usual Gaussian window of 11."""
+    """Mean structural similarity of images `[h, w, channels]` in 0..1, at most 1, with the usual
+    Gaussian window of 11 pixels."""
     mean_a, mean_b = _blur(output), _blur(truth)
     var_a = _blur(output**2) - mean_a**2
     var_b = _blur(truth**2) - mean_b**2
@@ -63,7 +64,7 @@ def ssim(output: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
 
 
 def _blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian window along both axes, where it fits inside."""
+    """Means in a Gaussian window, wherever it lies inside the image."""
     at = np.arange(WINDOW) - WINDOW // 2
     kernel = np.exp(-(at**2) / (2 * _SIGMA**2))
     kernel /= kernel.sum()

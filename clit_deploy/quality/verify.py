@@ -1,4 +1,4 @@
-"""Is a plan right on this machine? Its parity check repeated, and engines against graphs."""
+"""Repeat the parity check of a plan on this machine, and compare its engines with its graphs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verification:
-    """All that `verify_plan` checked; it raises where something is wrong."""
+    """What `verify_plan` checked; it raises an error if a check fails."""
 
     members: int
     runtime: str
     cases: tuple[ParityCase, ...]
     tiled: TiledCase
     engines: float | None
-    """Largest difference from ONNX Runtime over the output's deviation, where engines ran."""
+    """Largest difference from ONNX Runtime, relative to the output's standard deviation; None where
+    no engines ran."""
 
 
 def verify_plan(
@@ -46,35 +47,36 @@ def verify_plan(
     max_memory: str | int | None = None,
     rebuild: bool = True,
 ) -> Verification:
-    """Check every digest, repeat the proof, compare tiled with whole, and engines with graphs.
+    """Check every digest, repeat the parity check, compare tiled with whole, engines with graphs.
 
     Args:
         plan: the plan.
-        image: a picture for the comparison of tiled with whole, of which the middle is taken
-            where it is larger than two tiles; by default noise.
-        runtime: where to run.
+        image: an image for the comparison of tiled with whole; only its middle is used if it is
+            larger than two tiles. By default a synthetic image.
+        runtime: name of the runtime.
         threads: CPU threads; None for all cores.
-        max_memory: bytes that the process may hold, a number or like `2GB`.
-        rebuild: build engines where those of the plan are missing or for another device.
+        max_memory: bytes that the process may use, a number or text like `2GB`.
+        rebuild: build engines if those of the plan are missing or built for another device.
 
     Raises:
-        PlanError: a damaged plan, or one without a proof.
-        ParityError: something differs by more than its tolerance. Where tiling is not exact, that
-            is what the export measured on its own picture; another image's figure is only told.
+        PlanError: the plan is damaged, or stores no samples for a parity check.
+        ParityError: a difference exceeds its tolerance. Where tiling is not exact, the tolerance
+            of tiles follows from what the export measured on its own image; with another image
+            the difference is only reported.
         EngineError: engines compute something else than the graphs.
     """
     members = list(plan.manifest.digests)
     for member in members:
         plan.read(member)
-    samples, proof = stored_samples(plan), plan.manifest.proof
-    assert proof is not None  # noqa: S101  (stored_samples has checked)
+    samples, parity = stored_samples(plan), plan.manifest.proof
+    assert parity is not None  # noqa: S101  (stored_samples has checked)
     with Upscaler(
         plan, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
     ) as up:
         plan, name = up.plan, up.runtime.name
         on_engines = isinstance(up.runtime, EngineRuntime)
         engines = check_engines(plan, up.runtime) if on_engines else None
-        tolerance = proof.tolerance if engines is None else allowed_error(plan)
+        tolerance = parity.tolerance if engines is None else allowed_error(plan)
         cases = compare_on(up, samples, tolerance)
         tiled = tiled_on(up, tiling_image(plan, image), TILED_SCALE)
     if image is None or plan.manifest.encoder.exact:

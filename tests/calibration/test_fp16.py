@@ -1,4 +1,4 @@
-"""FP16: types of every tensor, what stays FP32, and what it costs."""
+"""FP16: types of every tensor, what stays FP32, and the loss."""
 
 import numpy as np
 import onnx
@@ -110,7 +110,7 @@ def test_rounding_by_arithmetic_is_fp16_s_own():
     assert np.abs(rounded - x).max() > 0.1
 
 
-def test_the_twin_does_not_hold_what_fp16_does_not():
+def test_the_emulation_overflows_where_fp16_does():
     values = [helper.make_tensor_value_info(name, HALF, [6]) for name in "xy"]
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "x"], ["y"])], "g", *[[v] for v in values]
@@ -146,7 +146,7 @@ def half_plan(tmp_path_factory):
     return Plan.open(clit_deploy.export_checkpoint(checkpoint, precision="fp16"))
 
 
-def test_an_fp16_plan_carries_what_it_costs(half_plan):
+def test_an_fp16_plan_records_its_loss(half_plan):
     manifest = half_plan.manifest
     assert manifest.precision == "fp16"
     assert [case.scale for case in manifest.half.cases] == [4.0, 12.0]
@@ -173,13 +173,13 @@ def far_reaching(folder):
     save_checkpoint(folder / "m.pth", spec, weights)
 
 
-def test_what_the_scan_does_not_see_keeps_a_graph_fp32(tmp_path, monkeypatch, caplog):
-    """Numbers that are not finite are an infinite loss, which one graph cures."""
+def test_what_the_range_scan_misses_keeps_a_graph_fp32(tmp_path, monkeypatch, caplog):
+    """Numbers that are not finite are an infinite loss, which one graph in FP32 removes."""
     far_reaching(tmp_path)
     monkeypatch.setattr(fp16, "unfit", lambda magnitudes: {})
     plan = Plan.open(clit_deploy.export_checkpoint(tmp_path / "m.pth", precision="fp16"))
     assert list(plan.manifest.half.graphs) == ["encoder.onnx"]
-    assert "encoder.onnx stays FP32: FP16 costs inf dB" in caplog.text
+    assert "encoder.onnx stays FP32: FP16 loses inf dB" in caplog.text
     assert all(abs(case.drop) <= 0.01 for case in plan.manifest.half.cases)
 
 
@@ -197,7 +197,7 @@ def test_a_graph_that_stayed_fp32_for_nothing_is_fp16_again(monkeypatch):
     assert (choice.whole, cases[0].drop) == (needed, 0)
 
 
-def test_numbers_that_fp16_cannot_hold_stay_fp32(tmp_path, caplog):
+def test_numbers_that_fp16_cannot_represent_stay_fp32(tmp_path, caplog):
     far_reaching(tmp_path)
     plan = Plan.open(clit_deploy.export_checkpoint(tmp_path / "m.pth", precision="fp16"))
     half = plan.manifest.half
@@ -222,7 +222,7 @@ def test_a_loss_beyond_the_limit_keeps_whole_graphs_fp32_and_then_refuses(tmp_pa
     checkpoint = tiny_checkpoint(tmp_path, tiny_liif())
     # Whether a model with random weights gains or loses is chance.
     monkeypatch.setattr(fp16, "_drop", lambda cases: max(abs(case.drop) for case in cases))
-    monkeypatch.setattr(fp16, "MOST_DROP", 1e-12)
+    monkeypatch.setattr(fp16, "MAX_FP16_DROP", 1e-12)
     plan = Plan.open(clit_deploy.export_checkpoint(checkpoint, precision="fp16"))
     assert "encoder.onnx" in plan.manifest.half.graphs
     encoder = graphs(plan)["encoder.onnx"]
@@ -232,8 +232,8 @@ def test_a_loss_beyond_the_limit_keeps_whole_graphs_fp32_and_then_refuses(tmp_pa
         for x in n.output[:1]
         if n.op_type == "Conv"
     }
-    monkeypatch.setattr(fp16, "MOST_DROP", -1.0)
-    with pytest.raises(ParityError, match=r"FP16 costs .* dB"):
+    monkeypatch.setattr(fp16, "MAX_FP16_DROP", -1.0)
+    with pytest.raises(ParityError, match=r"FP16 loses .* dB"):
         clit_deploy.export_checkpoint(checkpoint, tmp_path / "no.plan", precision="fp16")
     assert not (tmp_path / "no.plan").exists()
 
@@ -243,7 +243,7 @@ def test_fp16_with_half_weights_is_refused(tmp_path):
         clit_deploy.export_checkpoint(tmp_path / "x.pth", precision="fp16", half_weights=True)
 
 
-def test_the_command_says_what_fp16_costs(tmp_path):
+def test_the_command_prints_the_loss_of_fp16(tmp_path):
     checkpoint = tiny_checkpoint(tmp_path, tiny_liif())
     done = cli("export", checkpoint, "--precision", "fp16")
     assert done.returncode == 0, done.stderr
@@ -261,7 +261,7 @@ def test_fp16_loses_at_most_a_hundredth_of_a_decibel_on_set5(tmp_path):
     means["every result rounded"] = mean_on_set5(emulated(Plan.open(path)))
     assert means["fp32"] - min(means.values()) <= 0.01
     assert means["fp32"] > 31
-    assert means["every result rounded"] != means["fp16"], "a processor widens FP16"
+    assert means["every result rounded"] != means["fp16"], "a CPU computes FP16 in FP32"
 
 
 def emulated(plan):

@@ -16,8 +16,9 @@ from PIL import Image
 
 import clit_deploy
 from clit_deploy.calibration.drop_evaluator import DropEvaluator
-from clit_deploy.calibration.int8 import calibrate_plan, quantise_plan
+from clit_deploy.calibration.int8 import calibrate_plan, quantize_plan
 from clit_deploy.calibration.settings import Settings
+from clit_deploy.config import Precision
 from clit_deploy.engines.build import build_engines
 from clit_deploy.errors import (
     AccuracyError,
@@ -38,11 +39,11 @@ from tests.fakes.machine import Machine
 from tests.helpers import ROOT, cli, photo, tiny_checkpoint, tiny_liif
 
 LOOSE = 60.0
-"""dB: random weights give a picture that has nothing to do with the truth."""
+"""dB: with random weights the output has nothing to do with the truth."""
 
 
 def loose(folder, precision="int8"):
-    return Settings.parse(folder, precision, LOOSE)
+    return Settings.of(folder, Precision(precision), LOOSE)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def pair(request, plans, folder, tmp_path_factory):
     )
 
 
-def test_an_int8_plan_answers_nearly_the_same(pair):
+def test_an_int8_plan_computes_nearly_the_same(pair):
     image = photo(20, 24)
     outputs = []
     for path in pair:
@@ -72,14 +73,14 @@ def test_an_int8_plan_answers_nearly_the_same(pair):
     assert 0 < error < 0.35 * outputs[0].std()
 
 
-def test_the_manifest_tells_how_and_at_what_cost(pair):
+def test_the_manifest_records_how_and_at_what_loss(pair):
     before, after = (Plan.open(path).manifest for path in pair)
     assert (before.precision, after.precision) == ("fp32", "int8")
     assert before.quantization is None
     found = after.quantization
     assert found is not None
     assert (found.method, found.max_drop) == ("minmax", LOOSE)
-    assert found.pictures.startswith("5 pictures of")
+    assert found.pictures.startswith("5 images of")
     assert [drop.scale for drop in found.drops] == [2.0, 4.0, 12.0]
     costs = [node.drop for node in found.nodes]
     assert costs == sorted(costs, reverse=True)
@@ -95,7 +96,9 @@ def test_the_manifest_tells_how_and_at_what_cost(pair):
 def test_an_int8_plan_can_be_verified_and_shown(pair):
     plan = Plan.open(pair[1])
     assert verify_plan(plan, runtime="cpu").cases
-    assert plan.manifest.proof.tolerance < 1.5  # deviations: nothing but gray is off by more
+    assert (
+        plan.manifest.proof.tolerance < 1.5
+    )  # standard deviations: even a gray image differs by less
     other = Plan.open(pair[0])
     swapped = plan.replaced({"stage0.decode.onnx": other.read("stage0.point.onnx")})
     with pytest.raises(ClitDeployError):
@@ -114,7 +117,7 @@ def test_calibration_is_reproducible(pair, folder, tmp_path):
 
 
 def test_an_int8_plan_is_not_calibrated_again(pair, tmp_path):
-    with pytest.raises(CalibrationError, match="int8 already"):
+    with pytest.raises(CalibrationError, match="already int8"):
         calibrate_plan(pair[1], tmp_path / "x.plan")
     assert not list(tmp_path.iterdir())
 
@@ -125,7 +128,7 @@ def test_a_plan_with_half_weights_is_calibrated_too(plans, folder):
     halves = {n: store_fp16_weights(onnx.load_from_string(plan.read(n))) for n in graphs}
     members = {name: model.SerializeToString() for name, model in halves.items()}
     halved = plan.replaced(members, half_weights=True)
-    made = quantise_plan(halved, loose(folder))
+    made = quantize_plan(halved, loose(folder))
     assert sum(made.manifest.quantization.counts.values()) == 5
     for name in graphs:
         assert len(made.read(name)) < 1.2 * len(halved.read(name)) + 4000, name
@@ -144,7 +147,7 @@ def test_a_missed_budget_writes_nothing(plans, folder, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_wishes_that_make_no_sense(plans, folder, tmp_path):
+def test_options_that_are_not_valid(plans, folder, tmp_path):
     with pytest.raises(OutputError, match="itself"):
         calibrate_plan(plans["liif"], plans["liif"], folder)
     with pytest.raises(OptionError, match="--precision int8"):
@@ -153,8 +156,8 @@ def test_wishes_that_make_no_sense(plans, folder, tmp_path):
         clit_deploy.export_checkpoint("x.pth", tmp_path / "x.plan", max_drop=0.1)
 
 
-def test_a_wish_is_refused_before_the_checkpoint_is_read(tmp_path):
-    """There is no such checkpoint, and that is not what is said."""
+def test_an_option_is_refused_before_the_checkpoint_is_read(tmp_path):
+    """There is no such checkpoint, but the message is about the option."""
     none = tmp_path / "none"
     done = cli("export", "x.pth", "--precision", "int8", "--images", none)
     assert (done.returncode, "no folder" in done.stderr) == (1, True), done.stderr
@@ -167,15 +170,15 @@ def test_an_engine_of_the_float_plan_is_left_behind(plans, folder):
     built, _ = build_engines(
         Plan.open(plans["liif"]), machine.trt, BuildOptions(), gpu=machine.cuda.gpu
     )
-    made = quantise_plan(built, loose(folder))
+    made = quantize_plan(built, loose(folder))
     assert made.manifest.engines == ()
     members = {engine.member for engine in built.manifest.engines[0].engines}
     assert members
     assert not members & set(made.manifest.digests)
 
 
-def test_a_picture_with_a_flat_part_does_not_decide(plans):
-    """The float plan is nearly perfect there, so any error would count as many dB."""
+def test_an_image_with_a_flat_part_does_not_decide(plans):
+    """The float plan is nearly perfect there, so any error would be many dB."""
     plan = Plan.open(plans["liif"])
     night = np.zeros((96, 96, 3), np.uint8)
     night[40:56, 40:56] = 200
@@ -191,11 +194,11 @@ def test_a_picture_with_a_flat_part_does_not_decide(plans):
 
 def test_export_goes_straight_to_int8(folder, tmp_path):
     checkpoint = tiny_checkpoint(tmp_path, tiny_liif())
-    wish = ["--precision", "int8", "--images", folder, "--max-drop", LOOSE]
-    done = cli("export", checkpoint, "-o", tmp_path / "a.plan", *wish)
+    options = ["--precision", "int8", "--images", folder, "--max-drop", LOOSE]
+    done = cli("export", checkpoint, "-o", tmp_path / "a.plan", *options)
     assert done.returncode == 0, done.stderr
     assert Plan.open(tmp_path / "a.plan").manifest.precision == "int8"
-    assert "calibrated minmax, 5 pictures" in done.stdout
+    assert "calibrated minmax, 5 images" in done.stdout
 
 
 def test_an_interrupted_calibration_leaves_nothing(plans, tmp_path):
@@ -214,7 +217,7 @@ def test_an_interrupted_calibration_leaves_nothing(plans, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_compare_tells_plans_apart(pair, folder, tmp_path):
+def test_compare_reports_the_differences_of_plans(pair, folder, tmp_path):
     figure = tmp_path / "d.png"
     arguments = [*pair, "--images", folder, "--scale", "2,3", "--json", "--figure", figure]
     done = cli("compare", *arguments)
@@ -242,7 +245,7 @@ def test_differences_are_shown_ten_times():
     assert shown(reference - 1, reference) == pytest.approx(0.0)
 
 
-def test_a_comparison_that_cannot_end_does_not_begin(pair, folder, tmp_path):
+def test_a_comparison_that_would_fail_later_does_not_start(pair, folder, tmp_path):
     done = cli("compare", *pair, "--images", folder, "--scale", "2,30")
     assert (done.returncode, done.stdout) == (1, "")
     assert "pixels are left inside a border of 30" in done.stderr
@@ -251,7 +254,7 @@ def test_a_comparison_that_cannot_end_does_not_begin(pair, folder, tmp_path):
     assert "'.xyz' cannot be written" in done.stderr
 
 
-def test_plans_of_one_name_are_told_apart(pair, folder, tmp_path):
+def test_plans_of_one_name_are_listed_by_path(pair, folder, tmp_path):
     (tmp_path / pair[1].name).write_bytes(pair[1].read_bytes())
     rows = compare_plans([pair[1], tmp_path / pair[1].name], folder, [2.0], RunOptions("cpu"))
     assert [row.plan for row in rows] == [str(pair[1]), str(tmp_path / pair[1].name)]

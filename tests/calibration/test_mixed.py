@@ -1,4 +1,4 @@
-"""INT8 and FP16 in one plan: what TensorRT is given."""
+"""INT8 and FP16 in one plan, for TensorRT."""
 
 import onnx
 import pytest
@@ -99,8 +99,8 @@ def test_a_channel_of_zeros_has_a_step_that_tensorrt_takes(tmp_path):
 
 
 def test_a_plan_that_exists_is_calibrated_for_tensorrt(plans, tmp_path):
-    wishes = ["--precision", "int8-fp16", "--max-drop", "20"]
-    done = cli("calibrate", plans["liif-plain"], "-o", tmp_path / "a.plan", *wishes)
+    options = ["--precision", "int8-fp16", "--max-drop", "20"]
+    done = cli("calibrate", plans["liif-plain"], "-o", tmp_path / "a.plan", *options)
     assert done.returncode == 0, done.stderr
     assert "before FP16; a loss of 19.99 dB is allowed" in done.stdout
     plan = Plan.open(tmp_path / "a.plan")
@@ -108,7 +108,7 @@ def test_a_plan_that_exists_is_calibrated_for_tensorrt(plans, tmp_path):
     assert "INT8 in FP32" in cli("info", plan.path).stdout
 
 
-def test_int8_for_processors_is_not_built(plans):
+def test_int8_for_cpus_is_not_built(plans):
     machine = Machine.make()
     plan = Plan.open(plans["liif"]).replaced({}, precision="int8")
     with pytest.raises(BuildError, match="precision int8-fp16"):

@@ -1,4 +1,4 @@
-"""TensorRT-RTX builds engines without a GPU; the graph inside tells the types of its products."""
+"""TensorRT-RTX builds engines without a GPU; the graph inside names the types of its products."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def folder_of(path, pictures):
 def test_a_folder_is_split_into_what_is_seen_and_what_is_held_out(tmp_path):
     found = gather(folder_of(tmp_path / "a", [photo(70, 80, seed=k) for k in range(11)]))
     assert (len(found.seen), len(found.held_out)) == (9, 2)
-    assert found.description == "11 pictures of a"
+    assert found.description == "11 images of a"
     again = gather(tmp_path / "a")
     assert again.digest == found.digest
 

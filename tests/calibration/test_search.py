@@ -1,4 +1,4 @@
-"""The search, on costs that a test sets."""
+"""The search, on losses that a test sets."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_smallest_float_set_that_meets_the_budget(max_drop, kept):
         assert max(found.drop for found in drops) + left[-1] > max_drop
 
 
-def test_nothing_is_met_by_a_plan_that_gives_no_numbers():
+def test_a_plan_with_nan_meets_no_budget():
     with pytest.raises(AccuracyError):
         search(0.05, factor=float("nan"))
 
@@ -72,7 +72,7 @@ def test_a_budget_that_is_met_at_once_is_measured_once():
     assert trial.measurements == 1
 
 
-def test_a_budget_that_is_out_of_reach_is_refused_with_what_hurts():
+def test_a_budget_that_is_out_of_reach_is_refused_with_the_largest_losses():
     with pytest.raises(AccuracyError, match=r"0\.600 dB at x2 .*b of g \(3\.000 dB\)") as caught:
         search(0.05, factor=100)
     assert isinstance(caught.value, ArithmeticError)

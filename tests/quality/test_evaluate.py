@@ -95,10 +95,10 @@ def test_the_command_prints_a_table_and_json(plans, folder):
     assert scores[0]["bicubic_psnr"] > 10
 
 
-def test_bad_wishes_are_refused(plans, folder, tmp_path):
+def test_invalid_options_are_refused(plans, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with clit_deploy.load(plans["liif"]) as up:
-        with pytest.raises(MissingFileError, match="holds no images"):
+        with pytest.raises(MissingFileError, match="contains no images"):
             evaluate(up, tmp_path / "empty", [2])
         with pytest.raises(OptionError, match="1 to 64"):
             evaluate(up, folder, [0.5])

@@ -11,7 +11,7 @@ import clit_deploy
 from clit_deploy.errors import CoordinateError, UnsupportedModelError
 from clit_deploy.grid.cascade import stage_grids
 from clit_deploy.models import load_checkpoint
-from clit_deploy.models.implicit_model import pixel_centres
+from clit_deploy.models.implicit_model import pixel_centers
 from tests.helpers import cli, photo
 
 PLACES = [(0, 0), (13, 40), (29, 7), (61, 84)]
@@ -25,7 +25,7 @@ def test_attention_is_the_model_s_and_sums_to_one(plans, name, at):
     with clit_deploy.load(plans[name]) as up:
         maps = up.attention(image, at, size=size)
     inp = torch.from_numpy(image / 127.5 - 1).permute(2, 0, 1)[None]
-    coords = pixel_centres(size, inp)[at[0], at[1]][None]
+    coords = pixel_centers(size, inp)[at[0], at[1]][None]
     ratio = max(62 / 9, 85 / 12)
     stages = stage_grids((9, 12), (9, 12), size, ratio, model.stages)
     assert len(maps) == len(stages)

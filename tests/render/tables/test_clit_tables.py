@@ -8,7 +8,7 @@ from clit_deploy.export.clit_graphs import ClitExport
 from clit_deploy.grid.cascade import StageGrid, stage_grids
 from clit_deploy.grid.geometry import Axis, GroupedOutputs, Span
 from clit_deploy.models import build_model
-from clit_deploy.models.implicit_model import pixel_centres, sample
+from clit_deploy.models.implicit_model import pixel_centers, sample
 from clit_deploy.render.tables.clit_tables import ClitTables
 from tests.helpers import ruled_weights, tiny_clit
 
@@ -49,7 +49,7 @@ def test_taps_are_a_convolution_of_the_resampled_map(h, w, factor, data):
     cols = data.draw(st.integers(1, grid[1]).map(lambda b: Span(0, b)))
     coarse = torch.rand(1, 1, h, w, dtype=torch.float64)
     kernel = torch.rand(1, 1, 3, 3, dtype=torch.float64)
-    fine = sample(coarse, pixel_centres(grid, coarse), "bilinear").permute(2, 0, 1)[None]
+    fine = sample(coarse, pixel_centers(grid, coarse), "bilinear").permute(2, 0, 1)[None]
     expected = conv2d(fine, kernel, padding=1)[0, 0].numpy()
     expected = expected[rows.start : rows.stop, cols.start : cols.stop]
     rise = Axis(h, grid[0]), Axis(w, grid[1])

@@ -1,4 +1,4 @@
-"""The proof of an INT8 plan: pictures as the float plan enlarges them."""
+"""The report of an INT8 plan: how far it is from the float plan on photographs."""
 
 from __future__ import annotations
 
@@ -29,22 +29,28 @@ if TYPE_CHECKING:
     from clit_deploy.plan.plan_file import Plan
 
 OUTPUT = 128
-"""Side of what the pictures become: it is kept in the plan."""
+"""Side of the outputs, in pixels; the plan stores them."""
 
 TOLERANCE_FACTOR = 2.0
-"""How many times the error that was measured here another machine may show."""
+"""Another machine may differ from the stored outputs by this many times the error measured here."""
 
 
-def with_int8_parity(plan: Plan, source: Plan) -> Plan:
-    """An INT8 plan with a proof of its own: photographs as the float plan enlarges them.
+def with_int8_report(plan: Plan, source: Plan) -> Plan:
+    """An INT8 plan with stored samples of its own: photographs as the float plan upscales them.
 
-    The float plan's proof has noise for pictures, far outside of what photographs calibrate.
+    The float plan's samples are noise, far outside the ranges that photographs calibrate.
+
+    Args:
+        plan: the INT8 plan.
+        source: the float plan that it was made from.
 
     Raises:
-        PlanError: the float plan has no proof, so its scales are not known.
+        PlanError: the float plan stores no samples, so their scales are not known.
     """
     if source.manifest.proof is None:
-        raise PlanError(f"{source.name} carries no proof; export the checkpoint again.")
+        raise PlanError(
+            f"{source.name} has no stored samples for a parity check; export the checkpoint again."
+        )
     name = source.manifest.proof.samples
     samples = _samples(source, [case.scale for case in source.manifest.proof.cases])
     runtime, cases = compare_samples(plan, samples, math.inf)
@@ -62,7 +68,7 @@ def _samples(source: Plan, scales: Sequence[float]) -> list[ParitySample]:
     with Upscaler(source, runtime="cpu") as up:
         for path, scale in zip(itertools.cycle(images_in(PHOTOGRAPHS)), scales, strict=False):
             low, _ = shrink(to_bytes(read_image(path).rgb), scale, OUTPUT, Part.USUAL)
-            picture = to_bytes(low)
-            output = up.upscale(picture, scale=scale, clip=False)
-            samples.append(ParitySample(scale, picture, output))
+            image = to_bytes(low)
+            output = up.upscale(image, scale=scale, clip=False)
+            samples.append(ParitySample(scale, image, output))
     return samples
