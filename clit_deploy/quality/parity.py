@@ -128,8 +128,8 @@ def _out_of_range(sample: ParitySample) -> str:
     height, width, _ = sample.image.shape
     return (
         f" The model's own output on this {width}x{height} check image reaches {reached:.4g}, "
-        "where 0 to 1 is expected, so float32 rounding alone can exceed the tolerance; the model was "
-        "probably not trained on such images. Train it further, with noisy images among others."
+        "where 0 to 1 is expected, so float32 rounding alone can exceed the tolerance; the model "
+        "was probably not trained on such images. Train it further, with noisy images among others."
     )
 
 

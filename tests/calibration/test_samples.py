@@ -15,9 +15,10 @@ from clit_deploy.calibration.calibration_images import (
     part,
 )
 from clit_deploy.calibration.crops import shrink
+from clit_deploy.calibration.int8 import calibrate_plan
 from clit_deploy.calibration.samples import SAMPLE_SCALES, Reservoir, digest_of, record, scales_for
 from clit_deploy.calibration.settings import Settings
-from clit_deploy.config import RuntimeName
+from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import CalibrationError, MissingFileError, OptionError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
@@ -124,7 +125,7 @@ def test_few_pictures_still_leave_one_to_measure_on(tmp_path):
     assert (len(found.seen), len(found.held_out)) == (MIN_IMAGES - 1, 1)
 
 
-def test_the_default_pictures_are_photographs_of_the_package_with_their_sources():
+def test_the_default_images_are_photographs_of_the_package_with_their_sources():
     found = gather(None)
     files = sorted(PHOTOGRAPHS.glob("*.jpg"))
     assert len(found.seen) + len(found.held_out) == len(files) == 24
@@ -135,7 +136,7 @@ def test_the_default_pictures_are_photographs_of_the_package_with_their_sources(
     assert all("CC0-1.0" in row or "public domain" in row for row in rows)
 
 
-def test_of_a_large_picture_only_the_busiest_part_is_held(tmp_path):
+def test_only_the_busiest_part_of_a_large_image_is_kept(tmp_path):
     large = np.zeros((1100, 1600, 3), np.uint8)
     large[-SIDE:, -SIDE:] = photo(SIDE, SIDE)
     found = gather(folder_of(tmp_path / "a", [large] * MIN_IMAGES))
@@ -159,44 +160,48 @@ def test_useless_pictures_do_not_take_the_place_of_good_ones(tmp_path):
     good = {7 * k for k in range(MAX_IMAGES // 4)}
     mixed = [photo(70, 80, seed=k) if k in good else flat for k in range(2 * MAX_IMAGES)]
     found = gather(folder_of(tmp_path / "a", mixed))
-    assert found.description == f"{MAX_IMAGES // 4} pictures of a"
+    assert found.description == f"{MAX_IMAGES // 4} images of a"
 
 
 @pytest.mark.parametrize(
     ("pictures", "words"),
     [
-        ([], "0 usable pictures among 0"),
-        ([photo(70, 70, seed=k) for k in range(3)], "3 usable pictures among 3"),
-        ([np.zeros((80, 80, 3), np.uint8)] * 6, "0 usable pictures among 6"),
+        ([], "0 usable images among 0"),
+        ([photo(70, 70, seed=k) for k in range(3)], "3 usable images among 3"),
+        ([np.zeros((80, 80, 3), np.uint8)] * 6, "0 usable images among 6"),
         ([np.full((80, 80, 3), 200, np.uint8)] * 6, "not flat"),
         ([photo(40, 90, seed=k) for k in range(6)], "64 pixels"),
     ],
 )
-def test_pictures_that_are_no_use_are_refused(tmp_path, pictures, words):
+def test_images_without_use_are_refused(tmp_path, pictures, words):
     with pytest.raises(CalibrationError, match=words) as caught:
         gather(folder_of(tmp_path / "a", pictures))
     assert isinstance(caught.value, ValueError)
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("values", "words"),
     [
         (("none", "int8"), "no folder none"),
-        ((None, "fp16"), "makes int8 and int8-fp16, not fp16"),
-        ((None, "int7"), "Unknown precision 'int7'"),
+        ((None, "fp16"), "precision int8 and int8-fp16, not fp16"),
         ((None, "int8", float("nan")), "above 0,"),
         ((None, "int8", 0.0), "above 0,"),
         ((None, "int8", float("inf")), "above 0,"),
-        ((None, "int8", 0.05, "minmax", 2**33), "from 0 to 4294967295"),
+        ((None, "int8", 0.05, 2**33), "from 0 to 4294967295"),
         ((None, "int8-fp16", 0.01), "above 0.01,"),
-        ((None, "int8", 0.05, "guess"), "minmax, percentile, entropy"),
     ],
 )
-def test_wishes_that_make_no_sense(wishes, words):
+def test_settings_that_are_not_valid(values, words):
+    images, precision, *others = values
     with pytest.raises((OptionError, MissingFileError), match=words):
-        Settings.parse(*wishes)
+        Settings.of(images, Precision(precision), *others)
+
+
+def test_an_unknown_precision_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="Unknown precision 'int7'"):
+        calibrate_plan(tmp_path / "x.plan", tmp_path / "y.plan", precision="int7")
 
 
 def test_fp16_has_its_part_of_the_budget():
-    assert Settings.parse(None, "int8").budget == 0.05
-    assert Settings.parse(None, "int8-fp16").budget == pytest.approx(0.04)
+    assert Settings.of(None, Precision.INT8).budget == 0.05
+    assert Settings.of(None, Precision.INT8_FP16).budget == pytest.approx(0.04)
