@@ -181,7 +181,7 @@ def test_defaults_are_written_out(tmp_path):
         (tiny_clit(pb_spec=posenc("fourier")), "Unknown position encoding 'fourier'"),
         (tiny_clit(pb_spec=posenc("sinusoid", complex_transform=True)), "must be false"),
         (tiny_clit(pb_spec=posenc("sinusoid", phase=1)), "not support: phase"),
-        (tiny_clit(pb_spec=posenc("dpb", enc_dims=16, hidden_dims=8)), "only where they are equal"),
+        (tiny_clit(pb_spec=posenc("dpb", enc_dims=16, hidden_dims=8)), "only if they are equal"),
         (tiny_lit(head=3), "not a multiple of 3"),
         (tiny_lit(local_ensemble=True), "no published configuration"),
         (tiny_lit(pe_spec=None), "no pe_spec"),
