@@ -11,7 +11,7 @@ import sys
 import pytest
 from PIL import Image
 
-from clit_deploy.calibration.int8 import quantise_plan
+from clit_deploy.calibration.int8 import quantize_plan
 from clit_deploy.calibration.settings import Settings
 from clit_deploy.cli.json_document import plain
 from clit_deploy.cli.step_totals import EXPORT_STEPS, PRECISION_STEPS
@@ -152,5 +152,5 @@ def test_steps_are_counted_to_their_total(plans, tmp_path, capsys):
     assert capsys.readouterr().err.startswith("[1/7] reading tiny.pth\n[2/7] ")
     for precision in (Precision.INT8, Precision.INT8_FP16):
         steps = StepCounter(PRECISION_STEPS[precision])
-        quantise_plan(Plan.open(plans["liif-plain"]), Settings.parse(None, precision, 20), steps)
+        quantize_plan(Plan.open(plans["liif-plain"]), Settings.of(None, precision, 20), steps)
         assert steps.done == steps.total
