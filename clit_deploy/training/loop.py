@@ -60,7 +60,7 @@ def train(
         data: a folder of images, an image, or several of them.
         run: the folder that the run keeps its state, log and checkpoints in.
         device: `cpu`, `cuda`, or `auto` for CUDA where it is present.
-        progress: is told of every step: phase, step, steps, loss, seconds left.
+        progress: called after every step with phase, step, steps, loss and seconds left.
 
     Returns: the last checkpoint, `run/model.pth`, in the published layout.
 

@@ -1,4 +1,4 @@
-"""What a training run is told: a TOML file, read into frozen dataclasses."""
+"""The configuration of a training run: a TOML file, read into frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def read_config(path: Path) -> Config:
 
     Raises:
         MissingFileError: no such file.
-        TrainingError: not TOML, an unknown key, or a value that makes no sense.
+        TrainingError: not valid TOML, an unknown key, or an invalid value.
     """
     check_file(path, "configuration file")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path.name} is no TOML: {error}.") from error
+        raise TrainingError(f"{path.name} is not valid TOML: {error}.") from error
     phases = content.pop("phase", [])
     if not isinstance(phases, list) or not phases:
         raise TrainingError(f"{path.name} has no [[phase]]; at least one is needed.")
@@ -99,11 +99,11 @@ def read_config(path: Path) -> Config:
 def _make(kind: Any, values: Any, path: Path, where: str) -> Any:
     known = {field.name: field for field in dataclasses.fields(kind)}
     if not isinstance(values, dict):
-        raise TrainingError(f"{where} of {path.name} is no table.")
+        raise TrainingError(f"{where} of {path.name} is not a table.")
     strange = sorted(set(values) - set(known))
     if strange:
         raise TrainingError(
-            f"{path.name} has keys that are not known at {where}: {', '.join(strange)}; known are "
+            f"{path.name} has unknown keys at {where}: {', '.join(strange)}; known are "
             f"{', '.join(sorted(known))}."
         )
     needed = [n for n, f in known.items() if f.default is dataclasses.MISSING and n not in values]
@@ -132,8 +132,8 @@ def _check_phase(phase: TrainingPhase, factors: int, path: Path) -> None:
     counts = phase.stages, phase.steps, phase.batch, phase.queries
     if min(counts) < 1 or phase.crop < 8 or not 0 < phase.lr < 1 or phase.decay_every < 0:
         raise TrainingError(
-            f"A phase of {path.name} makes no sense: stages, steps, batch and queries are at least "
-            f"1, crop at least 8, lr between 0 and 1; found {phase}."
+            f"A phase of {path.name} is invalid: stages, steps, batch and queries are at least 1, "
+            f"crop at least 8, lr between 0 and 1; found {phase}."
         )
     if not 0 <= phase.ema < 1:
         raise TrainingError(f"ema of a phase of {path.name} is {phase.ema}; it must be in 0..1.")
