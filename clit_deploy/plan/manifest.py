@@ -27,6 +27,7 @@ from clit_deploy.plan.ranges import (
     Pattern,
     Pixels,
     Range,
+    Reach,
     Scale,
     Sha256,
     Shape,
@@ -84,9 +85,9 @@ class StageInfo:
     pairs: Graph | None
     """Graph of the position bias, if the bias does not split into rows and columns."""
     anchor: Anchor
-    before: Pixels
+    before: Reach
     """Map pixels that a cell needs before its own."""
-    after: Pixels
+    after: Reach
     """Map pixels that a cell needs after its own."""
     border: Literal["zero", "edge"]
     """Values of the maps outside the image."""

@@ -54,6 +54,7 @@ class Pattern:
 
 Channels = Annotated[int, Range(1, 2**16)]
 Pixels = Annotated[int, Range(0, 2**12)]
+Reach = Annotated[int, Range(0, 2**6)]
 Side = Annotated[int, Range(0, 2**20)]
 Count = Annotated[int, Range(1, 2**24)]
 Bytes = Annotated[int, Range(0, 2**40)]

@@ -27,7 +27,7 @@ WRONG = {
     "encoder.bytes_per_pixel": [-1, 10**20],
     "encoder.exact": [0, "no"],
     "stages.0.before": [-1, 10**6],
-    "stages.0.after": [-1, 10**6],
+    "stages.0.after": [-1, 65, 1001],
     "stages.0.margin": [-1, 10**6],
     "stages.0.anchor": ["middle", None, []],
     "stages.0.border": ["mirror", None],
