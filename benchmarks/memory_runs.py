@@ -1,22 +1,22 @@
 """Forty runs of `clit-deploy run` under `--max-memory`: what each process held, reading included.
 
-    python -m benchmarks.memory_runs [--seconds 15] [--dim 16] [--json FILE]
+    python -m benchmarks.memory_runs [--seconds 20] [--plan FILE ...] [--json FILE]
 
 Sizes, modes, formats, scales, models and limits take turns. Every run is the real command in a
-process of its own, whose peak resident memory the system reports. A run that takes longer than
-`--seconds` is stopped: by then the image is read and the first tiles are rendered, and the later
-ones are like them. A run that does not fit must be refused, and may not exceed the limit either.
+process of its own, whose peak resident memory the system reports. A run that takes more CPU time
+than `--seconds` is stopped: by then the image is read and the first tiles are rendered, and the
+later ones are like them. A run that does not fit must be refused, and may not exceed the limit either. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -55,33 +55,32 @@ def make_image(path: Path, mode: str, megapixels: float) -> None:
     exif = image.getexif()
     if path.name.startswith("turned"):
         exif[0x0112] = 6
-    image.save(path, exif=exif)
+    fast = {"compress_level": 1} if path.suffix == ".png" else {}
+    image.save(path, exif=exif, **fast)
 
 
-def measure(command: list[str], seconds: float) -> tuple[str, float]:
+def measure(command: list[str], seconds: int) -> tuple[str, float]:
     """Run a command: how it ended, and the most megabytes that it held."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
-        timer = threading.Timer(seconds, process.send_signal, [signal.SIGKILL])
-        timer.start()
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (seconds, seconds))
         _, status, usage = os.wait4(process.pid, 0)
-        timer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
         text = errors.read()
-    if process.returncode == -signal.SIGKILL:
+    if process.returncode in (-signal.SIGKILL, -signal.SIGXCPU):
         end = "stopped"
     elif process.returncode == 0:
         end = "done"
     else:
         end = "refused" if "allowed" in text else f"failed: {text[-80:]}"
-    return end, usage.ru_maxrss / 1e3 * (1.024 if sys.platform != "darwin" else 1e-3)
+    return end, usage.ru_maxrss * 1024 / 1e6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=15, help="longest run")
-    parser.add_argument("--dim", type=int, default=16, help="width of the random CLIT")
+    parser.add_argument("--seconds", type=int, default=20, help="CPU time of the longest run")
+    parser.add_argument("--plan", action="append", help="default: a LIIF and a narrow CLIT, random")
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--plans", help=argparse.SUPPRESS)
     parser.add_argument("--json")
@@ -90,26 +89,38 @@ def main() -> None:
         make_image(Path(args.make[0]), args.make[1], float(args.make[2]))
         return
     if args.plans:
-        for spec in (liif_spec(), clit_spec(args.dim)):
+        for spec in (liif_spec(), clit_spec(16)):
             random_plan(spec, args.plans)
         return
     this = [sys.executable, "-m", "benchmarks.memory_runs"]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([*this, "--plans", folder, "--dim", str(args.dim)], check=True)
+        if not args.plan:
+            subprocess.run([*this, "--plans", folder], check=True)
+        plans = args.plan or [f"{folder}/liif.plan", f"{folder}/clit.plan"]
         for run in range(RUNS):
             megapixels = MEGAPIXELS[run % len(MEGAPIXELS)]
             name, mode = list(FILES.items())[(run + run // 8) % len(FILES)]
             scale, limit = SCALES[run % len(SCALES)], LIMITS[(run // 2 + run // 8) % len(LIMITS)]
-            plan = ("liif", "clit")[run // 2 % 2]
+            plan = plans[run // 2 % len(plans)]
             image = Path(folder) / name
             subprocess.run([*this, "--make", str(image), mode, str(megapixels)], check=True)
-            command = [sys.executable, "-m", "clit_deploy", "run", "-e", f"{folder}/{plan}.plan"]
-            command += [str(image), "--scale", str(scale), "-o", f"{folder}/out.png", "--force"]
-            command += ["--runtime", "cpu", "--max-memory", limit]
+            command = [
+                sys.executable,
+                "-m",
+                "clit_deploy",
+                "run",
+                "-e",
+                plan,
+                str(image),
+                "--force",
+            ]
+            command += ["--scale", str(scale), "-o", f"{folder}/out.png", "--runtime", "cpu"]
+            command += ["--max-memory", limit]
             end, peak = measure(command, args.seconds)
             allowed = float(limit[:-2]) * (1000 if limit.endswith("GB") else 1)
-            row = {"MP": megapixels, "image": f"{name} {mode}", "scale": scale, "model": plan}
+            row = {"MP": megapixels, "image": f"{name} {mode}", "scale": scale}
+            row |= {"model": Path(plan).stem}
             row |= {"limit MB": allowed, "end": end, "peak MB": round(peak), "ok": peak <= allowed}
             rows.append(row)
             print(*row.values(), sep="  ", file=sys.stderr, flush=True)

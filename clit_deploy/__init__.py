@@ -15,7 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy._version import __version__
-from clit_deploy.errors import ClitDeployError
+from clit_deploy.errors import ClitDeployError, MemoryBudgetError
 
 if TYPE_CHECKING:
     from clit_deploy import models as models
@@ -35,8 +35,17 @@ __all__ = ["ClitDeployError", "Upscaler", "__version__", "export_checkpoint", "l
 
 
 def __getattr__(name: str) -> Any:
-    if name == "models":
-        return importlib.import_module("clit_deploy.models")
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'clit_deploy' has no attribute {name!r}")
+    home = "clit_deploy.models" if name == "models" else _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'clit_deploy' has no attribute {name!r}")
+    try:
+        module = importlib.import_module(home)
+    except (MemoryError, ImportError) as error:
+        # A shared library that cannot be mapped is an ImportError.
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise MemoryBudgetError(
+                f"There is not enough memory to load the libraries that {name!r} needs; close "
+                "other programs or raise the limit of this one."
+            ) from error
+        raise
+    return module if name == "models" else getattr(module, name)

@@ -1,8 +1,16 @@
+import importlib
+
 import numpy as np
 import pytest
 
 import clit_deploy
-from clit_deploy.errors import ClosedError, ImageError, OptionError, SizeError
+from clit_deploy.errors import (
+    ClosedError,
+    ImageError,
+    MemoryBudgetError,
+    OptionError,
+    SizeError,
+)
 from tests.helpers import photo
 
 
@@ -59,12 +67,12 @@ def test_bad_images_are_refused(up, image):
         up.upscale(image, scale=2)
 
 
-def test_wishes_are_checked(up):
+def test_requested_sizes_are_checked(up):
     with pytest.raises(SizeError):
         up.upscale(photo(8, 8), scale=0.5)
-    for wish in ({}, {"scale": "2"}, {"scale": 1e308}, {"size": 3}, {"size": (np.nan, 9)}):
+    for request in ({}, {"scale": "2"}, {"scale": 1e308}, {"size": 3}, {"size": (np.nan, 9)}):
         with pytest.raises(SizeError):
-            up.upscale(photo(8, 8), **wish)
+            up.upscale(photo(8, 8), **request)
 
 
 def test_the_public_surface_is_small(plans):
@@ -95,3 +103,15 @@ def test_bad_options_are_refused(plans):
             clit_deploy.load(plans["clit"], threads=threads)
     with pytest.raises(OptionError, match="write it like 2GB"):
         clit_deploy.load(plans["clit"], max_memory="lots")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), ImportError("libx.so: cannot map it: Cannot allocate memory")]
+)
+def test_libraries_that_do_not_fit_are_our_error(monkeypatch, error):
+    def no_memory(_):
+        raise error
+
+    monkeypatch.setattr(importlib, "import_module", no_memory)
+    with pytest.raises(MemoryBudgetError, match="libraries that 'load' needs"):
+        clit_deploy.__getattr__("load")
