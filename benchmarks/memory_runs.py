@@ -5,7 +5,8 @@
 Sizes, modes, formats, scales, models and limits take turns. Every run is the real command in a
 process of its own, whose peak resident memory the system reports. A run that takes more CPU time
 than `--seconds` is stopped: by then the image is read and the first tiles are rendered, and the
-later ones are like them. A run that does not fit must be refused, and may not exceed the limit either. Linux only.
+later ones are like them. A run that does not fit must be refused, and may not exceed
+the limit either. Linux only.
 """
 
 from __future__ import annotations
