@@ -13,13 +13,13 @@ import onnx
 
 from clit_deploy.calibration.fp16_ranges import largest, unfit
 from clit_deploy.config import Precision, RuntimeName
-from clit_deploy.errors import ParityError
+from clit_deploy.errors import NonFiniteError, ParityError
 from clit_deploy.images.image_files import PHOTOGRAPH
 from clit_deploy.passes.check_graph import check
 from clit_deploy.passes.fp16_emulation import emulate_fp16
 from clit_deploy.passes.fp16_types import INTER_GRAPH, Fp32Rules, to_fp16
 from clit_deploy.plan.manifest import Fp16Report, ParityReport, ScaleDrop
-from clit_deploy.quality.evaluate import low_and_high, score_image
+from clit_deploy.quality.evaluate import Score, low_and_high, score_image
 from clit_deploy.quality.parity import compare_samples, stored_samples
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.wrappers import InputRecorder
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.plan.plan_file import Plan
-    from clit_deploy.quality.evaluate import Score
     from clit_deploy.runtimes.wrappers import Feeds
 
     Graphs = Mapping[str, onnx.ModelProto]
@@ -211,7 +210,15 @@ def _worst(plan: Plan, graphs: Graphs, choice: _Choice, before: Sequence[Score])
 
 def _scores(plan: Plan) -> list[Score]:
     with Upscaler(plan, runtime="cpu") as up:
-        return [score_image(up, PHOTOGRAPH, scale) for scale in FP16_SCALES]
+        return [_score(up, scale) for scale in FP16_SCALES]
+
+
+def _score(up: Upscaler, scale: float) -> Score:
+    """The score at one scale; NaN where a graph overflows."""
+    try:
+        return score_image(up, PHOTOGRAPH, scale)
+    except NonFiniteError:
+        return Score(PHOTOGRAPH.name, scale, *[math.nan] * 4)
 
 
 def _drop(cases: Sequence[ScaleDrop]) -> float:

@@ -107,7 +107,7 @@ def test_an_int8_plan_can_be_verified_and_shown(pair):
     assert done.returncode == 0, done.stderr
     assert "int8" in done.stdout
     assert "dB alone" in done.stdout
-    assert "against the float plan" in done.stdout
+    assert "with the float plan" in done.stdout
     assert "at most 60 dB may be lost" in done.stdout
 
 

@@ -60,7 +60,7 @@ def test_limits_are_kept_and_another_plan_may_be_written(path, tmp_path):
 @needs_rtx
 def test_bad_options_are_one_sentence_and_leave_the_plan(path, tmp_path):
     before, build = path.read_bytes(), ["build", path, *RTX]
-    fails(cli(*build, "--compute-capability", "8.7"), "8.7; it builds for 7.5, 8.0, 8.6")
+    fails(cli(*build, "--compute-capability", "8.7"), "8.7; it supports 7.5, 8.0, 8.6")
     fails(
         cli(*build, "--compute-capability", "fast"),
         "'fast' is not a compute capability",
@@ -98,7 +98,7 @@ def test_a_missing_tensorrt_is_one_sentence(path, tmp_path):
     before = path.read_bytes()
     fails(
         cli("build", path, env=environment),
-        "no working module tensorrt",
+        "module tensorrt cannot be imported",
         "libnvinfer",
         "pip install",
     )
@@ -106,6 +106,6 @@ def test_a_missing_tensorrt_is_one_sentence(path, tmp_path):
     Image.fromarray(photo(10, 10)).save(picture)
     fails(
         cli("run", "-e", path, picture, "--scale", "2", "--runtime", "tensorrt", env=environment),
-        "no working module tensorrt",
+        "module tensorrt cannot be imported",
     )
     assert path.read_bytes() == before

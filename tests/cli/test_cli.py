@@ -58,7 +58,7 @@ def test_info_and_verify(plans, image):
     checked = cli("verify", plans["clit"], "--image", image)
     assert checked.returncode == 0, checked.stderr
     assert "tiled differs from whole by" in checked.stdout
-    result = json.loads(cli("verify", plans["liif"], "--json").stdout)
+    result = json.loads(cli("verify", plans["liif"], "--json").stdout)["result"]
     assert result["tiled"]["max_difference"] <= 1e-5
     assert len(result["cases"]) == 3
 

@@ -90,6 +90,9 @@ def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
         def get_inputs(self):
             return []
 
+        def get_outputs(self):
+            return [SimpleNamespace(name="features", shape=[])]
+
     monkeypatch.setattr(ort, "InferenceSession", Session)
     runtime = open_runtime(RuntimeName.CPU, threads=4)
     plan = Plan.open(plans["liif"])
