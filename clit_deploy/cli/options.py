@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import OptionError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 RuntimeOption = Annotated[
     RuntimeName, typer.Option("--runtime", help="Where to run; auto takes the best present.")
@@ -79,6 +76,23 @@ def parse_place(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
+class Bar:
+    """A bar that is on the screen."""
+
+    def __init__(self, progress: Any, name: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(name, total=1.0)
+
+    def __call__(self, done: float, text: str | None = None) -> None:
+        """Show how much is done, 0 to 1, and, if given, another text before it."""
+        changed = {} if text is None else {"description": text}
+        self._progress.update(self._task, completed=done, **changed)
+
+    def print(self, line: str) -> None:
+        """Write a line above the bar."""
+        self._progress.console.print(line, markup=False, highlight=False)
+
+
 class ProgressBar:
     """A bar with the time left on stderr, where that is a terminal; otherwise nothing."""
 
@@ -86,14 +100,14 @@ class ProgressBar:
         self._name = name
         self._bar: Any = None
 
-    def __enter__(self) -> Callable[[float], None] | None:
+    def __enter__(self) -> Bar | None:
         if not sys.stderr.isatty():
             return None
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:3.0f} %"),
             TimeRemainingColumn(),
@@ -101,8 +115,7 @@ class ProgressBar:
             transient=True,
         )
         self._bar.start()
-        task = self._bar.add_task(self._name, total=1.0)
-        return lambda done: self._bar.update(task, completed=done)
+        return Bar(self._bar, self._name)
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,15 +25,33 @@ from clit_deploy.system.extras import install_command
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="What to train, a TOML file.")],
+    recipe: Annotated[Path, typer.Argument(help="What to train, a TOML file.")],
     data: Annotated[Path, typer.Option("--data", help="A folder of pictures.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The run's folder; an unfinished run goes on.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=1, help="End after so much training.", show_default="the recipe's"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the folder, if there is one.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster.")
+    ] = "auto",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Crops in a step.", show_default="the recipe's")
+    ] = None,
+    threads: ThreadsOption = None,
+    figure: Annotated[
+        bool, typer.Option("--figure", help="Draw log.png at each interval (matplotlib).")
+    ] = False,
 ) -> None:
-    """Train a cascade stage by stage; a run that was stopped goes on where it was."""
+    """Train a model by a recipe; a run that was stopped goes on with --resume."""
     try:
+        import torch
+
+        from clit_deploy.training.loop import Report
         from clit_deploy.training.loop import train as train_model
         from clit_deploy.training.training_config import read_config
     except ModuleNotFoundError as error:
@@ -41,24 +60,35 @@ def train(
             f"install it with {install_command('train')}."
         ) from error
 
-    wanted = read_config(config)
-    total = sum(phase.steps for phase in wanted.phases)
-    before = [sum(p.steps for p in wanted.phases[:k]) for k in range(len(wanted.phases))]
-    with ProgressBar(config.stem) as bar:
+    wanted = read_config(recipe)
+    if batch:
+        wanted = dataclasses.replace(wanted, batch=batch)
+    if threads:
+        torch.set_num_threads(threads)
+    with ProgressBar(recipe.stem) as bar:
 
-        def progress(report: dict[str, float]) -> None:
+        def progress(report: Report) -> None:
+            if report.line:
+                (bar.print if bar else partial(typer.echo, err=True))(report.line)
             if bar:
-                bar((before[int(report["phase"]) - 1] + report["step"]) / total)
-            elif report["step"] % wanted.interval == 0:  # no terminal: a line now and then
-                typer.echo(
-                    "phase {phase:.0f}  step {step:.0f} of {steps:.0f}  loss {loss:.4f}  "
-                    "{seconds:.0f} s left of the phase".format(**report),
-                    err=True,
-                )
+                loss = "" if report.loss is None else f"  loss {report.loss:.4f}"
+                scores = "".join(f"  {k} {v:.2f}" for k, v in report.decibels.items())
+                bar(report.fraction, f"{recipe.stem}{loss}{scores}{' dB' * bool(scores)}")
 
-        path = train_model(wanted, data, output, device=device, progress=progress)
+        path = train_model(
+            wanted,
+            data,
+            output,
+            seconds=seconds,
+            resume=resume,
+            device=device,
+            precision=precision,
+            figure=figure,
+            progress=progress,
+        )
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    typer.echo(f"log: {output / 'log.csv'}, plot: {output / 'log.png'}")
+    plot = f", plot: {output / 'log.png'}" if figure else ""
+    typer.echo(f"log: {output / 'log.csv'}{plot}")
 
 
 def evaluate(
