@@ -13,8 +13,8 @@ WORTH = 1.5
 """`auto` takes bfloat16 where a product in it is at least this many times as fast as in float32:
 converting costs some of the gain, and without instructions for it bfloat16 is slower."""
 
-_SIDE = 768
-_PRODUCTS = 4
+_SIDE = 512
+_PRODUCTS = 2
 _TURNS = 5
 
 
