@@ -49,8 +49,6 @@ def train(
 ) -> None:
     """Train a model by a recipe; a run that was stopped goes on with --resume."""
     try:
-        import torch
-
         from clit_deploy.training.loop import Report
         from clit_deploy.training.loop import train as train_model
         from clit_deploy.training.training_config import read_config
@@ -63,8 +61,6 @@ def train(
     wanted = read_config(recipe)
     if batch:
         wanted = dataclasses.replace(wanted, batch=batch)
-    if threads:
-        torch.set_num_threads(threads)
     with ProgressBar(recipe.stem) as bar:
 
         def progress(report: Report) -> None:
@@ -83,6 +79,7 @@ def train(
             resume=resume,
             device=device,
             precision=precision,
+            threads=threads,
             figure=figure,
             progress=progress,
         )

@@ -75,6 +75,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    threads: int | None = None,
     figure: bool = False,
     progress: Callable[[Report], None] | None = None,
 ) -> Path:
@@ -90,6 +91,7 @@ def train(
         resume: go on with the run in the folder, if there is one.
         device: `cpu`, `cuda`, or `auto` for CUDA where it is present.
         precision: `float32`, `bfloat16`, or `auto` for bfloat16 where it is faster.
+        threads: processors to use; PyTorch's choice by default. It holds for the whole process.
         figure: draw `log.png` at each interval; needs matplotlib.
         progress: is called after every step and every interval.
 
@@ -105,6 +107,8 @@ def train(
     check_config(config, "the recipe")
     if not (config.steps or config.seconds or seconds):
         raise TrainingError("The recipe gives neither steps nor seconds; add one, or --seconds.")
+    if threads:
+        torch.set_num_threads(threads)
     place = _device(device)
     chosen = choose_precision(precision, place)
     run.mkdir(parents=True, exist_ok=True)
