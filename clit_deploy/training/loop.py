@@ -105,6 +105,8 @@ def train(
     if figure:
         check_figure()
     check_config(config, "the recipe")
+    if seconds is not None and not seconds > 0:
+        raise TrainingError(f"seconds = {seconds} is not valid; it must be above 0.")
     if not (config.steps or config.seconds or seconds):
         raise TrainingError("The recipe gives neither steps nor seconds; add one, or --seconds.")
     if threads:
@@ -301,8 +303,4 @@ def _device(name: str) -> torch.device:
             "CUDA was asked for, but this PyTorch finds no GPU; use --device cpu, or install a "
             "CUDA build of torch."
         )
-    if name == "cpu" or not present:
-        return torch.device("cpu")
-    # Products of float32 in TF32's units: ten bits are enough for gradients.
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    return torch.device("cuda")
+    return torch.device("cpu" if name == "cpu" or not present else "cuda")

@@ -304,6 +304,8 @@ def test_a_clock_that_runs_out_keeps_the_last_good_state(config, folder, tmp_pat
     timed = dataclasses.replace(config, steps=0, interval=1e6)
     with pytest.raises(TrainingError, match="neither steps nor seconds"):
         run_tiny(timed, folder, tmp_path / "run")
+    with pytest.raises(TrainingError, match="seconds = 0 is not valid"):
+        run_tiny(timed, folder, tmp_path / "run", seconds=0)
     path = run_tiny(timed, folder, tmp_path / "run", seconds=9)
     state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert state["step"] > 1
