@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "families", "grid", "system"},
     "export": {"errors", "config", "grid", "system", "plan", "families", "_version"}
     | {"models", "passes", "quality", "calibration"},
-    "training": {"errors", "families", "grid", "system", "images", "models"},
+    # A run's decibels are those of `evaluate`.
+    "training": {"errors", "families", "grid", "system", "images", "models", "quality"},
     # A profile states the version that made it.
     "profile": LOW | {"render", "engines", "upscaler", "quality", "tasks", "_version"},
     "cli": LOW

@@ -53,13 +53,14 @@ class TerminalHandler(logging.Handler):
 class ProgressBar:
     """A bar with the time left on stderr, if that is a terminal; otherwise nothing.
 
-    Entering it gives a callback that takes the part that is done, 0 to 1, or None without a bar.
+    Entering it gives a callback, or None without a bar. The callback takes the part that is done, 0
+    to 1, and a new description if there is one.
     """
 
     def __init__(self, description: str) -> None:
         self._description = description
 
-    def __enter__(self) -> Callable[[float], None] | None:
+    def __enter__(self) -> Callable[..., None] | None:
         if terminal.quiet or not sys.stderr.isatty():
             return None
         from rich.console import Console
@@ -77,7 +78,11 @@ class ProgressBar:
         terminal.bar = bar
         bar.start()
         task = bar.add_task(self._description, total=1.0)
-        return lambda done: bar.update(task, completed=done)
+
+        def update(done: float, description: str | None = None) -> None:
+            bar.update(task, completed=done, description=description)
+
+        return update
 
     def __exit__(self, *_: object) -> None:
         if terminal.bar is not None:

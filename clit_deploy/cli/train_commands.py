@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -30,27 +31,53 @@ SCALES = "2,3,4,6,12"
 
 
 def train(
-    config: Annotated[
+    recipe: Annotated[
         Path,
-        typer.Argument(metavar="CONFIG", help="What to train, a TOML file.", show_default=False),
+        typer.Argument(metavar="RECIPE", help="What to train, a TOML file.", show_default=False),
     ],
     images: ImagesOption,
     output: Annotated[
         Path,
         typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="The result. A run that was stopped goes on where it was.",
-            show_default=False,
+            "--output", "-o", metavar="FOLDER", help="The run's folder.", show_default=False
         ),
     ],
+    seconds: Annotated[
+        int | None,
+        typer.Option(
+            parser=option_parser(parse_whole),
+            metavar="SECONDS",
+            help="End after so much training.",
+            show_default="the recipe's",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the folder, if there is one.")
+    ] = False,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or auto.")] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="float32, bfloat16, or auto: the faster of the two."),
+    ] = "auto",
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            parser=option_parser(parse_whole),
+            metavar="CROPS",
+            help="Crops in a step.",
+            show_default="the recipe's",
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
+    figure: Annotated[
+        bool, typer.Option("--figure", help="Draw log.png at each interval (needs matplotlib).")
+    ] = False,
 ) -> None:
-    """Train a cascade stage by stage."""
+    """Train a model by a recipe."""
     from clit_deploy.cli.verdicts import trained
 
     try:
+        from clit_deploy.training.loop import Report
         from clit_deploy.training.loop import train as train_model
         from clit_deploy.training.training_config import read_config
     except ModuleNotFoundError as error:
@@ -59,24 +86,34 @@ def train(
             f"install it with {install_command('train')}."
         ) from error
 
-    wanted = read_config(config)
-    total = sum(phase.steps for phase in wanted.phases)
-    before = [sum(p.steps for p in wanted.phases[:k]) for k in range(len(wanted.phases))]
-    terminal.note(f"{count(len(wanted.phases), 'phase')}, {total:,} steps")
-    with ProgressBar(f"{config.stem}, {total:,} steps") as bar:
+    wanted = read_config(recipe)
+    if batch is not None:
+        wanted = dataclasses.replace(wanted, batch=batch)
+    with ProgressBar(recipe.stem) as bar:
 
-        def progress(report: dict[str, float]) -> None:
+        def progress(report: Report) -> None:
+            if report.line:
+                terminal.note(report.line)
             if bar:
-                bar((before[int(report["phase"]) - 1] + report["step"]) / total)
-            elif report["step"] % wanted.interval == 0:  # no terminal: a line now and then
-                terminal.note(
-                    "phase {phase:.0f}  step {step:.0f} of {steps:.0f}  loss {loss:.4f}  "
-                    "{seconds:.0f} s left in this phase".format(**report)
-                )
+                loss = "" if report.loss is None else f"  loss {report.loss:.4f}"
+                scores = "".join(f"  {k} {v:.2f}" for k, v in report.decibels.items())
+                bar(report.fraction, f"{recipe.stem}{loss}{scores}{' dB' * bool(scores)}")
 
-        path = train_model(wanted, images, output, device=device, progress=progress)
+        path = train_model(
+            wanted,
+            images,
+            output,
+            seconds=seconds,
+            resume=resume,
+            device=device,
+            precision=precision,
+            threads=threads,
+            figure=figure,
+            progress=progress,
+        )
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    typer.echo(f"log: {output / 'log.csv'}, plot: {output / 'log.png'}")
+    plot = f", plot: {output / 'log.png'}" if figure else ""
+    typer.echo(f"log: {output / 'log.csv'}{plot}")
     typer.echo(trained(path))
 
 

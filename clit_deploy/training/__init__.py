@@ -1,1 +1,1 @@
-"""Training with the cumulative strategy of CLIT. Needs the `train` extra (torch, matplotlib)."""
+"""Training on dense patches, by one schedule over all stages. Needs the `train` extra (torch)."""

@@ -1,228 +1,299 @@
-"""The training loop: phases of a growing cascade, checkpointed, resumed to the bit."""
+"""The training loop: one schedule over all stages, checkpointed, resumed to the bit."""
 
 from __future__ import annotations
 
 import logging
 import math
-import time
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from clit_deploy.errors import TrainingError
-from clit_deploy.models import build_model, load_checkpoint
-from clit_deploy.system.interrupts import check
-from clit_deploy.training.data import Photos, draw, read_photos
-from clit_deploy.training.log import write_log
+from clit_deploy.system.interrupts import check as check_interrupt
+from clit_deploy.system.locks import locked
+from clit_deploy.training.answer import is_dense
+from clit_deploy.training.batches import Draw, draw, to_batch
+from clit_deploy.training.data import Photos, read_photos
+from clit_deploy.training.learner import Learner
+from clit_deploy.training.loader import Loader
+from clit_deploy.training.precision import choose_precision
+from clit_deploy.training.run_log import check_figure, write_figure, write_log
+from clit_deploy.training.schedule import Clock, decoder_rate, encoder_rate, stages_at
+from clit_deploy.training.start import first_model, level_features
 from clit_deploy.training.state import (
+    MODEL,
+    STATE,
     State,
-    grown,
-    is_of_stage,
     load_state,
     save_checkpoint,
     save_state,
-    start_encoder,
 )
-from clit_deploy.training.step import loss_of
+from clit_deploy.training.training_config import check_config
+from clit_deploy.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from clit_deploy.models.implicit_model import ImplicitModel
-    from clit_deploy.training.training_config import Config, TrainingPhase
+    from torch import Tensor
+
+    from clit_deploy.training.training_config import Config
 
 log = logging.getLogger(__name__)
 
-Report = dict[str, float]
+CHECK = 50
+"""Steps between two looks at the loss: to read it, a GPU must be waited for."""
+BLOWN_UP = 3.0
+"""Times the usual loss that mean that the weights have gone wrong."""
+MOST_RETURNS = 6
+"""Returns to earlier weights before a run gives up: its rate is then a sixty-fourth."""
 
-VALIDATION_FACTORS: dict[int, tuple[tuple[float, ...], ...]] = {
-    1: ((2.0,), (4.0,)),
-    2: ((4.0, 2.0),),
-    3: ((4.0, 4.0, 1.5),),
-}
-"""Factors at which each number of stages is validated."""
+
+@dataclass(frozen=True)
+class Report:
+    """What a run tells while it goes."""
+
+    step: int
+    fraction: float
+    """How much of the run is done, 0 to 1."""
+    left: float
+    """Seconds that are left; infinite where nothing ends the run."""
+    loss: float | None = None
+    """Mean of the last steps, once there is one."""
+    decibels: dict[str, float] = field(default_factory=dict)
+    """PSNR on the validation photographs, by scale, from the last interval."""
+    line: str = ""
+    """A line for people: at the start, at every interval, and where something went wrong."""
 
 
 def train(
     config: Config,
-    data: Path | Sequence[Path],
+    images: Path | Sequence[Path],
     run: Path,
     *,
+    seconds: float | None = None,
+    resume: bool = False,
     device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    figure: bool = False,
     progress: Callable[[Report], None] | None = None,
 ) -> Path:
     """Train a model, or go on with a run that was stopped.
 
     Args:
         config: what to train.
-        data: a folder of images, an image, or several of them.
-        run: the folder that the run keeps its state, log and checkpoints in.
+        images: a folder of photographs, or several of them.
+        run: the folder that the run keeps its state, log and checkpoint in.
+        seconds: training ends after so many seconds, those before a resumption included. For a
+            recipe that is counted in seconds this is the length of its schedule; one that is
+            counted in steps is cut there and may go on.
+        resume: go on with the run in the folder, if there is one.
         device: `cpu`, `cuda`, or `auto` for CUDA where it is present.
-        progress: called after every step with phase, step, steps, loss and seconds left.
+        precision: `float32`, `bfloat16`, or `auto` for bfloat16 where it is faster.
+        threads: processors to use; PyTorch's choice by default. It holds for the whole process.
+        figure: draw `log.png` at each interval; needs matplotlib.
+        progress: is called after every step and every interval.
 
-    Returns: the last checkpoint, `run/model.pth`, in the published layout.
+    Returns: the checkpoint, `run/model.pth`, in the published layout.
 
     Raises:
-        TrainingError: data, configuration or folder that cannot be used, or a loss that is not
-            finite; the last checkpoint before it stays.
+        TrainingError: data, recipe or folder that cannot be used, too little memory, or a loss
+            that stays not finite; the last good state stays.
+        MissingDependencyError: matplotlib is not installed and a figure is asked for.
     """
+    if figure:
+        check_figure()
+    check_config(config, "the recipe")
+    if seconds is not None and not seconds > 0:
+        raise TrainingError(f"seconds = {seconds} is not valid; it must be above 0.")
+    if not (config.steps or config.seconds or seconds):
+        raise TrainingError("The recipe gives neither steps nor seconds; add one, or --seconds.")
+    if threads:
+        torch.set_num_threads(threads)
+    place = _device(device)
+    chosen = choose_precision(precision, place)
     run.mkdir(parents=True, exist_ok=True)
-    state = load_state(run, config) or State()
-    photos = read_photos(data, config.validation)
-    trainer = Trainer(config, photos, run, _device(device), state, progress)
-    if state.phase == len(config.phases):
-        log.warning("the run in %s is finished already; nothing is trained", run)
-    for index in range(state.phase, len(config.phases)):
-        trainer.phase(index)
-    path = run / "model.pth"
-    save_checkpoint(path, config.spec(config.phases[-1].stages), trainer.state.best())
-    return path
+    with locked(run / STATE, "training"):
+        state = load_state(run, config)
+        if state is not None and not resume:
+            raise TrainingError(
+                f"{run} holds a run at step {state.step}; add --resume to go on with it, or name "
+                "another folder."
+            )
+        model, stages = first_model(config)
+        learner = Learner(model, stages, config, place, bfloat16=chosen.bfloat16)
+        photos = read_photos(images, config.validation, config.crop)
+        training = Training(config, photos, run, learner, state, seconds, progress)
+        training.figure = figure
+        pictures = f"{len(photos.train)} pictures to train on, {len(photos.validation)} to validate"
+        training.tell(f"{pictures}; {chosen.reason}")
+        training.go()
+    return run / MODEL
 
 
-class Trainer:
+class Training:
     """A run in progress."""
+
+    figure = False
 
     def __init__(
         self,
         config: Config,
         photos: Photos,
         run: Path,
-        device: torch.device,
-        state: State,
+        learner: Learner,
+        state: State | None,
+        seconds: float | None,
         progress: Callable[[Report], None] | None,
     ) -> None:
-        self.config, self.photos, self.run, self.device = config, photos, run, device
-        self.state, self.progress = state, progress
+        self.config, self.photos, self.run, self.learner = config, photos, run, learner
+        self.progress = progress
+        self.device = next(learner.model.parameters()).device
+        self.state = state or State()
+        self.clock = Clock(config, self.state.seconds, seconds)
+        self._from = self.state.step, self.state.seconds
+        self._losses: list[Tensor] = []
+        self._loss: float | None = None
+        if state is not None:
+            learner.restore(state, optimiser=True)
+        else:
+            self._begin()
+        self.validation = self._new_validation()
 
-    def phase(self, index: int) -> None:
-        """Train one phase from where the state stands."""
-        phase = self.config.phases[index]
-        model = self._model(phase)
-        optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], phase.lr)
-        if self.state.optimiser:
-            optimiser.load_state_dict(self.state.optimiser)
-        began, first = time.monotonic(), self.state.step
-        losses = []
-        for step in range(first, phase.steps):
-            check()
-            losses.append(self._step(model, optimiser, phase, index, step))
-            self.state.step = step + 1
-            left = (time.monotonic() - began) / (step + 1 - first) * (phase.steps - step - 1)
-            self._tell(index, step + 1, phase.steps, losses[-1], left)
-            if (step + 1) % self.config.interval == 0 or step + 1 == phase.steps:
-                self._keep(model, optimiser, phase, index, losses)
-                losses = []
-        name = f"phase{index + 1}.pth"
-        save_checkpoint(self.run / name, self.config.spec(phase.stages), self.state.best())
-        # The next phase builds on the weights that were validated and kept.
-        self.state.weights = dict(self.state.best())
-        self.state.phase, self.state.step, self.state.optimiser = index + 1, 0, {}
-        save_state(self.run, self.config, self.state)
+    def _begin(self) -> None:
+        if self.config.encoder_from and not self.config.init:
+            image = to_batch(self._draw(0, 1), self.device).image
+            level_features(self.learner.model, image)
+            if self.learner.average is not None:
+                self.learner.average.load_state_dict(self.learner.model.state_dict())
+        self.learner.store(self.state)
 
-    def _model(self, phase: TrainingPhase) -> ImplicitModel:
-        torch.manual_seed(self.config.seed)
-        model = build_model(self.config.spec(phase.stages))
-        if self.state.weights:
-            model.load_state_dict(grown(model, self.state.weights))
-            if not phase.ema:
-                self.state.average = {}
-            elif self.state.average:
-                self.state.average = grown(model, self.state.average)
-        elif self.config.encoder_from:
-            source = load_checkpoint(Path(self.config.encoder_from))
-            start_encoder(model.encoder, source.model.state_dict(), source.name)
-        model.train().to(self.device)
-        model.encoder.requires_grad_(not phase.freeze_encoder)
-        for name, parameter in model.named_parameters():
-            if name.startswith(("encoder.sub_mean", "encoder.add_mean")):  # fixed, as published
-                parameter.requires_grad_(False)
-            late = any(is_of_stage(name, k) for k in range(phase.frozen, phase.stages))
-            if phase.frozen and not late:
-                parameter.requires_grad_(False)
-        return model
+    def _draw(self, step: int, stages: int) -> Draw:
+        queries = 0 if is_dense(self.learner.model) else self.config.queries
+        return draw(self.photos.train, self.config, stages, step, queries)
 
-    def _step(
-        self,
-        model: ImplicitModel,
-        optimiser: torch.optim.Optimizer,
-        phase: TrainingPhase,
-        index: int,
-        step: int,
-    ) -> float:
-        # All that is random in a step comes from its number: nothing of it has to be stored.
-        rng = np.random.default_rng([self.config.seed, index, step])
-        stages = int(rng.integers(phase.frozen + 1, phase.stages + 1))
-        factors = tuple(float(rng.uniform(1, f)) for f in self.config.factors[:stages])
-        batch = draw(self.photos.train, phase, factors, rng)
-        for group in optimiser.param_groups:
-            group["lr"] = _rate(phase, step)
-        loss = loss_of(model, batch, self.device)
-        if not torch.isfinite(loss):
+    def _new_validation(self) -> Validation:
+        photo = self.config.degradation == "photo"
+        return Validation(self.photos.validation, self.device, self.learner.stages, with_jpeg=photo)
+
+    def go(self) -> None:
+        """Train until the steps are done or the time is up."""
+        state = self.state
+        if state.step and self.clock.is_over(state.step):
+            log.warning("the run in %s is finished already; nothing is trained", self.run)
+        last = state.step if self.config.steps else state.seconds
+        with Loader(self._draw, state.step) as loader:
+            over = self.clock.is_over(state.step)
+            while not over:
+                check_interrupt()
+                self._step(loader)
+                over = self.clock.is_over(state.step)  # asked once, so that the end is kept
+                now = state.step if self.config.steps else self.clock.seconds
+                if over or now - last >= self.config.interval:
+                    last = now
+                    self._keep()
+                elif state.step % CHECK == 0:
+                    self._look()
+                self.tell()
+        save_checkpoint(self.run / MODEL, self.config.spec(state.stages), state.best())
+        if self.config.steps > state.step:
+            self.tell(
+                f"the time was up after {state.step} of {self.config.steps} steps; the state is "
+                "kept, and --resume with more --seconds goes on"
+            )
+
+    def _stages(self, step: int) -> int:
+        return max(self.learner.stages, stages_at(self.config, self.clock.fraction(step)))
+
+    def _step(self, loader: Loader) -> None:
+        state, config = self.state, self.config
+        fraction = self.clock.fraction(state.step)
+        if self._stages(state.step) > self.learner.stages:
+            self.learner.grow()
+            self.validation = self._new_validation()
+            self.tell(f"step {state.step}: all {config.stages} stages train from here on")
+        batch = to_batch(loader.next(self._stages), self.device)
+        rate = state.slowed * decoder_rate(config, fraction, state.step, state.since)
+        rates = rate, encoder_rate(config, fraction, rate)
+        self._losses.append(self.learner.learn(batch, rates, state.step))
+        state.step += 1
+        state.since += 1
+
+    def _look(self) -> bool:
+        """Whether the loss of the last steps is good; where it is not, go back."""
+        mean = float(torch.stack(self._losses[-CHECK:]).mean())
+        usual = self.state.typical
+        if math.isfinite(mean) and not (usual and mean > BLOWN_UP * usual):
+            self.state.typical = 0.9 * usual + 0.1 * mean if usual else mean
+            self._loss = mean
+            return True
+        self._return(mean)
+        return False
+
+    def _return(self, loss: float) -> None:
+        state = self.state
+        state.slowed /= 2
+        state.since = 0
+        if state.slowed < 0.5**MOST_RETURNS:
             raise TrainingError(
-                f"The loss is {loss.item()} at step {step + 1} of phase {index + 1}; the last good "
-                f"checkpoint is in {self.run}. Lower lr in the configuration."
+                f"The loss was {loss:.3g} at step {state.step}, for the {MOST_RETURNS + 1}th time; "
+                f"the last good state is in {self.run}. Lower lr or encoder_rate in the recipe."
             )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        if phase.ema:
-            # Short at first: weights move far in the first steps of a phase.
-            self._average(model, min(phase.ema, (1 + step) / (10 + step)))
-        return float(loss.item())
+        self.learner.restore(state, optimiser=False)
+        self._losses.clear()
+        self.tell(
+            f"step {state.step}: the loss is {loss:.3g}; back to the last good weights, with half "
+            "the rate"
+        )
 
-    def _average(self, model: ImplicitModel, decay: float) -> None:
-        with torch.no_grad():
-            for key, value in model.state_dict().items():
-                held = self.state.average.setdefault(key, value.detach().cpu().clone())
-                if value.is_floating_point():
-                    held.lerp_(value.detach().cpu(), 1 - decay)
+    def _keep(self) -> None:
+        """Validate, log, and write the state, unless the weights have gone wrong."""
+        if not self._look():
+            return
+        state = self.state
+        self.learner.store(state)
+        state.seconds = self.clock.seconds
+        rate = state.slowed * decoder_rate(
+            self.config, self.clock.fraction(state.step), state.step, state.since
+        )
+        row = {"step": state.step, "stages": self.learner.stages, "lr": rate}
+        row["loss"] = float(torch.stack(self._losses).mean())
+        self._losses.clear()
+        decibels = self.validation.decibels(self.learner.best, bfloat16=self.learner.bfloat16)
+        state.history.append({**row, **decibels})
+        save_state(self.run, self.config, state)
+        save_checkpoint(self.run / MODEL, self.config.spec(state.stages), state.best())
+        write_log(self.run, state.history)
+        if self.figure:
+            write_figure(self.run, state.history)
+        shown = "  ".join(f"{name} {value:.2f}" for name, value in decibels.items())
+        left = self._left()
+        ending = f"  {duration(left)} left" if math.isfinite(left) else ""
+        self.tell(f"step {state.step}  loss {row['loss']:.4f}  {shown} dB{ending}")
 
-    def _keep(
-        self,
-        model: ImplicitModel,
-        optimiser: torch.optim.Optimizer,
-        phase: TrainingPhase,
-        index: int,
-        losses: list[float],
-    ) -> None:
-        """Validate, log, and write the state."""
-        self.state.weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
-        self.state.optimiser = optimiser.state_dict()
-        row = {"phase": index + 1, "step": self.state.step, "lr": _rate(phase, self.state.step - 1)}
-        row |= {"loss": float(np.mean(losses)), **self._validate(model, phase)}
-        log.info("%s", row)
-        self.state.history.append(row)
-        save_state(self.run, self.config, self.state)
-        write_log(self.run, self.state.history)
+    def _left(self) -> float:
+        return self.clock.left(self.state.step, *self._from)
 
-    def _validate(self, model: ImplicitModel, phase: TrainingPhase) -> Report:
-        """Mean absolute error on fixed crops and places of the held-out photographs."""
-        before = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        model.load_state_dict(self.state.best())
-        found = {}
-        with torch.no_grad():
-            for stages in range(1, phase.stages + 1):
-                for factors in VALIDATION_FACTORS.get(stages, ()):
-                    rng = np.random.default_rng(self.config.seed)
-                    batch = draw(self.photos.validation, phase, factors, rng)
-                    loss = loss_of(model.eval(), batch, self.device)
-                    found[f"validation x{math.prod(factors):g}"] = float(loss)
-        model.load_state_dict(before)
-        model.train()
-        return found
-
-    def _tell(self, index: int, step: int, steps: int, loss: float, left: float) -> None:
+    def tell(self, line: str = "") -> None:
+        """Call `progress` with where the run stands."""
+        if line:
+            log.info("%s", line)
         if self.progress:
+            history = self.state.history
+            decibels = {k: v for k, v in history[-1].items() if k[0] == "x"} if history else {}
+            fraction = self.clock.fraction(self.state.step)
             self.progress(
-                {"phase": index + 1, "step": step, "steps": steps, "loss": loss, "seconds": left}
+                Report(self.state.step, fraction, self._left(), self._loss, decibels, line)
             )
 
 
-def _rate(phase: TrainingPhase, step: int) -> float:
-    halvings = step // phase.decay_every if phase.decay_every else 0
-    return phase.lr * phase.decay**halvings
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours in words."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _device(name: str) -> torch.device:
@@ -234,4 +305,4 @@ def _device(name: str) -> torch.device:
             "CUDA was asked for, but this PyTorch finds no GPU; use --device cpu, or install a "
             "CUDA build of torch."
         )
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and present) else "cpu")
+    return torch.device("cpu" if name == "cpu" or not present else "cuda")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,28 +14,40 @@ from clit_deploy.system.files import replacing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from clit_deploy.models.implicit_model import ImplicitModel
     from clit_deploy.training.training_config import Config
 
 STATE = "state.pt"
-NEW_STAGE = 0.25
-"""A new stage begins as a copy of the one before, its answer a quarter: with what the cascade
-keeps of the residual before it, three quarters, the whole begins where it stood."""
+MODEL = "model.pth"
+MAY_CHANGE = {"batch", "cells", "most", "queries", "interval", "steps", "seconds", "init"} | {
+    "encoder_from",
+    "lr",
+}
+"""What a run that goes on may have otherwise: its length, what its memory depends on, its rate, and
+the place of the checkpoints that it started from."""
 
 
 @dataclass
 class State:
     """Where a run stands: everything that the next step depends on."""
 
-    phase: int = 0
     step: int = 0
-    """Steps of the phase that are done."""
+    """Steps that are done."""
+    seconds: float = 0.0
+    """Seconds that they took."""
+    stages: int = 0
+    """Stages that were trained so far; 0 for a run that has not begun."""
     weights: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
     """Moving average of the weights, if one is kept."""
     optimiser: dict[str, Any] = field(default_factory=dict)
+    slowed: float = 1.0
+    """Factor of the rate: halved with every return to earlier weights."""
+    since: int = 0
+    """Steps since the start or the last return."""
+    typical: float = 0.0
+    """The usual loss, a moving mean; 0 before there is one."""
     history: list[dict[str, float]] = field(default_factory=list)
 
     def best(self) -> dict[str, Tensor]:
@@ -59,7 +69,8 @@ def load_state(run: Path, config: Config) -> State | None:
     """The state that a run was left in, or None where it has not begun.
 
     Raises:
-        TrainingError: it was made with another configuration.
+        CheckpointError: the file is damaged.
+        TrainingError: it was made with another recipe.
     """
     path = run / STATE
     if not path.exists():
@@ -73,11 +84,11 @@ def load_state(run: Path, config: Config) -> State | None:
             f"{path} is damaged ({type(error).__name__}); remove it to start the run anew."
         ) from error
     now = dataclasses.asdict(config)
-    changed = sorted(key for key in now if now[key] != before.get(key))
+    changed = sorted(key for key in set(now) - MAY_CHANGE if now[key] != before.get(key))
     if changed:
         raise TrainingError(
-            f"{run} was begun with another configuration ({', '.join(changed)} differ); resume "
-            "with the old one, or name another folder."
+            f"{run} was begun with another recipe ({', '.join(changed)} differ); resume with the "
+            "old one, or name another folder."
         )
     return state
 
@@ -86,42 +97,3 @@ def save_checkpoint(path: Path, spec: dict[str, Any], weights: dict[str, Tensor]
     """A checkpoint as LIIF and CLIT publish theirs."""
     with replacing(path) as part:
         torch.save({"model": {**spec, "sd": weights}}, part)
-
-
-def grown(model: ImplicitModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights for a model with more stages than the one that they are from."""
-    result = copy.deepcopy(model.state_dict())
-    result.update(weights)
-    for stage in range(1, model.stages):
-        for key in [k for k in result if k not in weights and is_of_stage(k, stage)]:
-            source = key.replace(f"s.{stage}.", f"s.{stage - 1}.", 1)
-            if source in result:
-                result[key] = result[source].clone()
-        if f"imnets.{stage}.layers.0.weight" not in weights:
-            last = max(int(k.split(".")[3]) for k in result if k.startswith(f"imnets.{stage}."))
-            for part in ("weight", "bias"):
-                key = f"imnets.{stage}.layers.{last}.{part}"
-                if key in result:
-                    result[key] = result[key] * NEW_STAGE
-    return result
-
-
-def is_of_stage(name: str, stage: int) -> bool:
-    """Whether a parameter belongs to one stage of a cascade: `conv_qs.1.weight`, `imnets.1...`."""
-    return bool(re.match(rf"\w+s\.{stage}\.", name))
-
-
-def start_encoder(encoder: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Give an encoder the weights that another model's has.
-
-    Raises:
-        TrainingError: they do not fit.
-    """
-    own = {k.removeprefix("encoder."): v for k, v in weights.items() if k.startswith("encoder.")}
-    try:
-        encoder.load_state_dict(own)
-    except RuntimeError as error:
-        raise TrainingError(
-            f"The encoder of {source} does not fit that of the configuration: "
-            f"{str(error).splitlines()[-1].strip()[:150]}"
-        ) from error

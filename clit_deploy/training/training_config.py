@@ -1,4 +1,4 @@
-"""The configuration of a training run: a TOML file, read into frozen dataclasses."""
+"""What a training run is given: a TOML file, read into a frozen dataclass."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 import inspect
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from clit_deploy.errors import TrainingError
 from clit_deploy.families import FAMILIES
@@ -17,32 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@dataclass(frozen=True)
-class TrainingPhase:
-    """One part of a run: `stages` stages, trained for `steps` batches."""
-
-    stages: int
-    steps: int
-    lr: float = 1e-4
-    """Step size of Adam at the start."""
-    decay_every: int = 0
-    """Steps after which `lr` is multiplied by `decay`, again and again; 0 for never."""
-    decay: float = 0.5
-    batch: int = 32
-    crop: int = 48
-    """Side of the low-resolution crop; smaller where the scale leaves no room for it."""
-    queries: int = 2304
-    """Output pixels that are asked for in every crop."""
-    ema: float = 0.0
-    """Decay of the moving average of the weights that is validated and kept; 0 for none. It looks
-    back over about 1 / (1 - ema) steps, so a phase must be several times as long."""
-    freeze_encoder: bool = False
-    frozen: int = 0
-    """First stages that stay as they are, with all that stages share; every batch uses more."""
+DEGRADATIONS = ("none", "photo")
 
 
 @dataclass(frozen=True)
@@ -50,99 +26,168 @@ class Config:
     """A training run. The model is a published spec without its number of stages."""
 
     model: dict[str, Any]
-    phases: tuple[TrainingPhase, ...]
+    stages: int = 1
+    """Stages of the cascade; families other than CLIT have one."""
+    steps: int = 0
+    """Length of the run in batches; 0 for a run that is counted in seconds."""
+    seconds: float = 0.0
+    """Length of the run in seconds of training, where it is not counted in steps."""
+    interval: float = 60.0
+    """Steps, or seconds where the run counts those, between two checkpoints with a line in the
+    log; a kill loses no more than that."""
+    join: float = 0.5
+    """Share of the run after which the later stages join the first. They begin as copies of it."""
     seed: int = 0
+    init: str = ""
+    """A checkpoint of the whole model to start from, with all its stages or fewer; beside the
+    file."""
     encoder_from: str = ""
-    """A checkpoint whose encoder's weights are where the encoder starts; beside the file."""
-    validation: float = 0.1
-    """Part of the photographs (not of their crops) that is only looked at."""
-    interval: int = 200
-    """Steps between two checkpoints; a kill loses no more than that."""
+    """A checkpoint (.pth) whose encoder's weights are where the encoder starts, or an archive of
+    such weights by name (.npz); beside the file."""
+    lr: float = 5e-4
+    """Highest step size of Adam."""
+    encoder_rate: float = 1.0
+    """The encoder's rate as a part of `lr`; 0 leaves it as it is."""
+    warmup: int = 200
+    """Steps over which the rate rises at the start."""
+    clip: float = 0.5
+    """Largest norm of the gradients; longer ones are shortened to it."""
+    ema: float = 0.9995
+    """Decay of the moving average of the weights that is validated and kept; 0 for none."""
+    batch: int = 32
+    crop: int = 48
+    """Side of the low-resolution crop; smaller where the scale leaves no room for it."""
+    cells: int = 28
+    """Side of the patch that is decoded, in pixels of the low-resolution crop, and"""
+    most: int = 96
+    """its largest side in output pixels."""
+    queries: int = 2304
+    """Output pixels of a patch that are asked for where a family has no dense form."""
     factors: tuple[float, ...] = (4.0, 4.0, 2.0)
     """Largest factor of each stage (CLIT, section 4.1); the smallest is 1."""
+    shares: tuple[float, ...] = (0.6, 0.28, 0.12)
+    """How often one, two, three... stages are used, once all are trained."""
+    degradation: str = "none"
+    """What the input has been through: `none` (bicubic reduction) or `photo`."""
+    synthetic: float = 0.0
+    """Share of drawn pictures (line art, patterns, noise) among the crops."""
+    validation: float = 0.1
+    """Part of the photographs (not of their crops) that is only looked at."""
 
     def spec(self, stages: int) -> dict[str, Any]:
         """The published spec of the model with so many stages."""
+        counts = {"imnet_num": stages, "conv_num": stages} if self.is_cascade else {}
+        return {
+            "name": self.model["name"],
+            "args": {**self.model.get("args", {}), **counts},
+        }
+
+    @property
+    def is_cascade(self) -> bool:
+        """Whether the model's family has stages."""
         name = self.model["name"]
         known = FAMILIES[name].part("model") if name in FAMILIES else object
-        cascade = "conv_num" in inspect.signature(known).parameters
-        counts = {"imnet_num": stages, "conv_num": stages} if cascade else {}
-        return {"name": name, "args": {**self.model.get("args", {}), **counts}}
+        return "conv_num" in inspect.signature(known).parameters
 
 
 def read_config(path: Path) -> Config:
-    """Read a training configuration.
+    """Read a training recipe.
 
     Raises:
-        MissingFileError: no such file.
-        TrainingError: not valid TOML, an unknown key, or an invalid value.
+        MissingFileError: no such file, or one that the recipe names is not there.
+        TrainingError: not TOML, an unknown key, or a value that a key cannot have.
     """
-    check_file(path, "configuration file")
+    check_file(path, "training recipe")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"{path.name} is not valid TOML: {error}.") from error
-    phases = content.pop("phase", [])
-    if not isinstance(phases, list) or not phases:
-        raise TrainingError(f"{path.name} has no [[phase]]; at least one is needed.")
-    made = tuple(
-        _make(TrainingPhase, phase, path, f"phase {k}") for k, phase in enumerate(phases, 1)
-    )
-    config: Config = _make(Config, {**content, "phases": made}, path, "the top level")
-    _check(config, path)
-    if config.encoder_from:
-        beside = str(path.parent / config.encoder_from)
-        config = dataclasses.replace(config, encoder_from=beside)
+    known = {field.name: field for field in dataclasses.fields(Config)}
+    strange = sorted(set(content) - set(known))
+    if strange:
+        raise TrainingError(
+            f"{path.name} has unknown keys: {', '.join(strange)}; known are "
+            f"{', '.join(sorted(known))}."
+        )
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    for key in ("init", "encoder_from"):
+        if values.get(key):
+            values[key] = str(path.parent / str(values[key]))
+    config = Config(**({"model": {}} | values))
+    check_config(config, path.name)
     return config
 
 
-def _make(kind: Any, values: Any, path: Path, where: str) -> Any:
-    known = {field.name: field for field in dataclasses.fields(kind)}
-    if not isinstance(values, dict):
-        raise TrainingError(f"{where} of {path.name} is not a table.")
-    strange = sorted(set(values) - set(known))
-    if strange:
-        raise TrainingError(
-            f"{path.name} has unknown keys at {where}: {', '.join(strange)}; known are "
-            f"{', '.join(sorted(known))}."
-        )
-    needed = [n for n, f in known.items() if f.default is dataclasses.MISSING and n not in values]
-    if needed:
-        raise TrainingError(f"{path.name} lacks {', '.join(needed)} at {where}.")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+def check_config(config: Config, name: str) -> None:
+    """Refuse values that a run cannot have.
 
+    Args:
+        config: the recipe.
+        name: what messages call it.
 
-def _check(config: Config, path: Path) -> None:
+    Raises:
+        MissingFileError: a checkpoint that it names is not there.
+        TrainingError: the key, what was found, and what is valid.
+    """
     if not isinstance(config.model, dict) or not isinstance(config.model.get("name"), str):
-        raise TrainingError(f"[model] of {path.name} must have a name and args.")
+        raise TrainingError(f"[model] of {name} must have a name and args.")
     try:
-        for phase in config.phases:
-            _check_phase(phase, len(config.factors), path)
-        if not (0 < config.validation < 1 and config.interval > 0):
-            raise TrainingError(
-                f"{path.name}: validation must be between 0 and 1, interval above 0."
-            )
-        if min(config.factors) < 1:
-            raise TrainingError(f"{path.name}: factors are at least 1.")
+        for key, (low, high) in _RANGES.items():
+            found = getattr(config, key)
+            if not low <= found <= high:
+                raise TrainingError(
+                    f"{key} = {found} in {name} is not valid; it must be between {low:g} and "
+                    f"{high:g}."
+                )
+        _check_stages(config, name)
     except TypeError as error:
-        raise TrainingError(f"{path.name} has a value of a wrong type: {error}.") from error
+        raise TrainingError(f"{name} has a value of a wrong type: {error}.") from error
+    if config.degradation not in DEGRADATIONS:
+        raise TrainingError(
+            f"degradation = {config.degradation!r} in {name} is not valid; there are "
+            f"{' and '.join(DEGRADATIONS)}."
+        )
+    for key in ("init", "encoder_from"):
+        if getattr(config, key):
+            check_file(Path(getattr(config, key)), f"checkpoint file ({key} in {name})")
 
 
-def _check_phase(phase: TrainingPhase, factors: int, path: Path) -> None:
-    counts = phase.stages, phase.steps, phase.batch, phase.queries
-    if min(counts) < 1 or phase.crop < 8 or not 0 < phase.lr < 1 or phase.decay_every < 0:
+def _check_stages(config: Config, name: str) -> None:
+    if config.stages > 1 and not config.is_cascade:
         raise TrainingError(
-            f"A phase of {path.name} is invalid: stages, steps, batch and queries are at least 1, "
-            f"crop at least 8, lr between 0 and 1; found {phase}."
+            f"{name} asks for {config.stages} stages, but the family {config.model['name']!r} has "
+            "one; remove stages."
         )
-    if not 0 <= phase.ema < 1:
-        raise TrainingError(f"ema of a phase of {path.name} is {phase.ema}; it must be in 0..1.")
-    if not 0 <= phase.frozen < phase.stages:
+    if config.stages > min(len(config.factors), len(config.shares)):
         raise TrainingError(
-            f"A phase of {path.name} has {phase.stages} stages of which {phase.frozen} are frozen; "
-            "at least one must be trained."
+            f"{name} asks for {config.stages} stages; factors names {len(config.factors)} and "
+            f"shares {len(config.shares)}, and each stage needs one of both."
         )
-    if phase.stages > factors:
+    if min(config.factors) < 1 or min(config.shares) < 0 or config.shares[0] <= 0:
         raise TrainingError(
-            f"A phase of {path.name} has {phase.stages} stages, but factors names {factors}."
+            f"factors in {name} must be at least 1, and shares at least 0, the first above 0; "
+            f"found {config.factors} and {config.shares}."
         )
+    if config.steps and config.seconds:
+        raise TrainingError(f"{name} gives steps and seconds; a run is counted in one of them.")
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "stages": (1, 8),
+    "steps": (0, 1e9),
+    "seconds": (0, 1e9),
+    "interval": (1, 1e9),
+    "join": (0, 1),
+    "lr": (1e-9, 1),
+    "encoder_rate": (0, 10),
+    "warmup": (0, 1e6),
+    "clip": (1e-6, 1e6),
+    "ema": (0, 0.999999),
+    "batch": (1, 4096),
+    "crop": (8, 1024),
+    "cells": (1, 1024),
+    "most": (8, 4096),
+    "queries": (1, 1e6),
+    "synthetic": (0, 1),
+    "validation": (0.001, 0.999),
+}

@@ -91,7 +91,7 @@ def test_a_decoder_runs_on_one_thread_an_encoder_on_all(monkeypatch, plans):
             return []
 
         def get_outputs(self):
-            return [SimpleNamespace(name="features", shape=[])]
+            return [types.SimpleNamespace(name="features", shape=[])]
 
     monkeypatch.setattr(ort, "InferenceSession", Session)
     runtime = open_runtime(RuntimeName.CPU, threads=4)
@@ -132,11 +132,11 @@ class Doubling:
 
     def get_inputs(self):
         kinds = {"x": "tensor(float16)", "table": "tensor(float)"}
-        return [types.SimpleNamespace(name=name, type=kind) for name, kind in kinds.items()]
+        return [types.types.SimpleNamespace(name=name, type=kind) for name, kind in kinds.items()]
 
     def get_outputs(self):
         if self.options is None:
-            return [types.SimpleNamespace(name="y", type="tensor(float16)")]
+            return [types.types.SimpleNamespace(name="y", type="tensor(float16)")]
         return [self.made]
 
     def io_binding(self):

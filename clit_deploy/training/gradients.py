@@ -1,0 +1,80 @@
+"""The loss of a batch and its gradients, decoded a few images at a time.
+
+Images meet only in the mean, so the decoder runs on a few at once and the gradients at what it
+starts from add up; the encoder runs once, forward and backward, on the whole batch. On a CPU one
+image at a time keeps the decoder's arrays in the cache; on a GPU all at once is fastest, and fewer
+need less memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from clit_deploy.models.clit import CLIT
+from clit_deploy.training.answer import decoder_input, dense_answer
+from clit_deploy.training.per_query import query_places
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clit_deploy.models.implicit_model import ImplicitModel
+    from clit_deploy.training.patch import Patch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Low-resolution crops and what a patch of them should be."""
+
+    image: Tensor
+    """`[b, 3, low, low]`, -1 to 1, float32."""
+    truth: Tensor
+    """`[b, 3, rows, cols]`, -1 to 1, float32."""
+    patch: Patch
+    places: Tensor
+    """Output pixels that a family without a dense form answers, int64 `[b, q, 2]`."""
+
+
+def add_gradients(
+    model: ImplicitModel, batch: Batch, *, images: int, bfloat16: bool = False
+) -> Tensor:
+    """Add the gradients of the mean absolute error to those that the weights have.
+
+    Args:
+        model: the network, in training mode.
+        batch: crops and truth.
+        images: how many images are decoded at once.
+        bfloat16: whether products run in bfloat16 (`torch.autocast`).
+
+    Returns: the loss, in the network's own domain of -1..1, float32, without a graph.
+    """
+    device, count = batch.image.device.type, len(batch.image)
+    with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+        start = decoder_input(model, batch.image)
+        leaf = start.detach().requires_grad_()
+        total = torch.zeros((), device=start.device)
+        for first in range(0, count, images):
+            part = slice(first, first + images)
+            loss = _loss(model, leaf[part], batch, part) * (len(leaf[part]) / count)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total = total + loss.detach()
+    if start.requires_grad:  # not where nothing before the decoder is trained
+        start.backward(leaf.grad)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _loss(model: ImplicitModel, start: Tensor, batch: Batch, part: slice) -> Tensor:
+    image, truth = batch.image[part], batch.truth[part]
+    if isinstance(model, CLIT):
+        return functional.l1_loss(dense_answer(model, start, image, batch.patch), truth)
+    with torch.autocast(image.device.type, enabled=False):
+        corner = batch.places.new_tensor([batch.patch.rows.start, batch.patch.cols.start])
+        losses = []
+        for k, places in enumerate(batch.places[part]):
+            row, column = (places - corner).T
+            found = query_places(model, start[k : k + 1], image[k : k + 1], batch.patch, places)
+            losses.append(functional.l1_loss(found, truth[k, :, row, column].T))
+        return torch.stack(losses).mean()
