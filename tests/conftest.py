@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clit_deploy.models.implicit_model import Encoder
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Commands leave an ignored SIGINT ignored, and a shell starts background jobs with one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

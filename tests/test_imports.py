@@ -70,7 +70,8 @@ def test_running_is_light(plans, tmp_path):
     out = ["-o", tmp_path / "w.png", "--force"]
     assert_light(main, ["warp", image, "-e", plans["clit-learn"], "--matrix", "2,0,0,0,2,0",
                         "--size", "18x18", *out])  # fmt: skip
-    told = ["--iterations", 1, "--json", tmp_path / "p.json", "--html", tmp_path / "p.html"]
+    told = ["--iterations", 1, "--json-file", tmp_path / "p.json"]
+    told += ["--html-file", tmp_path / "p.html"]
     assert_light(main, ["profile", "-e", plans["clit"], "--image", image, *told])
     pair = [tmp_path / "p.json", tmp_path / "p.json"]
     assert_light(main, ["profile-diff", *pair, "--floating"])

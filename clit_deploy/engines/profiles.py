@@ -6,6 +6,7 @@ fastest at opt. Lengths that the graph itself fixes are None here.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,9 +118,11 @@ def _project(plan: Plan, tables: Tables, index: int, block: int) -> ShapeRange:
     ]
     opt = _grids(plan, (side, side), floor * USUAL_SCALE)[index]
     middle = opt.over_grid[0].out // 2
+    # A patch of a padded image can be as small as one of an image that needs no padding.
+    bare = plan.replaced({}, encoder=dataclasses.replace(plan.manifest.encoder, multiple=1))
     small = [
         _patch(info, tables, index, some[index], Span(0, 1))
-        for some in (_grids(plan, (1, 1), scales[0]), _unscaled(plan, 1))
+        for some in (_grids(bare, (1, 1), scales[0]), _unscaled(bare, 1))
     ]
     return ShapeRange(
         _extreme(min, [*small, *largest]),

@@ -52,5 +52,5 @@ def test_a_size_below_the_image_is_refused():
         output_size((8, 8), None, (9, 7))
     with pytest.raises(SizeError, match="not both"):
         output_size((8, 8), 2, (9, 9))
-    with pytest.raises(SizeError, match="not neither"):
+    with pytest.raises(SizeError, match="either a scale or an output size"):
         output_size((8, 8), None, None)

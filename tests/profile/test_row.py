@@ -45,7 +45,7 @@ def test_figures_agree_with_the_runs(measured):
 def test_phases_are_complete_and_do_not_overlap(measured):
     for row in measured.rows:
         names = [phase.name for phase in row.phases]
-        assert names[:3] == ["read", "prepare", "encoder"]
+        assert names[:3] == ["prepare", "read", "encoder"]
         assert {"stage0.project", "stage0.decode", "stage1.decode", "base", "write"} <= set(names)
         assert row.phases_cover == pytest.approx(sum(phase.share for phase in row.phases))
         assert 0.8 < row.phases_cover <= 1

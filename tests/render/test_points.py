@@ -80,7 +80,7 @@ def test_the_cell_of_a_regular_grid_is_its_spacing():
         (np.zeros((3, 3)), r"\[3, 3\]"),
         (np.zeros((0, 2)), r"\[0, 2\]"),
         ([[0.0, np.nan]], "NaN"),
-        ([["a", "b"]], "no array of numbers"),
+        ([["a", "b"]], "not an array of numbers"),
         ([[0, 0.5], [0.25, -1.01]], "1 of 2 coords lie outside"),
     ],
 )

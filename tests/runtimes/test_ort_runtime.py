@@ -132,11 +132,11 @@ class Doubling:
 
     def get_inputs(self):
         kinds = {"x": "tensor(float16)", "table": "tensor(float)"}
-        return [types.types.SimpleNamespace(name=name, type=kind) for name, kind in kinds.items()]
+        return [types.SimpleNamespace(name=name, type=kind) for name, kind in kinds.items()]
 
     def get_outputs(self):
         if self.options is None:
-            return [types.types.SimpleNamespace(name="y", type="tensor(float16)")]
+            return [types.SimpleNamespace(name="y", type="tensor(float16)")]
         return [self.made]
 
     def io_binding(self):

@@ -129,6 +129,7 @@ class Fuzz:
         self._honest, self._path, self._seed = honest.read_bytes(), folder / "fuzz.plan", seed
         self._manifest, self._members = members_of(honest)
         self._image = np.random.RandomState(0).randint(0, 255, (8, 9, 3)).astype(np.uint8)
+        memory.restart_peak()  # which other tests of the process have raised
         self._before = memory.resident()
         self.result = Result()
 

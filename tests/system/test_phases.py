@@ -60,7 +60,7 @@ def test_a_run_tells_its_phases_in_order_without_overlap(plans, tmp_path):
     phases = recorder.phases
     assert all(a.stop <= b.start for a, b in itertools.pairwise(phases))
     names = list(dict.fromkeys(s.name for s in phases))
-    assert names[:3] == ["read", "prepare", "encoder"]
+    assert names[:3] == ["prepare", "read", "encoder"]
     assert names[-2:] == ["base", "write"]
     for stage in ("stage0", "stage1"):
         for part in ("project", "tables", "decode"):

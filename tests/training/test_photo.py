@@ -14,7 +14,7 @@ from clit_deploy.training.jpeg import jpeg
 from clit_deploy.training.photo import CLEAN, JPEG_ALONE, Faults, blurred, degraded, reduced
 from tests.helpers import ROOT
 
-PICTURE = ROOT / "clit_deploy" / "default" / "grapes.png"
+PICTURE = ROOT / "clit_deploy" / "zoo" / "grapes.png"
 
 
 @pytest.fixture(scope="module")

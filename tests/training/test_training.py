@@ -21,7 +21,7 @@ from clit_deploy.errors import (
     TrainingError,
 )
 from clit_deploy.models import build_model, load_checkpoint
-from clit_deploy.system.files import locked
+from clit_deploy.system.locks import locked
 from clit_deploy.training import learner, loop, precision
 from clit_deploy.training.batches import draw, to_batch
 from clit_deploy.training.data import read_photos
@@ -467,7 +467,7 @@ def test_what_a_recipe_names_must_be_there(tmp_path):
 
 
 def test_bad_data_is_refused(folder, tmp_path, caplog):
-    with pytest.raises(TrainingError, match="no folder"):
+    with pytest.raises(MissingFileError, match="no folder"):
         read_photos(tmp_path / "none", 0.1)
     some = tmp_path / "some"
     some.mkdir()
@@ -487,7 +487,7 @@ def test_bad_data_is_refused(folder, tmp_path, caplog):
         shutil.copy(folder / "000_crop_0.png", many / f"{k}.png")
     (many / "bad.png").write_bytes(b"no picture")
     assert len(read_photos(many, 0.1).train) == 11
-    assert "1 of 13 pictures are left out" in caplog.text
+    assert "1 of 13 images are left out" in caplog.text
 
 
 @pytest.mark.parametrize(
