@@ -208,12 +208,12 @@ def test_a_mutated_checkpoint_is_loaded_or_refused_in_a_sentence(tmp_path):
     before, slowest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0.0
     for seed in range(TRIES):
         write_mutated(path, seed)
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             found = outcome(path)
         except Exception as error:
             pytest.fail(f"seed {seed}: {error!r:.500}")
-        slowest = max(slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.process_time() - start)
         counts[found] = counts.get(found, 0) + 1
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert len(counts) >= 3, counts
