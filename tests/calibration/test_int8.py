@@ -96,9 +96,7 @@ def test_the_manifest_records_how_and_at_what_loss(pair):
 def test_an_int8_plan_can_be_verified_and_shown(pair):
     plan = Plan.open(pair[1])
     assert verify_plan(plan, runtime="cpu").cases
-    assert (
-        plan.manifest.proof.tolerance < 1.5
-    )  # standard deviations: even a gray image differs by less
+    assert plan.manifest.proof.tolerance < 1.5  # even a gray image differs by less
     other = Plan.open(pair[0])
     swapped = plan.replaced({"stage0.decode.onnx": other.read("stage0.point.onnx")})
     with pytest.raises(ClitDeployError):
