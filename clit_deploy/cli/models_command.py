@@ -43,6 +43,7 @@ def _fields(model: NamedModel) -> dict[str, Any]:
         "family": model.family,
         "encoder": model.encoder,
         "purpose": model.purpose,
+        "input": model.input,
         "bytes": model.plan.stat().st_size,
         "plan": str(model.plan),
         "license": model.license,

@@ -79,6 +79,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Upscale images. Several scales make several files."""
+    from clit_deploy.tasks.compression_hint import compression_hint
     from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
     from clit_deploy.upscaler import load
 
@@ -98,6 +99,8 @@ def run(
     with load(
         engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
     ) as up:
+        if hint := compression_hint(up.plan, images):
+            terminal.note(hint)
         for image, target, wanted in work:
             about = f"{image.name}, {megapixels(output_pixels(image, wanted))}"
             with ProgressBar(about) as progress:

@@ -27,6 +27,8 @@ class NamedModel:
     family: str
     encoder: str
     purpose: str
+    input: str
+    """What it was trained on: `clean` images, or `compressed` ones as cameras and the web have."""
     license: str
     """SPDX identifier of the license of the weights."""
     psnr: dict[str, dict[str, float]]
@@ -56,6 +58,11 @@ def named_models() -> dict[str, NamedModel]:
 def default_model() -> NamedModel:
     """The model that runs where none is named: the first of the list."""
     return next(iter(named_models().values()))
+
+
+def model_for_compressed_images() -> NamedModel | None:
+    """The first model that was trained on compressed images, if there is one."""
+    return next((m for m in named_models().values() if m.input == "compressed"), None)
 
 
 def find_model(name: str) -> NamedModel:
