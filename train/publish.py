@@ -1,9 +1,11 @@
 """From a finished run to what ships: plan, scores and model card.
 
-    python -m train.publish RUN --name NAME --benchmarks DIR [--sources SOURCES.csv]
+    python -m train.publish NAME [CHECKPOINT] --benchmarks DIR --photographs DIR [--sources CSV]
 
-DIR holds the folders Set5 and Set14. Everything that the model card claims is measured here. The
-entry in `clit_deploy/zoo/models.json` is written by hand.
+NAME is the model's name in the package; `train/cards/NAME.md` begins its card, and everything that
+the card claims in numbers is measured here. Without CHECKPOINT the plan stays and only the card is
+written anew. DIR of the benchmarks holds Set5 and Set14; the photographs are those that the
+training validated with. The entry in `clit_deploy/zoo/models.json` is written by hand.
 """
 
 from __future__ import annotations
@@ -12,54 +14,83 @@ import argparse
 import csv
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import mean
+from typing import TYPE_CHECKING
 
 import torch
 
 import clit_deploy
-from clit_deploy.cli.report import score_table
 from clit_deploy.quality.evaluate import Score, evaluate
 from clit_deploy.zoo.named_models import FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
-SCALES = [2.0, 3.0, 4.0, 6.0, 8.0, 12.0]
+SCALES = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+JPEG_SCALES = (2.0, 4.0)
+QUALITIES = (40, 70)
+SPAN = {"Set5": {2.0: 38.07, 4.0: 32.20}, "Set14": {2.0: 33.70, 4.0: 28.66}}
+"""dB of the official SPAN networks (one for each scale), measured with the same protocol."""
 
 
-def halved(model: dict[str, Any]) -> dict[str, Any]:
-    """Weights as float16: a checkpoint of half the size, and what the plan stores anyway."""
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in model["sd"].items()}
-    return {**model, "sd": weights}
+def export(checkpoint: Path, plan: Path) -> None:
+    """Write the plan of a checkpoint, with half weights and without the run's own records."""
+    model = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Path(folder) / f"{plan.stem}.pth"
+        torch.save({"model": model}, bare)
+        clit_deploy.export_checkpoint(bare, plan, half_weights=True)
 
 
-def first_stage(model: dict[str, Any]) -> dict[str, Any]:
-    """The model's own first stage, as a model of one stage."""
-    stages = model["args"]["conv_num"]
-    later = tuple(f"{part}.{s}." for s in range(1, stages) for part in PARTS)
-    weights = {k: v for k, v in model["sd"].items() if not k.startswith(later)}
-    return {**model, "args": {**model["args"], "imnet_num": 1, "conv_num": 1}, "sd": weights}
+def scores_of(
+    name: str, folder: Path, scales: Sequence[float], jpeg: int | None = None
+) -> list[Score]:
+    """Scores of a model of the package on the images of a folder."""
+    with clit_deploy.load(name, runtime="cpu") as up:
+        return evaluate(up, folder, scales, jpeg=jpeg)
 
 
-PARTS = ("conv_vs", "conv_qs", "conv_ks", "imnets")
+def table(
+    name: str,
+    folder: Path,
+    scales: Sequence[float],
+    jpeg: int | None = None,
+    others: dict[str, dict[float, float]] | None = None,
+) -> str:
+    """Mean PSNR by scale of a model, of LIIF and of bicubic, and what `others` have."""
+    found = {name: scores_of(name, folder, scales, jpeg)}
+    if name != "liif":
+        found["liif"] = scores_of("liif", folder, scales, jpeg)
+    others = others or {}
+    head = ["scale", *found, "bicubic", *others, "SSIM", "SSIM of bicubic"]
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for scale in scales:
+        rows = {model: [s for s in scores if s.scale == scale] for model, scores in found.items()}
+        own = rows[name]
+        cells = [
+            f"x{scale:g}",
+            *(f"{mean(s.psnr for s in row):.2f}" for row in rows.values()),
+            f"{mean(s.bicubic_psnr for s in own):.2f}",
+            *(f"{known[scale]:.2f}" if scale in known else "" for known in others.values()),
+            f"{mean(s.ssim for s in own):.4f}",
+            f"{mean(s.bicubic_ssim for s in own):.4f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
-def export(model: dict[str, Any], checkpoint: Path, plan: Path) -> None:
-    """Write a checkpoint and the plan made from it, with half weights."""
-    torch.save({"model": model}, checkpoint)
-    clit_deploy.export_checkpoint(checkpoint, plan, half_weights=True)
-
-
-def scores_of(plan: Path, folder: Path, scales: list[float]) -> list[Score]:
-    """Scores on one benchmark."""
-    with clit_deploy.load(plan, runtime="cpu") as up:
-        return evaluate(up, folder, scales)
-
-
-def table(scores: list[Score]) -> str:
-    """The means by scale."""
-    return "\n".join(score_table(scores))
+def tables(name: str, benchmarks: Path, photographs: Path) -> Iterable[str]:
+    """The tables of a card, each under its heading."""
+    for data in ("Set5", "Set14"):
+        found = table(name, benchmarks / data, SCALES, others={"SPAN": SPAN[data]})
+        yield f"## {data}\n\n{found}\n"
+    count = len(list(photographs.iterdir()))
+    found = table(name, photographs, SCALES)
+    yield f"## Photographs that no weights were trained on ({count} crops)\n\n{found}\n"
+    for quality in QUALITIES:
+        found = table(name, photographs, JPEG_SCALES, quality)
+        yield f"## The same, the input as JPEG of quality {quality}\n\n{found}\n"
 
 
 def sources(path: Path) -> Iterable[str]:
@@ -74,33 +105,25 @@ def sources(path: Path) -> Iterable[str]:
 def main() -> None:
     """Publish a run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("name")
+    parser.add_argument("checkpoint", type=Path, nargs="?")
     parser.add_argument("--benchmarks", type=Path, required=True)
+    parser.add_argument("--photographs", type=Path, required=True)
     parser.add_argument("--sources", type=Path)
     args = parser.parse_args()
-    model = halved(torch.load(args.run / "model.pth", weights_only=True)["model"])
-    plan, card = (FOLDER / f"{args.name}{suffix}" for suffix in (".plan", ".md"))
-    export(model, args.run / f"{args.name}.pth", plan)
-    parts = [(ROOT / "train" / "card.md").read_text()]
-    parts += [
-        f"## {name}\n\n{table(scores_of(plan, args.benchmarks / name, SCALES))}\n"
-        for name in ("Set5", "Set14")
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        alone = Path(folder) / "alone.plan"
-        export(first_stage(model), Path(folder) / "alone.pth", alone)
-        one = scores_of(alone, args.benchmarks / "Set5", [6.0, 12.0])
-    parts.append(
-        "## The first stage alone\n\nThe same weights without their later stages, asked for the "
-        f"whole scale at once, on Set5:\n\n{table(one)}\n"
-    )
+    plan = FOLDER / f"{args.name}.plan"
+    if args.checkpoint:
+        export(args.checkpoint, plan)
+    parts = [(ROOT / "train" / "cards" / f"{args.name}.md").read_text(encoding="utf-8")]
+    for part in tables(args.name, args.benchmarks, args.photographs):
+        print(part, flush=True)
+        parts.append(part)
+    (FOLDER / f"{args.name}.md").write_text("\n".join(parts), encoding="utf-8")
     if args.sources:
         head = "| photograph | author | licence | from |\n| --- | --- | --- | --- |\n"
-        parts.append("## Photographs\n\n" + head + "\n".join(sources(args.sources)) + "\n")
-    card.write_text("\n".join(parts), encoding="utf-8")
-    print(f"{plan}  {plan.stat().st_size / 1e6:.2f} MB")
-    print("\n".join(parts[1:4]))
+        listed = "# Photographs behind the weights\n\n" + head + "\n".join(sources(args.sources))
+        (FOLDER / "PHOTOGRAPHS.md").write_text(listed + "\n", encoding="utf-8")
+    print(f"{plan.name}  {plan.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
