@@ -133,6 +133,15 @@ def evaluate(
     rgb: Annotated[
         bool, typer.Option("--rgb", help="Compare all three colors, not luminance.")
     ] = False,
+    jpeg: Annotated[
+        int | None,
+        typer.Option(
+            parser=option_parser(parse_whole),
+            metavar="QUALITY",
+            help="Compress the shrunk images with this JPEG quality first.",
+            show_default="no compression",
+        ),
+    ] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
@@ -154,14 +163,23 @@ def evaluate(
         ) as up,
         ProgressBar(work) as progress,
     ):
-        scores = score_all(up, images, wanted, border=border, luminance=not rgb, progress=progress)
+        scores = score_all(
+            up,
+            images,
+            wanted,
+            border=border,
+            luminance=not rgb,
+            jpeg=jpeg,
+            progress=progress,
+        )
         name = up.runtime.name
     if as_json:
         names = [str(path) for path in images]
         print_document(images=names, runtime=name, scores=scores)
         return
     data = ", ".join(path.name for path in images[:3])
-    typer.echo(f"{data}: {count(len(found), 'image')}, {'RGB' if rgb else 'Y'}, {name}")
+    shown = f"{'RGB' if rgb else 'Y'}{f', JPEG {jpeg}' if jpeg else ''}"
+    typer.echo(f"{data}: {count(len(found), 'image')}, {shown}, {name}")
     for line in score_table(scores):
         typer.echo(line)
     typer.echo(evaluated(scores, engine))

@@ -11,7 +11,7 @@ import numpy as np
 from clit_deploy.errors import ImageError, MissingFileError, OptionError, SizeError
 from clit_deploy.images.image_files import images_in, read_image, source_name
 from clit_deploy.images.pixels import to_bytes
-from clit_deploy.images.resample import resize_bicubic
+from clit_deploy.images.resample import jpeg_compressed, resize_bicubic
 from clit_deploy.quality.metrics import WINDOW, luminance_of, psnr, ssim
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def evaluate(
     *,
     border: int | None = None,
     luminance: bool = True,
+    jpeg: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Score]:
     """Shrink every image, upscale it again, and compare.
@@ -52,18 +53,23 @@ def evaluate(
         scales: factors from 1 to 64, whole or not.
         border: pixels on every side that are not compared; by default the scale, rounded up.
         luminance: compare luminance, or all three channels.
+        jpeg: compress the shrunk images with this JPEG quality, 1 to 95, first; bicubic gets
+            the same input.
         progress: called with the fraction that is done, 0 to 1.
 
     Raises:
         MissingFileError: a path does not exist, or there is no image.
-        OptionError: a scale out of range.
+        OptionError: a scale or a quality out of range.
         SizeError: an image too small for it.
     """
     paths = checked_images(images, scales)
+    if jpeg is not None and not 1 <= jpeg <= 95:
+        raise OptionError(f"The JPEG quality is {jpeg}; it must be a number from 1 to 95.")
     scores: list[Score] = []
     for path in paths:
         for scale in scales:
-            scores.append(score_image(up, path, scale, border=border, luminance=luminance))
+            found = score_image(up, path, scale, border=border, luminance=luminance, jpeg=jpeg)
+            scores.append(found)
             if progress:
                 progress(len(scores) / len(paths) / len(scales))
     return scores
@@ -113,11 +119,18 @@ def score(
 
 
 def score_image(
-    up: Upscaler, path: Path, scale: float, *, border: int | None = None, luminance: bool = True
+    up: Upscaler,
+    path: Path,
+    scale: float,
+    *,
+    border: int | None = None,
+    luminance: bool = True,
+    jpeg: int | None = None,
 ) -> Score:
     """Score one image at one scale; see `evaluate`."""
     edge = math.ceil(scale) if border is None else border
     low, high = scorable(path, scale, edge)
+    low = low if jpeg is None else jpeg_compressed(low, jpeg)
     size = high.shape[0], high.shape[1]
     output = up.upscale(low, size=size)
     bicubic = resize_bicubic(low, size) / 255

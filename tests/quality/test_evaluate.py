@@ -106,3 +106,14 @@ def test_invalid_options_are_refused(plans, folder, tmp_path):
             evaluate(up, folder, [2], border=20)
         with pytest.raises(ImageError, match="smaller than the scale"):
             evaluate(up, folder, [60])
+
+
+def test_compression_costs_the_plan_and_bicubic_alike(folder, plans):
+    with clit_deploy.load(plans["liif"]) as up:
+        (clean, *_) = evaluate(up, folder, [2])
+        (good, *_) = evaluate(up, folder, [2], jpeg=95)
+        (bad, *_) = evaluate(up, folder, [2], jpeg=10)
+        with pytest.raises(OptionError, match="JPEG quality is 0"):
+            evaluate(up, folder, [2], jpeg=0)
+    assert clean.bicubic_psnr > good.bicubic_psnr > bad.bicubic_psnr
+    assert len({clean.psnr, good.psnr, bad.psnr}) == 3
