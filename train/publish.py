@@ -98,8 +98,7 @@ def sources(path: Path) -> Iterable[str]:
     with path.open(encoding="utf-8", newline="") as file:
         photos = {row["crop"].rsplit("_", 1)[0]: row for row in csv.DictReader(file)}
     for name, row in sorted(photos.items()):
-        author = row["author"].replace("|", "/")
-        yield f"| {name[4:]} | {author} | {row['licence']} | {row['package']} |"
+        yield f"{name[4:]}; {row['author']}; {row['licence']}; {row['package']}"
 
 
 def main() -> None:
@@ -120,9 +119,11 @@ def main() -> None:
         parts.append(part)
     (FOLDER / f"{args.name}.md").write_text("\n".join(parts), encoding="utf-8")
     if args.sources:
-        head = "| photograph | author | licence | from |\n| --- | --- | --- | --- |\n"
-        listed = "# Photographs behind the weights\n\n" + head + "\n".join(sources(args.sources))
-        (FOLDER / "PHOTOGRAPHS.md").write_text(listed + "\n", encoding="utf-8")
+        head = (
+            "Photographs behind the weights of the models, each: name, author, license, source.\n\n"
+        )
+        listed = head + "\n".join(sources(args.sources)) + "\n"
+        (FOLDER / "PHOTOGRAPHS.txt").write_text(listed, encoding="utf-8")
     print(f"{plan.name}  {plan.stat().st_size / 1e6:.2f} MB")
 
 
