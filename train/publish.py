@@ -120,7 +120,7 @@ def main() -> None:
     (FOLDER / f"{args.name}.md").write_text("\n".join(parts), encoding="utf-8")
     if args.sources:
         head = (
-            "Photographs behind the weights of the models, each: name, author, license, source.\n\n"
+            "Photographs behind the weights of the models, with author, license and source.\n\n"
         )
         listed = head + "\n".join(sources(args.sources)) + "\n"
         (FOLDER / "PHOTOGRAPHS.txt").write_text(listed, encoding="utf-8")
