@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALES = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
-JPEG_SCALES = (2.0, 4.0)
+PHOTO_SCALES = (2.0, 4.0)
 QUALITIES = (40, 70)
 SPAN = {"Set5": {2.0: 38.07, 4.0: 32.20}, "Set14": {2.0: 33.70, 4.0: 28.66}}
 """dB of the official SPAN networks (one for each scale), measured with the same protocol."""
@@ -86,10 +86,10 @@ def tables(name: str, benchmarks: Path, photographs: Path) -> Iterable[str]:
         found = table(name, benchmarks / data, SCALES, others={"SPAN": SPAN[data]})
         yield f"## {data}\n\n{found}\n"
     count = len(list(photographs.iterdir()))
-    found = table(name, photographs, SCALES)
+    found = table(name, photographs, PHOTO_SCALES)
     yield f"## Photographs that no weights were trained on ({count} crops)\n\n{found}\n"
     for quality in QUALITIES:
-        found = table(name, photographs, JPEG_SCALES, quality)
+        found = table(name, photographs, PHOTO_SCALES, quality)
         yield f"## The same, the input as JPEG of quality {quality}\n\n{found}\n"
 
 
