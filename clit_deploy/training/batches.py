@@ -114,7 +114,5 @@ def to_batch(found: Draw, device: torch.device) -> Batch:
     rows, cols = (slice(span.start, span.stop) for span in (patch.rows, patch.cols))
     truth = large[:, :, rows, cols] / 127.5 - 1
     places = to_device(torch.from_numpy(found.places), device)
-    image = small / 127.5 - 1
-    if device.type == "cuda":  # as the weights lie there: cuDNN's bfloat16 kernels want it
-        image = image.contiguous(memory_format=torch.channels_last)
+    image = (small / 127.5 - 1).contiguous(memory_format=torch.channels_last)
     return Batch(image, truth, patch, places)

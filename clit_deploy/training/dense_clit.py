@@ -158,18 +158,43 @@ def _first_layer(
     `sum_j a_j (W_j v_j)`, the bracket once per grid pixel, for many (design.md, section 3).
     """
     first = model.mlp(stage).linears[0]
-    heads, area = model.head, (2 * model.r + 1) ** 2
-    window = _windows(values, model.r).reshape(len(attention), area, heads, -1)
+    area = (2 * model.r + 1) ** 2
     weight: Tensor = first.weight[:, : area * model.dim]
+    weight = weight.reshape(-1, area, model.head, model.dim // model.head)
     bias: Tensor = first.bias
     if model.is_cell:
         with torch.autocast(attention.device.type, enabled=False):
             bias = bias + first.weight[:, area * model.dim :].sum(dim=1) * step
-    if rows.n * cols.n < SHARED_FROM:
-        shares = attention.to(window.dtype).permute(0, 2, 3, 1)[..., None]
-        return functional.linear((shares * window[:, None]).flatten(2), weight, bias)
-    # [area * heads, channels, hidden]
-    by_place = weight.reshape(len(weight), area * heads, -1).permute(1, 2, 0)
-    products = torch.bmm(window.flatten(1, 2).transpose(0, 1), by_place).transpose(0, 1)
+    form = _once_a_query if rows.n * cols.n < SHARED_FROM else _once_a_pixel
+    products = form(attention.to(values.dtype), values, weight, model.r)
+    return products + bias.to(products.dtype)
+
+
+def _once_a_query(attention: Tensor, values: Tensor, weight: Tensor, r: int) -> Tensor:
+    """Weighted values, then the layer; grid pixels innermost, so that vectors are long."""
+    dim = values.shape[1]
+    hidden, _, heads, channels = weight.shape
+    cells, outputs = len(attention), attention.shape[2]
+    side = 2 * r + 1
+    rows, cols = (length - 2 * r for length in values.shape[2:])
+    planes = values.transpose(0, 1)
+    slices = [planes[:, :, i : i + rows, j : j + cols] for i in range(side) for j in range(side)]
+    window = torch.stack(slices, dim=1).reshape(heads, channels, side * side, 1, cells)
+    shares = attention.permute(1, 3, 2, 0)[:, None]
+    weighted = (shares.contiguous() * window).reshape(dim * side * side, outputs * cells)
+    products = weight.permute(0, 2, 3, 1).reshape(hidden, -1) @ weighted
+    return products.reshape(hidden, outputs, cells).permute(2, 1, 0)
+
+
+def _once_a_pixel(attention: Tensor, values: Tensor, weight: Tensor, r: int) -> Tensor:
+    """The layer for each place of the window and each head, then the weighted sum."""
+    hidden, area, heads, channels = weight.shape
+    cells = len(attention)
+    window = _windows(values, r).reshape(cells, area * heads, channels).transpose(0, 1)
+    by_place = weight.permute(1, 2, 3, 0).reshape(area * heads, channels, hidden)
+    packed = values.device.type == "cpu" and values.dtype == torch.bfloat16
+    if packed:  # oneDNN copies strided operands of bfloat16 slowly
+        window = window.contiguous()
+    products = torch.bmm(window, by_place).transpose(0, 1)
     shares = attention.permute(0, 2, 3, 1).flatten(2)
-    return torch.bmm(shares, products) + bias.to(products.dtype)
+    return torch.bmm(shares, products.contiguous() if packed else products)

