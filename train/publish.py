@@ -119,9 +119,7 @@ def main() -> None:
         parts.append(part)
     (FOLDER / f"{args.name}.md").write_text("\n".join(parts), encoding="utf-8")
     if args.sources:
-        head = (
-            "Photographs behind the weights of the models, with author, license and source.\n\n"
-        )
+        head = "Photographs behind the weights of the models, with author, license and source.\n\n"
         listed = head + "\n".join(sources(args.sources)) + "\n"
         (FOLDER / "PHOTOGRAPHS.txt").write_text(listed, encoding="utf-8")
     print(f"{plan.name}  {plan.stat().st_size / 1e6:.2f} MB")
