@@ -1,9 +1,11 @@
 """Queries a second of a training step: single queries, dense patches, dense patches in bfloat16.
 
     python -m benchmarks.train [--recipe train/clit.toml] [--threads 1] [--turns 6] [--json FILE]
+        [--crop 32 --queries 512] [--cells 44 --most 192]
 
-All three take turns on the same crops, scales and weights in one process; a step is forward,
-backward, clipping, Adam and the moving average. "per query" is the form of the papers: the encoder
+All three take turns on the same scales and weights in one process, and on the same crops unless
+--crop gives the per-query form its own; a step is forward, backward, clipping, Adam and the moving
+average. "per query" is the form of the papers: the encoder
 on the batch, then one image after the other with random places (as `train` did until commit
 bc500a2, and still does for families without a dense form). Times are of the processor, so that
 other work on the machine does not decide; with one thread they are what a quiet machine takes.
@@ -82,10 +84,10 @@ class Contender:
         self.queries, self.seconds = 0, 0.0
 
 
-def measure(config: Config, stages: int, turns: int) -> dict[str, Any]:
+def measure(config: Config, before: Config, stages: int, turns: int) -> dict[str, Any]:
     """Queries a second of each form, for steps that use up to so many stages."""
     contenders = {
-        "per query": Contender(config, single=True),
+        "per query": Contender(before, single=True),
         "dense": Contender(config),
     }
     if bfloat16_gain() > 1:
@@ -93,9 +95,9 @@ def measure(config: Config, stages: int, turns: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     photos = [synthetic(512, rng) for _ in range(8)]
     for turn in range(-1, turns):
-        batch = to_batch(draw(photos, config, stages, turn + 1, config.queries), CPU)
         for contender in contenders.values():
-            contender.step(batch)
+            own = contender.learner.config
+            contender.step(to_batch(draw(photos, own, stages, turn + 1, own.queries), CPU))
             if turn < 0:
                 contender.reset()
     rates = {name: c.queries / c.seconds for name, c in contenders.items()}
@@ -124,11 +126,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--crop", type=int, help="crop of the per-query form")
+    parser.add_argument("--queries", type=int, help="queries a crop of the per-query form")
+    parser.add_argument(
+        "--cells", type=int, help="side of the dense patch, in low-resolution pixels"
+    )
+    parser.add_argument("--most", type=int, help="largest side of the dense patch")
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     config = dataclasses.replace(without_checkpoints(args.recipe), batch=args.batch)
-    rows = [measure(config, stages, args.turns) for stages in sorted({1, config.stages})]
+    before = dataclasses.replace(
+        config, crop=args.crop or config.crop, queries=args.queries or config.queries
+    )
+    config = dataclasses.replace(
+        config, cells=args.cells or config.cells, most=args.most or config.most
+    )
+    rows = [measure(config, before, stages, args.turns) for stages in sorted({1, config.stages})]
     report(f"{args.recipe.stem}, {args.threads} threads, batch {args.batch}", rows, args.json)
 
 
