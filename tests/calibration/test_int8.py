@@ -106,7 +106,7 @@ def test_an_int8_plan_can_be_verified_and_shown(pair):
     assert "int8" in done.stdout
     assert "dB alone" in done.stdout
     assert "with the float plan" in done.stdout
-    assert "at most 60 dB may be lost" in done.stdout
+    assert "a loss of 60 dB is allowed" in done.stdout
 
 
 def test_calibration_is_reproducible(pair, folder, tmp_path):
