@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clit_deploy.errors import ClitDeployError
 from clit_deploy.images.image_files import open_image
 from clit_deploy.zoo.named_models import is_packaged, model_for_compressed_images, named_models
 
@@ -21,9 +22,7 @@ def compression_hint(plan: Plan, images: Sequence[Path]) -> str | None:
     """One sentence if JPEG files of low quality meet a packaged model for clean images.
 
     Plans that are not part of the package are not judged: nothing says what they were trained on.
-
-    Raises:
-        MissingFileError, ImageError: an image that cannot be opened.
+    Images that cannot be opened are left to whoever reads them.
     """
     better = model_for_compressed_images()
     if better is None or plan.path is None or not is_packaged(plan.path):
@@ -43,5 +42,8 @@ def compression_hint(plan: Plan, images: Sequence[Path]) -> str | None:
 
 
 def _quality(path: Path) -> int:
-    with open_image(path) as image:
-        return 100 if image.header.jpeg_quality is None else image.header.jpeg_quality
+    try:
+        with open_image(path) as image:
+            return 100 if image.header.jpeg_quality is None else image.header.jpeg_quality
+    except ClitDeployError:
+        return 100

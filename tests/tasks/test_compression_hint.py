@@ -43,3 +43,10 @@ def test_a_model_for_compressed_images_gets_none(photo):
 
 def test_plans_of_others_are_not_judged(photo, plans):
     assert compression_hint(Plan.open(plans["clit"]), [photo("a.jpg", quality=40)]) is None
+
+
+def test_an_image_that_cannot_be_opened_is_left_to_its_reader(photo, tmp_path):
+    damaged = tmp_path / "damaged.jpg"
+    damaged.write_bytes(b"no image")
+    hint = compression_hint(Plan.open(find_plan("liif")), [damaged, photo("a.jpg", quality=40)])
+    assert "a.jpg looks like JPEG quality 40" in hint
