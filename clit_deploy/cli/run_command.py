@@ -90,10 +90,8 @@ def run(
             f"'{(scale or [''])[0]}' means {len(scales)} scales; write a point for a decimal."
         )
     work = _work(images, sizes, output, force=force)
-    terminal.note(
-        f"{count(len(work), 'image')} to make, "
-        f"{megapixels(sum(output_pixels(image, wanted) for image, _, wanted in work))}"
-    )
+    pixels = [output_pixels(image, wanted) for image, _, wanted in work]
+    terminal.note(f"{count(len(work), 'image')} to make, {megapixels(sum(pixels))}")
     results: list[dict[str, Any]] = []
     keep(results=results)  # a failure later prints what was finished
     with load(
@@ -101,8 +99,8 @@ def run(
     ) as up:
         if hint := compression_hint(up.plan, images):
             terminal.note(hint)
-        for image, target, wanted in work:
-            about = f"{image.name}, {megapixels(output_pixels(image, wanted))}"
+        for (image, target, wanted), made in zip(work, pixels, strict=True):
+            about = f"{image.name}, {megapixels(made)}"
             with ProgressBar(about) as progress:
                 result = upscale_file(up, image, target, wanted, force=force, progress=progress)
             results.append({**plain(result), "runtime": up.runtime.name})
