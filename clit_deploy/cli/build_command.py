@@ -12,9 +12,10 @@ from clit_deploy.cli.options import (
     ForceOption,
     PlanArgument,
     chosen_plan,
+    whole_option,
 )
 from clit_deploy.cli.terminal import StepCounter, terminal
-from clit_deploy.cli.typed_values import option_parser, parse_capability, parse_whole
+from clit_deploy.cli.typed_values import parse_capability
 from clit_deploy.config import parse_bytes
 from clit_deploy.errors import OptionError, RuntimeUnavailableError
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
@@ -61,18 +62,12 @@ def build(
     ] = None,
     tile: Annotated[
         int | None,
-        typer.Option(
-            parser=option_parser(parse_whole),
-            metavar="PIXELS",
-            help="Largest side of an encoder tile.",
-        ),
+        whole_option(metavar="PIXELS", help="Largest side of an encoder tile."),
     ] = None,
     chunk: Annotated[
         int | None,
-        typer.Option(
-            parser=option_parser(parse_whole),
-            metavar="NUMBER",
-            help="Decoder chunk size, as a multiple of the CPU's chunk size.",
+        whole_option(
+            metavar="NUMBER", help="Decoder chunk size, as a multiple of the CPU's chunk size."
         ),
     ] = None,
     output: Annotated[

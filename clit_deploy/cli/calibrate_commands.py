@@ -26,10 +26,11 @@ from clit_deploy.cli.options import (
     plans_argument,
     plans_option,
     scale_option,
+    whole_option,
 )
 from clit_deploy.cli.step_totals import PRECISION_STEPS
 from clit_deploy.cli.terminal import ProgressBar, StepCounter, terminal
-from clit_deploy.cli.typed_values import all_scales, option_parser, parse_whole
+from clit_deploy.cli.typed_values import all_scales
 from clit_deploy.cli.workload import count, image_pixels, megapixels
 from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import OptionError
@@ -58,9 +59,7 @@ def calibrate(
     max_drop: MaxDropOption = None,
     seed: Annotated[
         int,
-        typer.Option(
-            parser=option_parser(parse_whole), metavar="NUMBER", help="Selects the samples."
-        ),
+        whole_option(metavar="NUMBER", help="Selects the samples."),
     ] = 0,
     force: ForceOption = False,
 ) -> None:

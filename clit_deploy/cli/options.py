@@ -16,6 +16,11 @@ RUNNING = "Where to run"
 """The panel of the options that every command has that runs a plan."""
 
 
+def whole_option(*names: str, **settings: Any) -> Any:
+    """`typer.Option` of a whole number."""
+    return typer.Option(*names, parser=option_parser(parse_whole), **settings)
+
+
 def _plan_names(incomplete: str) -> list[str]:
     return [name for name in named_models() if name.startswith(incomplete)]
 
@@ -67,9 +72,8 @@ RuntimeOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(
+    whole_option(
         "--threads",
-        parser=option_parser(parse_whole),
         metavar="NUMBER",
         help="CPU threads.",
         show_default="all cores",

@@ -19,9 +19,10 @@ from clit_deploy.cli.options import (
     RuntimeOption,
     ThreadsOption,
     scale_option,
+    whole_option,
 )
 from clit_deploy.cli.terminal import ProgressBar, terminal
-from clit_deploy.cli.typed_values import all_scales, option_parser, parse_number, parse_whole
+from clit_deploy.cli.typed_values import all_scales, option_parser, parse_number
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import OptionError, OutputError
 from clit_deploy.system.files import check_file, check_writable, replacing
@@ -45,11 +46,7 @@ def profile(
     ] = None,
     iterations: Annotated[
         int | None,
-        typer.Option(
-            parser=option_parser(parse_whole),
-            metavar="NUMBER",
-            help="Number of runs to measure, instead of a duration.",
-        ),
+        whole_option(metavar="NUMBER", help="Number of runs to measure, instead of a duration."),
     ] = None,
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,

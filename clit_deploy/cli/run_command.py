@@ -19,14 +19,13 @@ from clit_deploy.cli.options import (
     ScaleOption,
     SizeOption,
     ThreadsOption,
+    whole_option,
 )
 from clit_deploy.cli.terminal import ProgressBar, terminal
 from clit_deploy.cli.typed_values import (
     all_scales,
     may_be_decimal_comma,
-    option_parser,
     parse_size,
-    parse_whole,
 )
 from clit_deploy.cli.workload import count, megapixels, output_pixels
 from clit_deploy.config import RuntimeName
@@ -47,19 +46,11 @@ def run(
     size: SizeOption = None,
     width: Annotated[
         int | None,
-        typer.Option(
-            parser=option_parser(parse_whole),
-            metavar="PIXELS",
-            help="Output width; the height follows.",
-        ),
+        whole_option(metavar="PIXELS", help="Output width; the height follows."),
     ] = None,
     height: Annotated[
         int | None,
-        typer.Option(
-            parser=option_parser(parse_whole),
-            metavar="PIXELS",
-            help="Output height; the width follows.",
-        ),
+        whole_option(metavar="PIXELS", help="Output height; the width follows."),
     ] = None,
     output: Annotated[
         Path | None,

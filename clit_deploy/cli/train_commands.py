@@ -18,9 +18,10 @@ from clit_deploy.cli.options import (
     RuntimeOption,
     ThreadsOption,
     scale_option,
+    whole_option,
 )
 from clit_deploy.cli.terminal import ProgressBar, terminal
-from clit_deploy.cli.typed_values import all_scales, option_parser, parse_whole
+from clit_deploy.cli.typed_values import all_scales
 from clit_deploy.cli.workload import count, image_pixels, megapixels
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import MissingDependencyError
@@ -44,11 +45,8 @@ def train(
     ],
     seconds: Annotated[
         int | None,
-        typer.Option(
-            parser=option_parser(parse_whole),
-            metavar="SECONDS",
-            help="End after so much training.",
-            show_default="the recipe's",
+        whole_option(
+            metavar="SECONDS", help="End after so much training.", show_default="the recipe's"
         ),
     ] = None,
     resume: Annotated[
@@ -61,12 +59,7 @@ def train(
     ] = "auto",
     batch: Annotated[
         int | None,
-        typer.Option(
-            parser=option_parser(parse_whole),
-            metavar="CROPS",
-            help="Crops in a step.",
-            show_default="the recipe's",
-        ),
+        whole_option(metavar="CROPS", help="Crops in a step.", show_default="the recipe's"),
     ] = None,
     threads: ThreadsOption = None,
     figure: Annotated[
@@ -123,8 +116,7 @@ def evaluate(
     scale: Annotated[list[str] | None, scale_option(SCALES)] = None,
     border: Annotated[
         int | None,
-        typer.Option(
-            parser=option_parser(parse_whole),
+        whole_option(
             metavar="PIXELS",
             help="Pixels at the edges that do not count.",
             show_default="the scale",
@@ -135,8 +127,7 @@ def evaluate(
     ] = False,
     jpeg: Annotated[
         int | None,
-        typer.Option(
-            parser=option_parser(parse_whole),
+        whole_option(
             metavar="QUALITY",
             help="Compress the shrunk images with this JPEG quality first.",
             show_default="no compression",
