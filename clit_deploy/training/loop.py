@@ -92,7 +92,7 @@ def train(
         resume: go on with the run in the folder, if there is one.
         device: `cpu`, `cuda`, or `auto` for CUDA where it is present.
         precision: `float32`, `bfloat16`, or `auto` for bfloat16 where it is faster.
-        threads: processors to use; PyTorch's choice by default. It holds for the whole process.
+        threads: CPU threads to use; PyTorch's choice by default. It holds for the whole process.
         figure: draw `log.png` at each interval; needs matplotlib.
         progress: is called after every step and every interval.
 
@@ -125,8 +125,7 @@ def train(
         model, stages = first_model(config)
         learner = Learner(model, stages, config, place, bfloat16=chosen.bfloat16)
         photos = read_photos(images, config.validation, config.crop)
-        training = Training(config, photos, run, learner, state, seconds, progress)
-        training.figure = figure
+        training = Training(config, photos, run, learner, state, seconds, progress, figure=figure)
         pictures = f"{len(photos.train)} pictures to train on, {len(photos.validation)} to validate"
         training.tell(f"{pictures}; {chosen.reason}")
         training.go()
@@ -135,8 +134,6 @@ def train(
 
 class Training:
     """A run in progress."""
-
-    figure = False
 
     def __init__(
         self,
@@ -147,9 +144,11 @@ class Training:
         state: State | None,
         seconds: float | None,
         progress: Callable[[Report], None] | None,
+        *,
+        figure: bool,
     ) -> None:
         self.config, self.photos, self.run, self.learner = config, photos, run, learner
-        self.progress = progress
+        self.progress, self.figure = progress, figure
         self.device = next(learner.model.parameters()).device
         self.state = state or State()
         self.clock = Clock(config, self.state.seconds, seconds)
