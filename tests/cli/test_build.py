@@ -67,7 +67,7 @@ def test_bad_options_are_one_sentence_and_leave_the_plan(path, tmp_path):
         code=2,
     )
     fails(cli(*build, "--tile", "5"), "--tile 5 is not valid for this encoder")
-    fails(cli(*build, "--chunk", "0"), "Chunks of 0", code=2)
+    fails(cli(*build, "--chunk", "0"), "A chunk of 0 and a block of 256 are not valid", code=2)
     fails(cli(*build, "--workspace", "much"), "'much'", "2GB", code=2)
     fails(cli("build", tmp_path / "no.plan", *RTX), "no plan file")
     with locked(path, "building engines into"):
