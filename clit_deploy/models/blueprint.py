@@ -54,5 +54,7 @@ def blueprint(spec: Mapping[str, Any], tensors: int) -> dict[str, Tensor]:
     Raises:
         UnsupportedModelError: see `build_model`; or the spec describes many times more layers.
     """
-    with _CallLimit(tensors), torch.device("meta"):
+    # Networks are initialized without gradients, and the limit may also refuse the call that would
+    # switch gradients on again; the outer `no_grad` is left when the limit no longer holds.
+    with torch.no_grad(), _CallLimit(tensors), torch.device("meta"):
         return build_model(spec).state_dict()

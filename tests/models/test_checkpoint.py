@@ -230,6 +230,7 @@ def test_layers_beyond_those_of_the_file_are_not_built(tmp_path, weights):
     spec = tiny_liif(encoder_spec=tiny_encoder(blocks=60_000))
     with pytest.raises(UnsupportedModelError, match=f"far more layers than the {len(weights)}"):
         load_checkpoint(saved(tmp_path, {"model": {**spec, "sd": weights}}))
+    assert torch.is_grad_enabled(), "whoever trains afterwards needs gradients"
 
 
 def test_weights_that_the_file_does_not_hold_take_no_memory(tmp_path):
