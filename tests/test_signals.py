@@ -1,7 +1,8 @@
 """Commands that a signal stops at a random moment: the right exit code, soon, and nothing changed.
 
 `CLIT_DEPLOY_SIGNALS` is how many signals each command gets, 1 by default; the moments come from
-fixed seeds. A command that finishes before its signal has done its work.
+fixed seeds. A command that finishes before its signal has done its work. The promise of two seconds
+is measured on a quiet machine, where the variable is set; otherwise, the limit only finds what hangs.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from clit_deploy.upscaler import default_plan
 from tests.helpers import ROOT, photo, tiny_checkpoint, tiny_clit
 from tests.training.test_training import TOML
 
-TRIES = int(os.environ.get("CLIT_DEPLOY_SIGNALS", "1"))
-STOP = 2.0
+MEASURED = os.environ.get("CLIT_DEPLOY_SIGNALS")
+TRIES = int(MEASURED or "1")
+STOP = 2.0 if MEASURED else 10.0
 BUILD_STOP = 10.0
 """Seconds, inside a native build step too."""
 

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-POLL = 0.1
+POLL = 0.05
 """Seconds between two looks at the note; Windows handles no signal during a wait."""
-GRACE = 1.2
-"""Seconds that the work has to reach a safe point; with the rest, less than two."""
+GRACE = 0.8
+"""Seconds that the work has to reach a safe point; with an import that delays the handler, and the
+end of the process, less than two."""
 
 _noted: int | None = None
 _listeners: list[Callable[[], None]] = []
