@@ -3,7 +3,7 @@
     python -m benchmarks.int8 FLOAT.plan INT8.plan [--scales 2 4 12] [--side 48] [--threads 2]
     python -m benchmarks.int8 FLOAT.plan INT8.plan --profile [--scales 4]
 
-The two plans take turns on one picture; figures are medians, of wall-clock time and of the
+The two plans take turns on one image; figures are medians, of wall-clock time and of the
 process's own processor time, which other work on the machine disturbs less. `--profile` runs the
 first stage's decode graph alone, on one thread, on a chunk as the scheduler cuts it, and adds up
 ONNX Runtime's own times by operator.

@@ -172,7 +172,7 @@ class Clocks:
 
 
 def excess(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Percent by which ours are more, by the median over pairs of neighbours."""
+    """Percent by which ours are more, by the median over pairs of neighbors."""
     pairs = [a / b for a, b in zip(ours, theirs, strict=True)]
     return 100 * (statistics.median(pairs) - 1)
 

@@ -2,7 +2,7 @@
 
 `CLIT_DEPLOY_SIGNALS` is how many signals each command gets, 1 by default; the moments come from
 fixed seeds. A command that finishes before its signal has done its work. The promise of two seconds
-is measured on a quiet machine, where the variable is set; otherwise, the limit only finds what hangs.
+is measured on a quiet machine, where the variable is set; otherwise, the limit finds what hangs.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def pack(folder: Path, data: Path, recipes: list[Path]) -> float:
         shutil.copy(source, target)
     photos = images_in(data)
     if not photos:
-        raise MissingFileError(f"There are no pictures in {data}.")
+        raise MissingFileError(f"There are no images in {data}.")
     (folder / "photos").mkdir(exist_ok=True)
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda path: _compress(path, folder / "photos"), photos))

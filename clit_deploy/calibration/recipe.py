@@ -9,7 +9,7 @@ import onnx
 
 from clit_deploy.calibration.int8_ranges import observe
 from clit_deploy.config import Precision
-from clit_deploy.passes.qdq import QuantOp, float32_weights, quantise, sites, worthwhile
+from clit_deploy.passes.qdq import QuantOp, float32_weights, quantize, sites, worthwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -55,7 +55,7 @@ class Recipe:
         for name, graph in self.graphs.items():
             some = {node for member, node in nodes if member == name}
             if some:
-                made = self.finish(quantise(graph.model, graph.ranges, some), graph.ranges)
+                made = self.finish(quantize(graph.model, graph.ranges, some), graph.ranges)
                 members[name] = made.SerializeToString(deterministic=True)
         return plan.replaced(members, precision=Precision.INT8.value)
 

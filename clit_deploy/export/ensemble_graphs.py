@@ -25,9 +25,9 @@ ROW_AXES, COL_AXES = (0, 3, 5, 6), (1, 2, 4, 6)
 
 
 class EnsembleExport(ABC):
-    """See `FamilyExport`; `neighbours` is 2 per axis, or 1 for the nearest pixel alone."""
+    """See `FamilyExport`; `neighbors` is 2 per axis, or 1 for the nearest pixel alone."""
 
-    neighbours: int = 2
+    neighbors: int = 2
     channels: int
     """Channels of the maps."""
     hidden: int
@@ -42,7 +42,7 @@ class EnsembleExport(ABC):
     def answer(
         self, b: Builder, near: Tensor, down: Tensor, across: Tensor, cell: Tensor | None
     ) -> Tensor:
-        """The network's RGB, flattened to `[neighbours * queries, 3]`.
+        """The network's RGB, flattened to `[neighbors * queries, 3]`.
 
         Args:
             b: the graph that is being built.
@@ -58,7 +58,7 @@ class EnsembleExport(ABC):
 
     def describe(self, stage: int) -> StageInfo:
         """Cells lie between pixel centers, where queries share their neighbors."""
-        ensemble = self.neighbours == 2
+        ensemble = self.neighbors == 2
         return StageInfo(
             project=f"stage{stage}.project.onnx",
             decode=f"stage{stage}.decode.onnx",
@@ -73,15 +73,15 @@ class EnsembleExport(ABC):
             margin=3,
             project_bytes=4 * 3 * self.channels,
             cell_bytes=2 * 4 * 6 * self.channels,
-            query_bytes=2 * 4 * 3 * self.neighbours**2 * self.hidden,
-            point_bytes=4 * 4 * self.neighbours**2 * (self.channels + 2 * self.hidden),
+            query_bytes=2 * 4 * 3 * self.neighbors**2 * self.hidden,
+            point_bytes=4 * 4 * self.neighbors**2 * (self.channels + 2 * self.hidden),
             chunk_queries=256,
             chunk_cells=256,
         )
 
     def decode(self, stage: int) -> onnx.ModelProto:
         """Run the network on all neighbors of all queries, then blend."""
-        m = self.neighbours
+        m = self.neighbors
         b = Builder(f"stage{stage}.decode")
         row_slots: Dims = ["rows", "ny", m]
         col_slots: Dims = ["cols", "nx", m]
@@ -108,7 +108,7 @@ class EnsembleExport(ABC):
 
     def point(self, stage: int) -> onnx.ModelProto:
         """Gather the neighbors of every query, run the network on them, and blend."""
-        m = self.neighbours
+        m = self.neighbors
         b = Builder(f"stage{stage}.point")
         maps = b.input("maps", ["map_rows", "map_cols", self.channels])
         pixel = b.input("pixel", ["queries", 2])
@@ -117,7 +117,7 @@ class EnsembleExport(ABC):
         cell = b.unsqueeze(b.input("cell", ["sizes", 2]), 1, 2) if self.has_cell else None
         side = np.arange(m)
         steps = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
-        with b.scope("neighbours"):
+        with b.scope("neighbors"):
             near = b.reshape(gather(b, maps, pixel, steps), -1, m, m, self.channels)
         down, across = b.unsqueeze(row_offset, 2, 3), b.unsqueeze(col_offset, 1, 3)
         rgb = b.reshape(self.answer(b, near, down, across, cell), -1, m, m, 3)

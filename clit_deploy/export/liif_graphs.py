@@ -25,7 +25,7 @@ class LiifExport(EnsembleExport):
 
     def __init__(self, model: LIIF) -> None:
         self.model = model
-        self.neighbours = 2 if model.local_ensemble else 1
+        self.neighbors = 2 if model.local_ensemble else 1
         self.has_cell = model.cell_decode
         first = model.imnet.linears[0]
         self.hidden = self.channels = first.out_features

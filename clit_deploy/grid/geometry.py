@@ -104,7 +104,7 @@ class Axis:
         return (2 * (numerator - pixel * denominator) - denominator) / denominator
 
     def bilinear(self, outputs: Span) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Lower grid pixel of each output (it may be -1) and the weight of its upper neighbour."""
+        """Lower grid pixel of each output (it may be -1) and the weight of its upper neighbor."""
         numerator, denominator = self._position(outputs)
         lower = (numerator - self.out) // denominator
         return lower, (numerator - self.out - lower * denominator) / denominator

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """One neighboring grid pixel of every query."""
 
     at: Tensor
@@ -30,7 +30,7 @@ class Neighbour:
     """Its weight in the blend, `[q, 1]`."""
 
 
-def neighbours(coords: Tensor, grid: Size, ensemble: bool = True) -> Iterator[Neighbour]:
+def neighbors(coords: Tensor, grid: Size, ensemble: bool = True) -> Iterator[Neighbor]:
     """The four neighbors of every query, or the nearest pixel alone (LIIF, equation 4).
 
     Args:
@@ -51,7 +51,7 @@ def neighbours(coords: Tensor, grid: Size, ensemble: bool = True) -> Iterator[Ne
     far = torch.stack(offset[::-1]).abs() + 1e-9
     share = far / far.sum(dim=0)
     for a, b in itertools.product(range(len(near)), repeat=2):
-        yield Neighbour(
+        yield Neighbor(
             torch.stack([near[a][:, 0], near[b][:, 1]], dim=-1),
             torch.stack([offset[a][:, 0], offset[b][:, 1]], dim=-1),
             share[a, :, :1] * share[b, :, 1:],

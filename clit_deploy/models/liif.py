@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from clit_deploy.models.ensemble import neighbours
+from clit_deploy.models.ensemble import neighbors
 from clit_deploy.models.implicit_model import Encoder, ImplicitModel, sample
 from clit_deploy.models.mlp import MLP
 
@@ -37,7 +37,7 @@ class LIIF(ImplicitModel):
         self.imnet = MLP.from_spec(imnet_spec, features + 2 + (2 if cell_decode else 0))
 
     def stage_maps(self, features: Tensor, stage_grid: StageGrid, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
-        """The features, each pixel with its 3x3 neighbourhood if the model unfolds."""
+        """The features, each pixel with its 3x3 neighborhood if the model unfolds."""
         if self.feat_unfold:
             rows = nn.functional.unfold(features, 3, padding=1)
             features = rows.reshape(1, -1, *features.shape[-2:])
@@ -49,7 +49,7 @@ class LIIF(ImplicitModel):
         height, width = features.shape[-2:]
         sides = torch.tensor((height, width), dtype=coords.dtype, device=coords.device)
         rgb = torch.zeros(len(coords), 3, dtype=coords.dtype, device=coords.device)
-        for near in neighbours(coords, (height, width), self.local_ensemble):
+        for near in neighbors(coords, (height, width), self.local_ensemble):
             parts = [sample(features, near.at, "nearest"), near.offset]
             if self.cell_decode:
                 parts.append((cell * sides).expand(len(coords), 2))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.models.edsr import conv3
-from clit_deploy.models.ensemble import neighbours
+from clit_deploy.models.ensemble import neighbors
 from clit_deploy.models.implicit_model import Encoder, ImplicitModel, sample
 from clit_deploy.models.mlp import MLP
 
@@ -52,7 +52,7 @@ class LTE(ImplicitModel):
         sides = torch.tensor((height, width), dtype=coords.dtype, device=coords.device)
         phase = self.phase(cell * sides)
         rgb = torch.zeros(len(coords), 3, dtype=coords.dtype, device=coords.device)
-        for near in neighbours(coords, (height, width)):
+        for near in neighbors(coords, (height, width)):
             freq = sample(maps["freq"], near.at, "nearest").reshape(len(coords), -1, 2)
             angle = math.pi * ((freq * near.offset[:, None]).sum(dim=-1) + phase)
             waves = torch.cat([angle.cos(), angle.sin()], dim=-1)

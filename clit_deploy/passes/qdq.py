@@ -73,7 +73,7 @@ def sites(model: onnx.ModelProto) -> list[QuantOp]:
             _depth(node),
         )
         for node in gs.import_onnx(model).nodes
-        if _quantisable(node)
+        if _quantizable(node)
     ]
 
 
@@ -87,7 +87,7 @@ def worthwhile(found: Sequence[QuantOp], thinnest: int) -> list[QuantOp]:
     return [site for site in found if site.result not in thin and not thin & set(site.sources)]
 
 
-def quantise(
+def quantize(
     model: onnx.ModelProto, ranges: Mapping[str, float], nodes: Collection[str]
 ) -> onnx.ModelProto:
     """Make products INT8.
@@ -109,17 +109,17 @@ def quantise(
 
 
 def int8_products(model: onnx.ModelProto) -> list[str]:
-    """Names of the products of a graph whose two operands are dequantised integers."""
+    """Names of the products of a graph whose two operands are dequantized integers."""
     return [node.name for node in gs.import_onnx(model).nodes if is_int8(node)]
 
 
 def is_int8(node: gs.Node) -> bool:
-    """Whether a node is a product of dequantised integers."""
+    """Whether a node is a product of dequantized integers."""
     makers = [x.inputs[0].op for x in node.inputs[:2] if x.inputs]
     return node.op in PRODUCTS and makers == ["DequantizeLinear"] * 2
 
 
-def _quantisable(node: gs.Node) -> bool:
+def _quantizable(node: gs.Node) -> bool:
     scope = node.name.split("/")[0]
     if node.op not in PRODUCTS or scope in FLOAT_SCOPES:
         return False

@@ -33,31 +33,31 @@ def to_u8s8(model: onnx.ModelProto, ranges: Mapping[str, float]) -> onnx.ModelPr
     """Rewrite a quantized graph.
 
     Args:
-        model: a graph that `quantise` returned.
+        model: a graph that `quantize` returned.
         ranges: quantization range (largest magnitude) of each convolution's result.
     """
     graph = gs.import_onnx(model)
     for node in [node for node in graph.nodes if node.op == "QuantizeLinear"]:
         _unsigned(node)
     for node in [node for node in graph.nodes if node.op == "Conv" and is_int8(node)]:
-        if not _ends_quantised(node) and node.outputs[0] not in graph.outputs:
+        if not _ends_quantized(node) and node.outputs[0] not in graph.outputs:
             _close(graph, node.outputs[0], ranges)
     graph.cleanup(remove_unused_graph_inputs=False).toposort()
     return check(gs.export_onnx(graph))
 
 
-def _unsigned(quantise: gs.Node) -> None:
+def _unsigned(quantize: gs.Node) -> None:
     """Use uint8 from a QuantizeLinear to all its readers."""
-    scale, zero = quantise.inputs[1].values, MIDDLE
-    if _never_negative(quantise.inputs[0]):
+    scale, zero = quantize.inputs[1].values, MIDDLE
+    if _never_negative(quantize.inputs[0]):
         scale, zero = np.asarray(scale * (LARGEST / STEPS), np.float32), np.uint8(0)
-    for node in (quantise, *_readers(quantise.outputs[0])):
+    for node in (quantize, *_readers(quantize.outputs[0])):
         if node.op in MOVING:
             node.outputs[0].dtype = zero.dtype
             continue
         node.inputs[1] = gs.Constant(f"{node.name}:scale", scale)
         node.inputs[2] = gs.Constant(f"{node.name}:zero", np.asarray(zero))
-    quantise.outputs[0].dtype = zero.dtype
+    quantize.outputs[0].dtype = zero.dtype
 
 
 def _readers(tensor: gs.Variable) -> Iterator[gs.Node]:
@@ -77,7 +77,7 @@ def _never_negative(tensor: gs.Variable) -> bool:
     return node.op in ("Relu", "Softmax")
 
 
-def _ends_quantised(conv: gs.Node) -> bool:
+def _ends_quantized(conv: gs.Node) -> bool:
     """Whether only ReLU is between a convolution and its QuantizeLinear."""
     after = conv.outputs[0].outputs
     after = [reader for node in after for reader in _past_relu(node)]

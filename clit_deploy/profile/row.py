@@ -12,7 +12,7 @@ from clit_deploy.profile.measure import measure, opened
 from clit_deploy.profile.power import power
 from clit_deploy.profile.records import MemoryUse, PixelSize, Row
 from clit_deploy.profile.sensors.host_memory import AVAILABLE, MACHINE, PROCESS
-from clit_deploy.profile.stats import MIN_RUNS, drift, summarise
+from clit_deploy.profile.stats import MIN_RUNS, drift, summarize
 from clit_deploy.render.layout import Layout
 from clit_deploy.runtimes.protocols import LayerProfiler
 
@@ -37,7 +37,7 @@ def measure_row(
     """Measure a case and its layers; `requested` is what distinguishes its row from others."""
     found = measure(context, case, progress)
     runs, manifest, result, missing = found.runs, found.plan.manifest, found.result, found.missing
-    stats, output = summarise(runs.ms), PixelSize(result.size[1], result.size[0])
+    stats, output = summarize(runs.ms), PixelSize(result.size[1], result.size[0])
     state = conditions(
         found.steady, context.found, found.load_before, missing, on_device=found.on_device
     )

@@ -23,7 +23,7 @@ CONFIDENCE_SIGMAS = 3.0
 batches are independent and normal."""
 
 
-def summarise(values: Sequence[float]) -> Stats:
+def summarize(values: Sequence[float]) -> Stats:
     """Count, mean, deviation and percentiles; see `Stats`."""
     p50, p90, p95, p99 = (float(p) for p in np.percentile(values, [50, 90, 95, 99]))
     std = statistics.stdev(values) if len(values) > 1 else 0.0

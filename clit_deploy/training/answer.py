@@ -1,4 +1,4 @@
-"""The picture that a model gives for a patch, by the form that its family has."""
+"""The image that a model gives for a patch, by the form that its family has."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def decoder_input(model: ImplicitModel, image: Tensor) -> Tensor:
 
 
 def dense_answer(model: CLIT, wide: Tensor, image: Tensor, patch: Patch) -> Tensor:
-    """The colours of a patch of every image, `[b, 3, rows, cols]`, -1 to 1, float32.
+    """The colors of a patch of every image, `[b, 3, rows, cols]`, -1 to 1, float32.
 
     Args:
         model: the network.
@@ -73,7 +73,7 @@ def _enlarged(image: Tensor, patch: Patch) -> Tensor:
 
 
 def answer(model: ImplicitModel, image: Tensor, patch: Patch) -> Tensor:
-    """The colours of a patch of every image, `[b, 3, rows, cols]`, -1 to 1, by either form."""
+    """The colors of a patch of every image, `[b, 3, rows, cols]`, -1 to 1, by either form."""
     start = decoder_input(model, image)
     if isinstance(model, CLIT):
         return dense_answer(model, start, image, patch)

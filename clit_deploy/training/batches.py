@@ -26,7 +26,7 @@ SMALLEST_PATCH = 24
 """Side in output pixels: less would leave a step of a small scale with little to learn from."""
 FREE = 0.4
 """Share of steps of several stages whose factors are all random; in the others the first ones are
-the largest, as they are when a picture is enlarged."""
+the largest, as they are when a image is enlarged."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Draw:
     places: NDArray[np.int64]
     """Output pixels of the patch `[b, q, 2]`."""
     faults: Faults | None
-    """What the small pictures have been through, or nothing."""
+    """What the small images have been through, or nothing."""
 
 
 def draw(
@@ -50,7 +50,7 @@ def draw(
     """Crops for a step. All that is random in it comes from the step's number.
 
     Args:
-        photos: pictures `[3, h, w]`.
+        photos: images `[3, h, w]`.
         config: sizes and shares.
         stages: stages that may be used.
         step: number of the step.

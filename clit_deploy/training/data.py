@@ -45,7 +45,7 @@ def read_photos(
 
     Args:
         images: a folder, an image, or several of them.
-        validation: part of the photographs that is only looked at.
+        validation: part of the photographs that only measures.
         crop: side of the crops that training takes, in pixels.
 
     Raises:
@@ -84,7 +84,7 @@ def read_photos(
 
 
 def _read(path: Path) -> NDArray[np.uint8] | str:
-    """The picture, or what is wrong with it."""
+    """The image, or what is wrong with it."""
     try:
         pixels = to_bytes(read_image(path).rgb)
     except ImageError as error:

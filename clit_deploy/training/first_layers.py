@@ -1,4 +1,4 @@
-"""Keeps the layers that read the picture itself in float32 under autocast."""
+"""Keeps the layers that read the image itself in float32 under autocast."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Float32Conv2d(nn.Conv2d):
 
 
 def keep_first_layers_exact(encoder: nn.Module) -> None:
-    """Make the convolutions of an encoder that take colours `Float32Conv2d`, in place.
+    """Make the convolutions of an encoder that take colors `Float32Conv2d`, in place.
 
-    bfloat16 has the 8 bits of a picture, so a picture from which a mean was subtracted would lose
+    bfloat16 has the 8 bits of a image, so a image from which a mean was subtracted would lose
     its lowest ones. Names and weights stay as they are.
     """
     for module in encoder.modules():

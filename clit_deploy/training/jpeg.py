@@ -1,6 +1,6 @@
-"""JPEG as a camera or a web page writes it, on tensors: blocks, quantisation, chroma.
+"""JPEG as a camera or a web page writes it, on tensors: blocks, quantization, chroma.
 
-The quantisation tables and their scaling by a quality are those of Annex K of ITU-T T.81 and of
+The quantization tables and their scaling by a quality are those of Annex K of ITU-T T.81 and of
 libjpeg; entropy coding loses nothing and is left out. What Pillow writes and reads differs by less
 than a grey level on the mean (`tests/training/test_photo.py`).
 """
@@ -30,14 +30,14 @@ MCU = 16
 
 
 def jpeg(image: Tensor, quality: Tensor, subsampled: Tensor, origin: tuple[int, int]) -> Tensor:
-    """Pictures after JPEG.
+    """Images after JPEG.
 
     Args:
         image: `[b, 3, h, w]`, 0 to 255.
         quality: libjpeg's, 1 to 100, `[b]`.
         subsampled: whether chroma has half the resolution along both axes, bool `[b]`.
-        origin: rows and columns of the first block (of 16x16 pixels) that are outside the picture,
-            0 to 15 each: where a picture was cropped after it was coded.
+        origin: rows and columns of the first block (of 16x16 pixels) that are outside the image,
+            0 to 15 each: where a image was cropped after it was coded.
 
     Returns: `[b, 3, h, w]`, whole numbers 0 to 255.
     """
@@ -49,10 +49,10 @@ def jpeg(image: Tensor, quality: Tensor, subsampled: Tensor, origin: tuple[int, 
     # Planes are whole numbers before and after, as in libjpeg.
     ycc = torch.einsum("dc,bchw->bdhw", to_ycc, padded).round()
     strength = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
-    luma = _quantised(ycc[:, :1] - 128, _table(LUMINANCE, strength))
+    luma = _quantized(ycc[:, :1] - 128, _table(LUMINANCE, strength))
     coarse = _table(CHROMINANCE, strength)
-    full = _quantised(ycc[:, 1:], coarse)
-    small = _quantised(functional.avg_pool2d(ycc[:, 1:], 2).round(), coarse)
+    full = _quantized(ycc[:, 1:], coarse)
+    small = _quantized(functional.avg_pool2d(ycc[:, 1:], 2).round(), coarse)
     half = functional.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
     chroma = torch.where(subsampled.reshape(-1, 1, 1, 1), half, full)
     rgb = torch.einsum(
@@ -62,13 +62,13 @@ def jpeg(image: Tensor, quality: Tensor, subsampled: Tensor, origin: tuple[int, 
 
 
 def _table(rows: tuple[tuple[int, ...], ...], strength: Tensor) -> Tensor:
-    """A quantisation table at each strength, `[b, 1, 1, 1, 8, 8]`."""
+    """A quantization table at each strength, `[b, 1, 1, 1, 8, 8]`."""
     base = strength.new_tensor(rows)
     scaled = torch.floor(base * strength.reshape(-1, 1, 1) + 0.5).clamp(1, 255)
     return scaled.reshape(-1, 1, 1, 1, BLOCK, BLOCK)
 
 
-def _quantised(planes: Tensor, table: Tensor) -> Tensor:
+def _quantized(planes: Tensor, table: Tensor) -> Tensor:
     """Planes `[b, c, h, w]` around 0, sides multiples of 8, with rounded coefficients."""
     b, c, height, width = planes.shape
     blocks = planes.reshape(b, c, height // BLOCK, BLOCK, width // BLOCK, BLOCK)

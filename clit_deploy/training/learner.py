@@ -1,4 +1,4 @@
-"""A model that learns: its weights, their moving average, the optimiser."""
+"""A model that learns: its weights, their moving average, the optimizer."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ class Learner:
             if name.startswith(("encoder.sub_mean", "encoder.add_mean")):  # fixed, as published
                 parameter.requires_grad_(False)
         self.average = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
-        self.optimiser = self._new_optimiser()
+        self.optimizer = self._new_optimizer()
 
     @property
     def best(self) -> ImplicitModel:
         """The model that is validated: the average where one is kept."""
         return self.average or self.model
 
-    def _new_optimiser(self) -> torch.optim.Optimizer:
+    def _new_optimizer(self) -> torch.optim.Optimizer:
         encoder = [p for p in self.model.encoder.parameters() if p.requires_grad]
         known = {id(p) for p in encoder}
         others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]
@@ -94,9 +94,9 @@ class Learner:
         """
         loss = self._gradients(batch)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        for group, rate in zip(self.optimiser.param_groups, rates, strict=False):
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=False):
             group["lr"] = rate
-        self.optimiser.step()
+        self.optimizer.step()
         if self.average is not None:
             # Short at first: weights move far in the first steps.
             decay = min(self.config.ema, (1 + step) / (10 + step))
@@ -108,7 +108,7 @@ class Learner:
 
     def _gradients(self, batch: Batch) -> Tensor:
         while True:
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             try:
                 return add_gradients(self.model, batch, images=self.images, bfloat16=self.bfloat16)
             except RuntimeError as error:
@@ -145,17 +145,17 @@ class Learner:
         if self.average is not None:
             state.average = up_to(self.stages, _on_host(self.average.state_dict().items()))
         # `state_dict` refers to the tensors that the next step changes.
-        state.optimiser = copy.deepcopy(self.optimiser.state_dict())
+        state.optimizer = copy.deepcopy(self.optimizer.state_dict())
 
-    def restore(self, state: State, *, optimiser: bool) -> None:
-        """Take the weights of a state, and with `optimiser` its moments too."""
+    def restore(self, state: State, *, optimizer: bool) -> None:
+        """Take the weights of a state, and with `optimizer` its moments too."""
         self.stages = state.stages
         self.model.load_state_dict(grown(self.model, state.weights))
         if self.average is not None:
             self.average.load_state_dict(grown(self.average, state.best()))
-        self.optimiser = self._new_optimiser()
-        if optimiser and state.optimiser:
-            self.optimiser.load_state_dict(copy.deepcopy(state.optimiser))
+        self.optimizer = self._new_optimizer()
+        if optimizer and state.optimizer:
+            self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
 
 
 def _on_host(weights: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:

@@ -52,7 +52,7 @@ MOST_RETURNS = 6
 
 @dataclass(frozen=True)
 class Report:
-    """What a run tells while it goes."""
+    """What a run reports while it goes."""
 
     step: int
     fraction: float
@@ -101,7 +101,7 @@ def train(
     Raises:
         TrainingError: data, recipe or folder that cannot be used, too little memory, or a loss
             that stays not finite; the last good state stays.
-        MissingDependencyError: matplotlib is not installed and a figure is asked for.
+        MissingDependencyError: matplotlib is not installed and a figure is requested.
     """
     if figure:
         check_figure()
@@ -126,8 +126,8 @@ def train(
         learner = Learner(model, stages, config, place, bfloat16=chosen.bfloat16)
         photos = read_photos(images, config.validation, config.crop)
         training = Training(config, photos, run, learner, state, seconds, progress, figure=figure)
-        pictures = f"{len(photos.train)} pictures to train on, {len(photos.validation)} to validate"
-        training.tell(f"{pictures}; {chosen.reason}")
+        counts = f"{len(photos.train)} images to train on, {len(photos.validation)} to validate"
+        training.report(f"{counts}; {chosen.reason}")
         training.go()
     return run / MODEL
 
@@ -156,7 +156,7 @@ class Training:
         self._losses: list[Tensor] = []
         self._loss: float | None = None
         if state is not None:
-            learner.restore(state, optimiser=True)
+            learner.restore(state, optimizer=True)
         else:
             self._begin()
         self.validation = self._new_validation()
@@ -195,10 +195,10 @@ class Training:
                     self._keep()
                 elif state.step % CHECK == 0:
                     self._look()
-                self.tell()
+                self.report()
         save_checkpoint(self.run / MODEL, self.config.spec(state.stages), state.best())
         if self.config.steps > state.step:
-            self.tell(
+            self.report(
                 f"the time was up after {state.step} of {self.config.steps} steps; the state is "
                 "kept, and --resume with more --seconds goes on"
             )
@@ -212,7 +212,7 @@ class Training:
         if self._stages(state.step) > self.learner.stages:
             self.learner.grow()
             self.validation = self._new_validation()
-            self.tell(f"step {state.step}: all {config.stages} stages train from here on")
+            self.report(f"step {state.step}: all {config.stages} stages train from here on")
         batch = to_batch(loader.next(self._stages), self.device)
         rate = state.slowed * decoder_rate(config, fraction, state.step, state.since)
         rates = rate, encoder_rate(config, fraction, rate)
@@ -240,9 +240,9 @@ class Training:
                 f"The loss was {loss:.3g} at step {state.step}, for the {MOST_RETURNS + 1}th time; "
                 f"the last good state is in {self.run}. Lower lr or encoder_rate in the recipe."
             )
-        self.learner.restore(state, optimiser=False)
+        self.learner.restore(state, optimizer=False)
         self._losses.clear()
-        self.tell(
+        self.report(
             f"step {state.step}: the loss is {loss:.3g}; back to the last good weights, with half "
             "the rate"
         )
@@ -270,12 +270,12 @@ class Training:
         shown = "  ".join(f"{name} {value:.2f}" for name, value in decibels.items())
         left = self._left()
         ending = f"  {duration(left)} left" if math.isfinite(left) else ""
-        self.tell(f"step {state.step}  loss {row['loss']:.4f}  {shown} dB{ending}")
+        self.report(f"step {state.step}  loss {row['loss']:.4f}  {shown} dB{ending}")
 
     def _left(self) -> float:
         return self.clock.left(self.state.step, *self._from)
 
-    def tell(self, line: str = "") -> None:
+    def report(self, line: str = "") -> None:
         """Call `progress` with where the run stands."""
         if line:
             log.info("%s", line)

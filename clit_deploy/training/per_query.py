@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def query_places(
     model: ImplicitModel, features: Tensor, image: Tensor, patch: Patch, places: Tensor
 ) -> Tensor:
-    """The colours of a crop at some output pixels, through all its stages.
+    """The colors of a crop at some output pixels, through all its stages.
 
     Args:
         model: a network of any family.
         features: the encoder's, of one image, `[1, channels, low, low]`, float32.
         image: the crop, `[1, 3, low, low]`, -1 to 1.
-        patch: sizes and factors; its spans are not looked at.
+        patch: sizes and factors; its spans are not used.
         places: output pixels, row and column, int64 `[q, 2]`.
 
     Returns: `[q, 3]`, -1 to 1.

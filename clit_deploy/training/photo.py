@@ -1,8 +1,8 @@
-"""Pictures as they are met: a high-resolution crop -> the small picture that somebody has of it.
+"""Images as they are met: a high-resolution crop -> the small image that somebody has of it.
 
 Blur, reduction by one of several kernels, sensor-like noise and JPEG, in an order that changes,
 their strength often near zero; three in ten are reduced and nothing else, so that a model that
-learns from them does not soften clean pictures.
+learns from them does not soften clean images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CLEAN = 0.30
 """Share of crops that are reduced and nothing else."""
 JPEG_ALONE = 0.38
-"""Share of crops that are reduced and compressed: what most pictures on the web are."""
+"""Share of crops that are reduced and compressed: what most images on the web are."""
 QUALITY = (30.0, 95.0)
 LARGEST_NOISE = 15.0
 """Deviation in grey levels."""
@@ -106,11 +106,11 @@ def reduced(image: Tensor, low: int) -> Tensor:
 
 
 def degraded(image: Tensor, low: int, faults: Faults) -> Tensor:
-    """High-resolution crops as small pictures with faults.
+    """High-resolution crops as small images with faults.
 
     Args:
         image: `[b, 3, h, h]`, 0 to 255, on any device.
-        low: side of the small pictures.
+        low: side of the small images.
         faults: what happens to each.
 
     Returns: `[b, 3, low, low]`, whole numbers 0 to 255.
@@ -161,7 +161,7 @@ def _with_noise(image: Tensor, faults: Faults, generator: torch.Generator) -> Te
     light = (image.clamp(0, 255) / 128).sqrt()
     shot = faults.shot.reshape(-1, 1, 1, 1)
     strength = faults.noise.reshape(-1, 1, 1, 1) * (1 - shot + shot * light)
-    # 8 bits hold the noisy picture, whatever comes next.
+    # 8 bits hold the noisy image, whatever comes next.
     return (image + wave * strength).round().clamp(0, 255)
 
 

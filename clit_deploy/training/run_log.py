@@ -1,4 +1,4 @@
-"""The log of a run: a CSV file, and a plot of it where one is asked for."""
+"""The log of a run: a CSV file, and a plot of it on request."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _check_fit(own: dict[str, Any], found: dict[str, Tensor], name: str, what: s
         if found[key].shape != value.shape:
             raise TrainingError(
                 f"The {what} of {name} does not fit that of the recipe: {key} is "
-                f"{tuple(found[key].shape)}, the recipe asks for {tuple(value.shape)}."
+                f"{tuple(found[key].shape)}, the recipe needs {tuple(value.shape)}."
             )
     extra = sorted(set(found) - set(own))
     if extra:

@@ -41,7 +41,7 @@ class State:
     weights: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
     """Moving average of the weights, if one is kept."""
-    optimiser: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
     slowed: float = 1.0
     """Factor of the rate: halved with every return to earlier weights."""
     since: int = 0

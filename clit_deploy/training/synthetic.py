@@ -1,4 +1,4 @@
-"""Pictures that no camera takes, made with numpy: drawings, patterns, noise, flat colours.
+"""Images that no camera takes, made with numpy: drawings, patterns, noise, flat colors.
 
 An encoder that has seen photographs alone may answer them with values that grow without bound (SPAN
 reached 1000 on white noise), and people enlarge drawings and screenshots as well.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def synthetic(side: int, rng: np.random.Generator, kind: str | None = None) -> NDArray[np.uint8]:
-    """A square picture `[3, side, side]`, the same for the same state of `rng`.
+    """A square image `[3, side, side]`, the same for the same state of `rng`.
 
     Args:
         side: its side in pixels.
@@ -32,13 +32,13 @@ def synthetic(side: int, rng: np.random.Generator, kind: str | None = None) -> N
     return np.asarray(drawn.round().clip(0, 255), np.uint8)
 
 
-def _two_colours(cover: Floats, rng: np.random.Generator) -> Floats:
-    """A mask `[side, side]`, 0 to 1, in two random colours; half the time in black and white."""
+def _two_colors(cover: Floats, rng: np.random.Generator) -> Floats:
+    """A mask `[side, side]`, 0 to 1, in two random colors; half the time in black and white."""
     if rng.random() < 0.5:
         pair = np.array([[255.0] * 3, [0.0] * 3])[:: 1 if rng.random() < 0.7 else -1]
     else:
         pair = rng.uniform(0, 255, (2, 3))
-    below, above = (np.asarray(colour, np.float32)[:, None, None] for colour in pair)
+    below, above = (np.asarray(color, np.float32)[:, None, None] for color in pair)
     mixed: Floats = below + (above - below) * cover
     return mixed
 
@@ -68,7 +68,7 @@ def line_art(side: int, rng: np.random.Generator) -> Floats:
     for _ in range(rng.integers(3, 12)):
         start, stop = rng.uniform(-0.1, 1.1, (2, 2)) * side
         _add_line(cover, start, stop, width)
-    return _two_colours(cover, rng)
+    return _two_colors(cover, rng)
 
 
 def strokes(side: int, rng: np.random.Generator) -> Floats:
@@ -89,7 +89,7 @@ def strokes(side: int, rng: np.random.Generator) -> Floats:
         if sign < len(signs):
             top, left = int(i * int(height * 1.3)), int(j * pitch)
             cover[top : top + height, left : left + pitch] = signs[sign]
-    return _two_colours(cover[:side, :side], rng)
+    return _two_colors(cover[:side, :side], rng)
 
 
 def checkerboard(side: int, rng: np.random.Generator) -> Floats:
@@ -99,32 +99,38 @@ def checkerboard(side: int, rng: np.random.Generator) -> Floats:
     period = rng.uniform(1.5, 16) if angle else float(rng.integers(1, 17))
     down = np.floor((y * np.cos(angle) + x * np.sin(angle)) / period)
     across = np.floor((x * np.cos(angle) - y * np.sin(angle)) / period)
-    return _two_colours(((down + across) % 2).astype(np.float32), rng)
+    return _two_colors(((down + across) % 2).astype(np.float32), rng)
 
 
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 + 1 / 32
 
 
 def dither(side: int, rng: np.random.Generator) -> Floats:
-    """Two colours in an ordered or random pattern that follows a ramp."""
+    """Two colors in an ordered or random pattern that follows a ramp."""
     ramp = gradient(side, rng)[0] / 255
     if rng.random() < 0.5:
         tiles = -(-side // 4)
         threshold = np.tile(BAYER, (tiles, tiles))[:side, :side]
     else:
         threshold = rng.random((side, side))
-    return _two_colours((ramp > threshold).astype(np.float32), rng)
+    return _two_colors((ramp > threshold).astype(np.float32), rng)
 
 
 def white_noise(side: int, rng: np.random.Generator) -> Floats:
-    """Independent pixels around a colour, of any contrast; a third of the time gray."""
+    """Independent squares around a color, of any contrast; a third of the time gray.
+
+    Squares of several pixels are still full of contrast after the reduction.
+    """
     channels = 1 if rng.random() < 1 / 3 else 3
-    wave = rng.uniform(-1, 1, (channels, side, side)) * rng.uniform(2, 128)
+    square = int(rng.integers(1, 7))
+    count = -(-side // square)
+    wave = rng.uniform(-1, 1, (channels, count, count)) * rng.uniform(2, 255)
+    wave = wave.repeat(square, axis=1).repeat(square, axis=2)[:, :side, :side]
     return np.asarray(rng.uniform(0, 255, (3, 1, 1)) + wave, np.float32)
 
 
 def gradient(side: int, rng: np.random.Generator) -> Floats:
-    """A ramp between two colours in any direction, often nearly flat."""
+    """A ramp between two colors in any direction, often nearly flat."""
     y, x = np.indices((side, side), dtype=np.float32) / max(side - 1, 1)
     angle = rng.uniform(0, 2 * np.pi)
     ramp = 0.5 + (y - 0.5) * np.sin(angle) + (x - 0.5) * np.cos(angle)

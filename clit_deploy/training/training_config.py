@@ -70,9 +70,9 @@ class Config:
     degradation: str = "none"
     """What the input has been through: `none` (bicubic reduction) or `photo`."""
     synthetic: float = 0.0
-    """Share of drawn pictures (line art, patterns, noise) among the crops."""
+    """Share of drawn images (line art, patterns, noise) among the crops."""
     validation: float = 0.1
-    """Part of the photographs (not of their crops) that is only looked at."""
+    """Part of the photographs (not of their crops) that only measures."""
 
     def spec(self, stages: int) -> dict[str, Any]:
         """The published spec of the model with so many stages."""
@@ -155,12 +155,12 @@ def check_config(config: Config, name: str) -> None:
 def _check_stages(config: Config, name: str) -> None:
     if config.stages > 1 and not config.is_cascade:
         raise TrainingError(
-            f"{name} asks for {config.stages} stages, but the family {config.model['name']!r} has "
+            f"{name} has {config.stages} stages, but the family {config.model['name']!r} has "
             "one; remove stages."
         )
     if config.stages > min(len(config.factors), len(config.shares)):
         raise TrainingError(
-            f"{name} asks for {config.stages} stages; factors names {len(config.factors)} and "
+            f"{name} has {config.stages} stages; factors names {len(config.factors)} and "
             f"shares {len(config.shares)}, and each stage needs one of both."
         )
     if min(config.factors) < 1 or min(config.shares) < 0 or config.shares[0] <= 0:

@@ -29,9 +29,9 @@ SCALES = (2.0, 3.0, 4.0, 12.0)
 JPEG_SCALES = (2.0, 4.0)
 JPEG_QUALITY = 40
 PICTURES = 16
-"""Pictures that are looked at, spread over those that are held back."""
+"""Images that are measured, spread over those that are held out."""
 LOW = 64
-"""Side of the low-resolution crops, as far as the pictures have room for it."""
+"""Side of the low-resolution crops, as far as the images have room for it."""
 PATCH = 128
 """Side of what is compared, in output pixels, in the middle of a crop."""
 AT_ONCE = 2
@@ -39,7 +39,7 @@ AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Case:
-    """Pictures at one scale."""
+    """Images at one scale."""
 
     name: str
     patch: Patch
@@ -50,10 +50,10 @@ class Case:
 
 
 class Validation:
-    """The same crops of the same pictures, whenever it is asked.
+    """The same crops of the same images, in every call.
 
     Args:
-        photos: pictures `[3, h, w]`, uint8.
+        photos: images `[3, h, w]`, uint8.
         device: where the model is.
         stages: stages that the model has.
         with_jpeg: whether compressed input is measured too.
@@ -109,7 +109,7 @@ def _cases(
     border = math.ceil(scale)
     size = round(low * scale)
     side = min(PATCH, size - 2 * border)
-    if side < 1:  # pictures too small for this scale
+    if side < 1:  # images too small for this scale
         return
     large = torch.from_numpy(np.stack([_middle(photo, size) for photo in photos]))
     start = (size - side) // 2

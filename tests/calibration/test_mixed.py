@@ -39,11 +39,11 @@ def test_products_are_int8_and_the_rest_is_fp16(mixed, name):
         model = onnx.load_model_from_string(plan.read(member))
         types = element_types(model)
         made_by = {output: node for node in model.graph.node for output in node.output}
-        quantised = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
-        assert quantised, member
-        assert {types[node.input[0]] for node in quantised} == {INT8}
+        quantized = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
+        assert quantized, member
+        assert {types[node.input[0]] for node in quantized} == {INT8}
         kept = set(plan.manifest.half.nodes.get(member, []))
-        for node in quantised:
+        for node in quantized:
             if node.name not in kept and member not in plan.manifest.half.graphs:
                 assert types[node.output[0]] == HALF, f"{member}: {node.name}"
         for value in (*model.graph.input, *model.graph.output):

@@ -8,7 +8,7 @@ import pytest
 from clit_deploy.engines.build import build_engines
 from clit_deploy.export import checkpoint_export
 from clit_deploy.models import load_checkpoint
-from clit_deploy.passes.qdq import float32_weights, quantise, sites
+from clit_deploy.passes.qdq import float32_weights, quantize, sites
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
@@ -70,7 +70,7 @@ def engine_of(graph: bytes, dims: dict[str, tuple[int, int, int]]) -> bytes:
     ],
 )
 def test_engines_hold_integer_products(plans, family, member, reach):
-    found, graph = quantised(Plan.open(plans[family]).read(member))
+    found, graph = quantized(Plan.open(plans[family]).read(member))
     dims = {**DIMS, "padded_cols": tuple(side + reach for side in DIMS["cols"])}
     products = list(operand_types(engine_of(graph, dims)).values())
     assert products.count(("int8", "int8")) == len(found), products
@@ -83,7 +83,7 @@ def test_clit_of_the_published_size_is_int8_in_tensorrt(tmp_path):
     wanted = {}
     graphs = {}
     for member in ("encoder.onnx", *(f"stage{s}.{kind}.onnx" for s in (0, 1) for kind in KINDS)):
-        found, graphs[member] = quantised(plan.read(member))
+        found, graphs[member] = quantized(plan.read(member))
         wanted[member] = len(found)
     assert wanted["encoder.onnx"] == 33
     assert wanted["stage0.project.onnx"] == 2
@@ -99,9 +99,9 @@ def test_clit_of_the_published_size_is_int8_in_tensorrt(tmp_path):
             assert integers == wanted[engine.graph] * len(engine.profiles), engine.graph
 
 
-def quantised(graph):
+def quantized(graph):
     """The products of a graph that can be INT8, and the graph in which all of them are."""
     model = float32_weights(onnx.load_from_string(graph))
     found = sites(model)
     ranges = {source: 4.0 for site in found for source in site.sources}
-    return found, quantise(model, ranges, [site.node for site in found]).SerializeToString()
+    return found, quantize(model, ranges, [site.node for site in found]).SerializeToString()

@@ -150,12 +150,12 @@ def test_onnx_runtime_fuses_the_transpose_of_the_products(plans, tmp_path):
     """The product with V W1 must not copy it: it is the largest tensor of all."""
     plan = Plan.open(plans["clit"])
     options = ort.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
     ort.InferenceSession(
         plan.read("stage0.decode.onnx"), options, providers=["CPUExecutionProvider"]
     )
-    nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
+    nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
     strided = [
         node
         for node in nodes

@@ -103,7 +103,7 @@ def test_sixteen_bit_gray_is_read_in_full(tmp_path):
     assert np.array_equal(read.rgb[0, :, 0], deep[0])
 
 
-def test_sixteen_bit_colour_says_that_it_is_reduced(tmp_path, caplog):
+def test_sixteen_bit_color_says_that_it_is_reduced(tmp_path, caplog):
     def chunk(kind, data):
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

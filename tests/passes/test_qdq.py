@@ -13,7 +13,7 @@ from clit_deploy.passes.qdq import (
     MOVING,
     float32_weights,
     int8_products,
-    quantise,
+    quantize,
     sites,
     weight_steps,
     worthwhile,
@@ -38,9 +38,9 @@ def ranges(model: onnx.ModelProto, largest: float = 4.0) -> dict[str, float]:
     return {x: largest for site in sites(model) for x in (*site.sources, site.result)}
 
 
-def quantised(model: onnx.ModelProto) -> gs.Graph:
+def quantized(model: onnx.ModelProto) -> gs.Graph:
     model = float32_weights(model)
-    return gs.import_onnx(quantise(model, ranges(model), [site.node for site in sites(model)]))
+    return gs.import_onnx(quantize(model, ranges(model), [site.node for site in sites(model)]))
 
 
 def maker(tensor) -> str:
@@ -49,23 +49,23 @@ def maker(tensor) -> str:
 
 def test_these_products_of_clit_are_int8_and_no_others(plans):
     found = {
-        name: int8_products(gs.export_onnx(quantised(graph_of(plans, "clit", name))))
+        name: int8_products(gs.export_onnx(quantized(graph_of(plans, "clit", name))))
         for name in members(plans, "clit")
     }
-    assert len(found["encoder.onnx"]) == 3  # all but the first, which reads three colours
+    assert len(found["encoder.onnx"]) == 3  # all but the first, which reads three colors
     assert "node_conv2d" not in found["encoder.onnx"]
     assert found["stage0.project.onnx"] == ["widen/Conv", "qkv/Conv"]
     taps = ["widen/Conv", "taps/MatMul", "taps/MatMul_2", "taps/MatMul_3"]
     assert found["stage1.project.onnx"] == taps
-    # P = V W1, attention P, the MLP; not the cell, the logits, the tables or the colours
+    # P = V W1, attention P, the MLP; not the cell, the logits, the tables or the colors
     heads = [f"layer0/head{h}/{name}" for h in range(4) for name in ("MatMul", "MatMul_2")]
     assert sorted(found["stage0.decode.onnx"]) == [*heads, "layer1/MatMul"]
 
 
 def test_these_products_of_liif_are_int8_and_no_others(plans):
-    decode = quantised(graph_of(plans, "liif", "stage0.decode.onnx"))
+    decode = quantized(graph_of(plans, "liif", "stage0.decode.onnx"))
     assert int8_products(gs.export_onnx(decode)) == ["layer1/MatMul"]
-    project = quantised(graph_of(plans, "liif", "stage0.project.onnx"))
+    project = quantized(graph_of(plans, "liif", "stage0.project.onnx"))
     assert int8_products(gs.export_onnx(project)) == ["layer0/Conv"]
 
 
@@ -73,7 +73,7 @@ def test_these_products_of_liif_are_int8_and_no_others(plans):
 def test_pairs_stand_only_before_products(plans, name):
     """Nothing between a product and its activation; every DQ feeds products alone."""
     for member in members(plans, name):
-        for node in quantised(graph_of(plans, name, member)).nodes:
+        for node in quantized(graph_of(plans, name, member)).nodes:
             if node.op == "DequantizeLinear":
                 assert node.outputs[0].outputs, node.name
                 assert {r.op for r in node.outputs[0].outputs} <= {"Conv", "MatMul", "Gemm"}
@@ -88,7 +88,7 @@ def test_pairs_stand_only_before_products(plans, name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_biases_are_float_and_integers_symmetric(plans, name):
     for member in members(plans, name):
-        for node in quantised(graph_of(plans, name, member)).nodes:
+        for node in quantized(graph_of(plans, name, member)).nodes:
             if node.op in ("Conv", "Gemm") and len(node.inputs) > 2:
                 assert isinstance(node.inputs[2], gs.Constant)
                 assert node.inputs[2].dtype == np.float32
@@ -102,7 +102,7 @@ def test_biases_are_float_and_integers_symmetric(plans, name):
 def test_weights_have_a_scale_for_each_channel_unless_they_have_three_axes(plans):
     by_axes = {}
     for member in members(plans, "clit"):
-        for node in quantised(graph_of(plans, "clit", member)).nodes:
+        for node in quantized(graph_of(plans, "clit", member)).nodes:
             if node.op == "DequantizeLinear" and isinstance(node.inputs[0], gs.Constant):
                 weight, scale = node.inputs[0].values, node.inputs[1].values
                 assert np.abs(weight.astype(int)).max() == 127
@@ -113,8 +113,8 @@ def test_weights_have_a_scale_for_each_channel_unless_they_have_three_axes(plans
 
 
 def test_windows_are_cut_from_integers(plans):
-    """The values are quantised once a map pixel, not once a window."""
-    graph = quantised(graph_of(plans, "clit", "stage0.decode.onnx"))
+    """The values are quantized once a map pixel, not once a window."""
+    graph = quantized(graph_of(plans, "clit", "stage0.decode.onnx"))
     (product,) = [node for node in graph.nodes if node.name == "layer0/head0/MatMul"]
     way = product.inputs[0].inputs[0]
     assert way.op == "DequantizeLinear"
@@ -129,18 +129,18 @@ def test_windows_are_cut_from_integers(plans):
     assert attended.inputs[1].inputs[0].inputs[0].inputs[0].op == "Transpose"  # of bytes
 
 
-def test_a_tensor_that_several_products_read_is_quantised_once(plans):
-    graph = quantised(graph_of(plans, "clit", "stage1.project.onnx"))
+def test_a_tensor_that_several_products_read_is_quantized_once(plans):
+    graph = quantized(graph_of(plans, "clit", "stage1.project.onnx"))
     taps = [node for node in graph.nodes if node.name.startswith("taps/MatMul")]
     assert len({id(node.inputs[0]) for node in taps if node.op == "MatMul"}) == 1
 
 
-def test_half_stored_weights_are_quantised_as_well(plans):
+def test_half_stored_weights_are_quantized_as_well(plans):
     model = graph_of(plans, "liif", "encoder.onnx")
-    before = quantised(model)
+    before = quantized(model)
     halved = onnx.ModelProto()
     halved.CopyFrom(model)
-    after = quantised(store_fp16_weights(halved))
+    after = quantized(store_fp16_weights(halved))
     assert not [node for node in after.nodes if node.op == "Cast"]
     count = {node.name for node in before.nodes}
     assert count == {node.name for node in after.nodes}
@@ -190,7 +190,7 @@ def test_the_cpu_form_answers_nearly_the_same(plans):
     model = float32_weights(graph_of(plans, "clit", "stage0.decode.onnx"))
     feeds = decode_feeds(model)
     exact = run(model, feeds)
-    plain = quantise(model, ranges(model), [site.node for site in sites(model)])
+    plain = quantize(model, ranges(model), [site.node for site in sites(model)])
     fast = run(to_u8s8(plain, ranges(model)), feeds)
     step = np.abs(run(plain, feeds) - exact).max()
     assert 0 < step < 0.2 * np.abs(exact).max()
@@ -205,7 +205,7 @@ def test_the_cpu_form_runs_on_integer_kernels(plans, tmp_path):
     }
     for member, expected in names.items():
         model = float32_weights(graph_of(plans, "clit", member))
-        made = quantise(model, ranges(model), [site.node for site in sites(model)])
+        made = quantize(model, ranges(model), [site.node for site in sites(model)])
         options = ort.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / member)
         options.log_severity_level = 3
@@ -221,7 +221,7 @@ def test_the_cpu_form_runs_on_integer_kernels(plans, tmp_path):
 
 def test_what_is_never_negative_gets_all_steps(plans):
     model = float32_weights(graph_of(plans, "clit", "stage0.decode.onnx"))
-    made = quantise(model, ranges(model), [site.node for site in sites(model)])
+    made = quantize(model, ranges(model), [site.node for site in sites(model)])
     graph = gs.import_onnx(to_u8s8(made, ranges(model)))
     steps = {}
     for node in graph.nodes:

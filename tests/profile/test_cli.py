@@ -80,7 +80,7 @@ def test_the_main_job(plans, picture, tmp_path):
     [
         (["--duration", "0s"], ["not a valid duration"], 2),
         (["--iterations", 3, "--duration", "1s"], ["--duration and --iterations"], 2),
-        (["--sweep", "colour=1"], ["not a valid sweep", "tile"], 2),
+        (["--sweep", "color=1"], ["not a valid sweep", "tile"], 2),
         (["--scale", "big"], ["not a valid scale"], 2),
         (["--sweep", "runtime=cpu,cuda"], ["CUDA"], 1),
         (["--threads", 0], ["threads"], 2),

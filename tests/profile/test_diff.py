@@ -10,7 +10,7 @@ import pytest
 from clit_deploy.errors import NotComparableError, OptionError
 from clit_deploy.profile.diff import compare_profiles
 from clit_deploy.profile.profile_file import Failure
-from clit_deploy.profile.stats import summarise
+from clit_deploy.profile.stats import summarize
 from clit_deploy.profile.text import label
 
 
@@ -21,7 +21,7 @@ def with_runs(profile, factor=1.0, noise=0.01, seed=0, **changes):
     for row in profile.rows:
         ms = (100 * factor * (1 + noise * rng.standard_normal(60))).tolist()
         runs = tuple((k * 0.1, value) for k, value in enumerate(ms))
-        rows.append(replace(row, runs=runs, host_ms=summarise(ms), **changes))
+        rows.append(replace(row, runs=runs, host_ms=summarize(ms), **changes))
     return replace(profile, rows=tuple(rows))
 
 

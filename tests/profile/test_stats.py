@@ -8,18 +8,18 @@ import statistics
 import numpy as np
 import pytest
 
-from clit_deploy.profile.stats import CONFIDENCE_SIGMAS, drift, standard_error, summarise
+from clit_deploy.profile.stats import CONFIDENCE_SIGMAS, drift, standard_error, summarize
 
 
 def test_percentiles_of_a_known_sample():
-    stats = summarise([10.0, 20.0, 30.0, 40.0, 50.0])
+    stats = summarize([10.0, 20.0, 30.0, 40.0, 50.0])
     assert (stats.count, stats.min, stats.max, stats.p50) == (5, 10, 50, 30)
     assert (stats.p90, stats.p95, stats.p99) == pytest.approx((46, 48, 49.6))
     assert stats.std == pytest.approx(statistics.stdev([10, 20, 30, 40, 50]))
 
 
 def test_one_run_has_no_deviation():
-    assert summarise([3.0]).std == 0
+    assert summarize([3.0]).std == 0
 
 
 def test_drift_compares_fifths():

@@ -56,7 +56,7 @@ def test_plans_of_one_name_go_by_their_paths():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("colour=1,2", "is not a valid sweep"),
+        ("color=1,2", "is not a valid sweep"),
         ("tile", "is not a valid sweep"),
         ("tile=", "whole number from 8"),
         ("tile=64,,96", "whole number from 8"),

@@ -6,7 +6,7 @@ from clit_deploy.export.graph_layers import bias, channels_last, convolution, we
 
 
 class ToyExport(EnsembleExport):
-    neighbours = 1
+    neighbors = 1
     channels = hidden = 3
     has_cell = False
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from clit_deploy.models.ensemble import neighbours
+from clit_deploy.models.ensemble import neighbors
 from clit_deploy.models.implicit_model import ImplicitModel, sample
 
 
@@ -17,6 +17,6 @@ class Toy(ImplicitModel):
         return {"features": features}
 
     def query(self, maps, coords, cell, stage):
-        (near,) = neighbours(coords, maps["features"].shape[-2:], ensemble=False)
+        (near,) = neighbors(coords, maps["features"].shape[-2:], ensemble=False)
         feature = sample(maps["features"], near.at, "nearest")
         return self.linear(torch.cat([feature, near.offset], dim=-1))

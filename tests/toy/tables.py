@@ -1,4 +1,4 @@
-"""Its tables are LIIF's for one neighbour, without a margin."""
+"""Its tables are LIIF's for one neighbor, without a margin."""
 
 from clit_deploy.render.tables.liif_tables import LiifTables
 

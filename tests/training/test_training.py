@@ -388,7 +388,7 @@ def test_a_batch_is_what_it_says(folder, config):
     found = draw(photos, config, 1, step=5, queries=50)
     batch = to_batch(found, CPU)
     assert batch.image.shape == (3, 3, 16, 16)
-    # At a factor of 1 the small picture has the very colours that are asked for.
+    # At a factor of 1 the small picture has the very colors that are asked for.
     patch = batch.patch
     rows, cols = (slice(span.start, span.stop) for span in (patch.rows, patch.cols))
     assert torch.equal(batch.image[:, :, rows, cols], batch.truth)

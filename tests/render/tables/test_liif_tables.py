@@ -20,7 +20,7 @@ def test_blends_are_opposite_distances_and_sum_to_one(grid, scale):
     assert np.allclose(blend[inside], far[inside] / far[inside].sum(-1)[:, None], atol=1e-5)
 
 
-def test_beyond_the_border_both_neighbours_are_the_last_pixel():
+def test_beyond_the_border_both_neighbors_are_the_last_pixel():
     slots = GroupedOutputs.sort(Axis(3, 12), Span(0, 12), "corner")
     offset = TABLES.axis("col", slots)["col_offset"]
     assert slots.cells == Span(-1, 3)
