@@ -35,7 +35,8 @@ from clit_deploy.profile.sensors import find
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.wrappers import TracedRuntime
 from clit_deploy.system.phases import Recorder, phase
-from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
+from clit_deploy.tasks.output_size import OutputSize
+from clit_deploy.tasks.upscale_file import upscale_file
 from clit_deploy.upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 WATCHED = """
 import sys
 from pathlib import Path
-from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
+from clit_deploy.tasks.output_size import OutputSize
+from clit_deploy.tasks.upscale_file import upscale_file
 from clit_deploy.upscaler import Upscaler
 image, target, scale, threads = sys.argv[1:]
 with Upscaler(runtime="cpu", threads=int(threads)) as up:

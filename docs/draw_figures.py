@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import clit_deploy
 from clit_deploy.tasks.attention_figure import attention_file
+from clit_deploy.tasks.output_size import OutputSize
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -43,7 +44,9 @@ def main() -> None:
     compare(args.plan).save(IMAGES / "x12.jpg", quality=92)
     if args.attention:
         with clit_deploy.load(args.attention) as up:
-            attention_file(up, GRAPES, IMAGES / "attention.png", (534, 376), scale=12, force=True)
+            attention_file(
+                up, GRAPES, IMAGES / "attention.png", (534, 376), OutputSize(12), force=True
+            )
 
 
 def compare(plan: Path | None) -> Image.Image:

@@ -5,7 +5,8 @@ The grammar of the command line, which `tests/cli/test_grammar.py` checks for ea
 - `-e/--engine PLAN` (alias `--plan`) names a plan file or a model. Commands that are about a plan
   (info, verify, calibrate, build, compare) also take it as an argument; commands that are about an
   image take the image as an argument.
-- `-s/--scale` can be repeated and takes lists, `--size` is WIDTHxHEIGHT.
+- `-s/--scale` can be repeated and takes lists, `--size` is WIDTHxHEIGHT. Two numbers with an x
+  between them are always horizontal x vertical.
 - `-o/--output` is the result, `--figure` a figure beside it.
 - `--images` is a folder or an image, and can be repeated.
 - `--json` is a flag: JSON on stdout. Other files have options like `--csv-file`.
@@ -17,11 +18,12 @@ The grammar of the command line, which `tests/cli/test_grammar.py` checks for ea
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -85,20 +87,46 @@ DebugOption = Annotated[
 
 
 def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The command with -q and --debug, whose callbacks do all that they are for."""
+    """The command with -q and --debug, whose callbacks do all that they are for.
+
+    A parameter whose type is a dataclass is a group: each of its fields becomes an option.
+    """
+    own = inspect.signature(function, eval_str=True)
+    groups: dict[str, Any] = {
+        one.name: one.annotation
+        for one in own.parameters.values()
+        if dataclasses.is_dataclass(one.annotation)
+    }
 
     @functools.wraps(function)
     def command(*, quiet: bool, debug: bool, **options: Any) -> None:  # noqa: ARG001
+        for name, group in groups.items():
+            fields = [field.name for field in dataclasses.fields(group)]
+            options[name] = group(**{field: options.pop(field) for field in fields})
         function(**options)
 
-    own = inspect.signature(function, eval_str=True)
-    common = [
+    parameters = [
+        option
+        for one in own.parameters.values()
+        for option in (_options_of(one) if one.name in groups else [one])
+    ]
+    parameters += [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
         )
         for name, annotation in (("quiet", QuietOption), ("debug", DebugOption))
     ]
-    parameters = [*own.parameters.values(), *common]
     command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
+
+
+def _options_of(group: inspect.Parameter) -> list[inspect.Parameter]:
+    """The options of a group, as parameters in its place."""
+    types = get_type_hints(group.annotation, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name, group.kind, default=field.default, annotation=types[field.name]
+        )
+        for field in dataclasses.fields(group.annotation)
+    ]

@@ -20,8 +20,9 @@ from clit_deploy.cli.options import (
     SizeOption,
     ThreadsOption,
 )
+from clit_deploy.cli.size_options import one_size
 from clit_deploy.cli.terminal import ProgressBar, terminal
-from clit_deploy.cli.typed_values import one_scale, parse_position, parse_size
+from clit_deploy.cli.typed_values import parse_position, parse_size
 from clit_deploy.cli.workload import megapixels
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import OptionError
@@ -100,11 +101,11 @@ def attention(
     from clit_deploy.tasks.attention_figure import attention_file
     from clit_deploy.upscaler import load
 
-    position, factor, wanted = parse_position(at), one_scale(scale), parse_size(size)
+    position, wanted = parse_position(at), one_size(scale, size)
     with load(
         engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
     ) as up:
-        maps = attention_file(up, image, output, position, scale=factor, size=wanted, force=force)
+        maps = attention_file(up, image, output, position, wanted, force=force)
         name = up.runtime.name
     if as_json:
         stages = [stage.tolist() for stage in maps]

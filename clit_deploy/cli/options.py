@@ -99,7 +99,10 @@ RebuildOption = Annotated[
     ),
 ]
 
-_SCALES = "Factor of both sides, 1 or more. Repeat it, or separate factors by commas."
+_SCALES = (
+    "Factor of both sides, 1 or more. Repeat it, or separate factors by commas. "
+    "run and attention also take 2x3, the factors of width and height."
+)
 ScaleOption = Annotated[
     list[str] | None,
     typer.Option("--scale", "-s", metavar="SCALES", help=_SCALES, show_default=False),

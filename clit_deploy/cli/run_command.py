@@ -16,24 +16,19 @@ from clit_deploy.cli.options import (
     MemoryOption,
     RebuildOption,
     RuntimeOption,
-    ScaleOption,
-    SizeOption,
     ThreadsOption,
-    whole_option,
 )
+from clit_deploy.cli.size_options import SizeOptions
 from clit_deploy.cli.terminal import ProgressBar, terminal
-from clit_deploy.cli.typed_values import (
-    all_scales,
-    may_be_decimal_comma,
-    parse_size,
-)
+from clit_deploy.cli.typed_values import may_be_decimal_comma
 from clit_deploy.cli.workload import count, megapixels, output_pixels
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import OutputError
 from clit_deploy.system.files import check_file
 
 if TYPE_CHECKING:
-    from clit_deploy.tasks.upscale_file import OutputSize, UpscaleResult
+    from clit_deploy.tasks.output_size import OutputSize
+    from clit_deploy.tasks.upscale_file import UpscaleResult
 
 
 def run(
@@ -42,16 +37,7 @@ def run(
         typer.Argument(metavar="IMAGE", help="Images to upscale.", show_default=False),
     ],
     engine: DefaultEngineOption = None,
-    scale: ScaleOption = None,
-    size: SizeOption = None,
-    width: Annotated[
-        int | None,
-        whole_option(metavar="PIXELS", help="Output width; the height follows."),
-    ] = None,
-    height: Annotated[
-        int | None,
-        whole_option(metavar="PIXELS", help="Output height; the width follows."),
-    ] = None,
+    wanted: SizeOptions = SizeOptions(),  # noqa: B008  (frozen)
     output: Annotated[
         Path | None,
         typer.Option(
@@ -71,17 +57,16 @@ def run(
 ) -> None:
     """Upscale images. Several scales make several files."""
     from clit_deploy.tasks.compression_hint import compression_hint
-    from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
+    from clit_deploy.tasks.upscale_file import upscale_file
     from clit_deploy.upscaler import load
 
-    scales = all_scales(scale, "") if scale else [None]
-    sizes = [OutputSize(one, parse_size(size), width, height) for one in scales]
-    if may_be_decimal_comma(scale):
+    sizes = wanted.sizes()
+    if may_be_decimal_comma(wanted.scale):
         terminal.note(
-            f"'{(scale or [''])[0]}' means {len(scales)} scales; write a point for a decimal."
+            f"'{(wanted.scale or [''])[0]}' means {len(sizes)} scales; write a point for a decimal."
         )
     work = _work(images, sizes, output, force=force)
-    pixels = [output_pixels(image, wanted) for image, _, wanted in work]
+    pixels = [output_pixels(image, size) for image, _, size in work]
     terminal.note(f"{count(len(work), 'image')} to make, {megapixels(sum(pixels))}")
     results: list[dict[str, Any]] = []
     keep(results=results)  # a failure later prints what was finished
@@ -90,10 +75,10 @@ def run(
     ) as up:
         if hint := compression_hint(up.plan, images):
             terminal.note(hint)
-        for (image, target, wanted), made in zip(work, pixels, strict=True):
+        for (image, target, size), made in zip(work, pixels, strict=True):
             about = f"{image.name}, {megapixels(made)}"
             with ProgressBar(about) as progress:
-                result = upscale_file(up, image, target, wanted, force=force, progress=progress)
+                result = upscale_file(up, image, target, size, force=force, progress=progress)
             results.append({**plain(result), "runtime": up.runtime.name})
             if not as_json:
                 typer.echo(_line(result, up.runtime.name))
@@ -109,10 +94,8 @@ def _work(
     Raises:
         OptionError, MissingFileError, OutputError, OutputExistsError: see `targets`.
     """
-    from clit_deploy.tasks.upscale_file import targets
+    from clit_deploy.tasks.output_names import targets
 
-    for wanted in sizes:
-        wanted.check()
     for image in images:
         check_file(image, "image file")
     if output is not None and len(sizes) > 1 and not output.is_dir():

@@ -58,7 +58,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return None
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-        raise OptionError(f"'{text}' is not a valid size; write it like 1920x1080.")
+        raise OptionError(f"'{text[:200]}' is not a valid size; write it like 1920x1080.")
     return int(parts[1]), int(parts[0])
 
 
@@ -73,15 +73,22 @@ def all_scales(texts: Sequence[str] | None, default: str) -> list[float]:
     return list(dict.fromkeys(found))
 
 
-def one_scale(texts: Sequence[str] | None) -> float | None:
-    """The scale of a command that takes a single one."""
-    found = all_scales(texts, "") if texts else []
-    if len(found) > 1:
-        raise OptionError(
-            f"'{','.join(texts or ())}' is more than one scale, and this command takes one; "
-            "write a decimal point, like 2.5."
-        )
-    return found[0] if found else None
+def parse_factors(text: str) -> list[float | tuple[float, float]]:
+    """`2,3.5,2x3` -> numbers, and pairs (vertical, horizontal). `2x2` is the number 2."""
+    found: list[float | tuple[float, float]] = []
+    for part in text.split(","):
+        pair = re.fullmatch(r"\s*([0-9.]+)\s*x\s*([0-9.]+)\s*", part.lower())
+        if pair is None:
+            found.append(_scale(part))
+        else:
+            across, down = _scale(pair[1]), _scale(pair[2])
+            found.append(across if across == down else (down, across))
+    return found
+
+
+def all_factors(texts: Sequence[str]) -> list[float | tuple[float, float]]:
+    """The factors of a repeated `--scale`, in order, each once."""
+    return list(dict.fromkeys(factor for text in texts for factor in parse_factors(text)))
 
 
 def _scale(part: str) -> float:
@@ -89,6 +96,10 @@ def _scale(part: str) -> float:
         return float(part)
     except ValueError:
         pass
+    if re.fullmatch(r"\s*[0-9.]+\s*x\s*[0-9.]+\s*", part.lower()):
+        raise OptionError(
+            f"'{part[:200]}' has two factors, and this command needs one for both sides, like 2.5."
+        )
     number = re.fullmatch(r"\s*x?\s*([0-9]+(?:\.[0-9]+)?)\s*(x|%)?\s*", part.lower())
     if number is None:
         example = "4, 2.5 or 2,3,4"

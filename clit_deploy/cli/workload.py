@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clit_deploy.grid.cascade import Size
-    from clit_deploy.tasks.upscale_file import OutputSize
+    from clit_deploy.tasks.output_size import OutputSize
 
 
 def image_size(path: Path) -> Size | None:
@@ -30,8 +30,7 @@ def output_pixels(image: Path, wanted: OutputSize) -> float:
     found = image_size(image)
     if found is None:
         return 0
-    scale, size = wanted.resolve(found)
-    height, width = size or (found[0] * (scale or 1), found[1] * (scale or 1))
+    height, width = wanted.output(found)
     return height * width
 
 

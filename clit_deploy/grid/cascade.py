@@ -88,11 +88,7 @@ def output_size(image: Size, scale: float | None, size: Size | None) -> tuple[Si
     if (scale is None) == (size is None):
         raise SizeError("Give either a scale or an output size, but not both.")
     if scale is not None:
-        if not isinstance(scale, Real) or not 1 <= scale <= LARGEST_SCALE:
-            raise SizeError(
-                f"The scale is {scale!r}; it must be a number of at least 1 (and at most "
-                f"{LARGEST_SCALE:,})."
-            )
+        check_scale(scale)
         return (round(image[0] * scale), round(image[1] * scale)), float(scale)
     try:
         height, width = map(int, size)  # type: ignore[arg-type]
@@ -104,3 +100,16 @@ def output_size(image: Size, scale: float | None, size: Size | None) -> tuple[Si
             "(width x height); these models only enlarge, so request at least that size."
         )
     return (height, width), max(height / image[0], width / image[1])
+
+
+def check_scale(scale: float | None) -> None:
+    """Refuse a factor that no model can make.
+
+    Raises:
+        SizeError: it is not a number, below 1, not finite, or too large.
+    """
+    if not isinstance(scale, Real) or not 1 <= scale <= LARGEST_SCALE:
+        raise SizeError(
+            f"The scale is {scale!r}; it must be a number of at least 1 (and at most "
+            f"{LARGEST_SCALE:,})."
+        )

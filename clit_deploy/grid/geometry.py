@@ -39,6 +39,11 @@ class Span:
         """The part of the span that lies in `0 <= i < length`."""
         return Span(max(self.start, 0), min(self.stop, length))
 
+    def within(self, other: Span) -> Span:
+        """The part of the span that lies in another one; empty if they do not touch."""
+        start = max(self.start, other.start)
+        return Span(start, max(min(self.stop, other.stop), start))
+
     def split(self, size: int) -> list[Span]:
         """Consecutive spans of nearly equal length, none longer than `size`."""
         count = -(-len(self) // size)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from clit_deploy.profile.records import GraphTime, PhaseTime, TraceEvent
 from clit_deploy.runtimes.protocols import DeviceTime
 from clit_deploy.system.phases import Recorder
-from clit_deploy.tasks.upscale_file import OutputSize, UpscaleResult, upscale_file
+from clit_deploy.tasks.output_size import OutputSize
+from clit_deploy.tasks.upscale_file import UpscaleResult, upscale_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -76,7 +76,7 @@ def choose(
     return _first_that_fits(
         ways,
         allowed,
-        f"An output of {job.output[1]}x{job.output[0]} pixels",
+        f"An output of {job.made[1]}x{job.made[0]} pixels",
         f"request a smaller output{', or write a PNG, which is streamed' * bool(held_per_pixel)}",
     )
 
@@ -84,7 +84,7 @@ def choose(
 def held_memory(job: Job, held_per_pixel: int, header: ImageHeader | None = None) -> int:
     """Bytes that the process holds all the time; arguments are those of `choose`."""
     decoded = header.decoded_bytes if header else 0
-    return memory.resident() + decoded + job.output[0] * job.output[1] * held_per_pixel
+    return memory.resident() + decoded + job.made[0] * job.made[1] * held_per_pixel
 
 
 def choose_points(
@@ -124,7 +124,7 @@ def _first_that_fits(
 
 def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
     """Bytes that rendering with `layout` takes in addition to what the process already holds."""
-    strip = 3 * min(layout.block, job.output[0]) * job.output[1] * 3 * 4
+    strip = 3 * min(layout.block, job.made[0]) * job.made[1] * 3 * 4
     if in_device(scheduler):
         return SLACK + strip * 11 // 10
     decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.work_limits))

@@ -59,7 +59,9 @@ class TileEncoder:
         """Tiles along one axis of a padded image; see `tiling.tiles`."""
         return tiles(length, tile, self.info.halo, margin, self.info.multiple)
 
-    def encode(self, image: NDArray[np.generic], rows: Tile, tile: int) -> Features:
+    def encode(
+        self, image: NDArray[np.generic], rows: Tile, tile: int, cols: Span | None = None
+    ) -> Features:
         """Features of the valid rows of one row of tiles, over the whole width.
 
         Args:
@@ -67,6 +69,7 @@ class TileEncoder:
                 right edges as far as the encoder needs it.
             rows: the tiles' position along the height.
             tile: the tile's width in pixels, at most.
+            cols: the columns whose features are needed, the others may be undefined; None for all.
         """
         height, width = self.padded_size((image.shape[0], image.shape[1]))
         parts = self.tiles(width, tile, margin=0)
@@ -75,6 +78,8 @@ class TileEncoder:
         arrays = self._runtime.arrays
         band: Array | None = None
         for part in parts:
+            if cols and not part.core.within(cols):
+                continue
             seen = image[_mirrored(rows.seen, len(image))][:, _mirrored(part.seen, image.shape[1])]
             patch = np.ascontiguousarray(to_unit(seen).transpose(2, 0, 1)[None])
             features = runner.run({"image": patch})

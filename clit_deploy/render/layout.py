@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.errors import EngineError
 from clit_deploy.grid.cascade import MAX_STAGE_FACTOR, factors
+from clit_deploy.grid.geometry import Span
 from clit_deploy.grid.tiling import round_up, smallest
 
 if TYPE_CHECKING:
     from clit_deploy.grid.cascade import Size
-    from clit_deploy.grid.geometry import GroupedOutputs, Span
+    from clit_deploy.grid.geometry import GroupedOutputs
     from clit_deploy.plan.manifest import Manifest, StageInfo
     from clit_deploy.runtimes.protocols import WorkLimits
 
@@ -30,6 +31,19 @@ WIDEST = 64
 
 
 @dataclass(frozen=True)
+class Block:
+    """A rectangle of the output."""
+
+    rows: Span
+    cols: Span
+
+    @property
+    def size(self) -> Size:
+        """Its height and width."""
+        return len(self.rows), len(self.cols)
+
+
+@dataclass(frozen=True)
 class Job:
     """From one image size to one output size; the pixels come later."""
 
@@ -39,6 +53,18 @@ class Job:
     """Height and width of the output."""
     scale: float
     """Decides how many stages of a cascade run."""
+    window: Block | None = None
+    """The part of the output that is rendered; None is all of it."""
+
+    @property
+    def part(self) -> Block:
+        """The part of the output that is rendered."""
+        return self.window or Block(Span(0, self.output[0]), Span(0, self.output[1]))
+
+    @property
+    def made(self) -> Size:
+        """Height and width of that part."""
+        return self.part.size
 
     def depth(self, manifest: Manifest) -> int:
         """How many stages of a plan the job runs."""
@@ -59,14 +85,6 @@ class PointLayout:
 
     tile: int
     batch: int
-
-
-@dataclass(frozen=True)
-class Block:
-    """A rectangle of the output."""
-
-    rows: Span
-    cols: Span
 
 
 def layouts(manifest: Manifest, limits: WorkLimits, job: Job) -> list[Layout]:

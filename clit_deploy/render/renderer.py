@@ -50,7 +50,7 @@ class Rendering:
     def strips(
         self, image: NDArray[np.generic], progress: Callable[[float], None] | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        """The output from top to bottom, `[rows, W, 3]` at a time, not clipped.
+        """The job's part of the output from top to bottom, `[rows, W, 3]` at a time, not clipped.
 
         Args:
             image: `[h, w, 3]` of the job's size, of any type of `images.pixels`.
@@ -65,8 +65,8 @@ class Rendering:
             yield from self._scheduler.strips(image, self.job, self.forecast.layout, progress)
 
     def array(self, image: NDArray[np.generic], *, clip: bool = False) -> NDArray[np.float32]:
-        """The whole output, `[H, W, 3]`; arguments and errors are those of `strips`."""
-        result = np.empty((*self.job.output, 3), np.float32)
+        """The job's part of the output, `[H, W, 3]`; arguments and errors are those of `strips`."""
+        result = np.empty((*self.job.made, 3), np.float32)
         row = 0
         for strip in self.strips(image):
             out = result[row : row + len(strip)]

@@ -87,7 +87,7 @@ class Scheduler:
         layout: Layout,
         progress: Callable[[float], None] | None = None,
     ) -> Iterator[NDArray[np.float32]]:
-        """Render the output from top to bottom.
+        """Render the job's part of the output from top to bottom.
 
         Args:
             image: `[h, w, 3]` of the job's size, of any type of `images.pixels`.
@@ -95,7 +95,7 @@ class Scheduler:
             layout: how to cut the work.
             progress: called with the part that is done, 0 to 1.
 
-        Yields: `[rows, W, 3]` float32, not clipped, strip after strip.
+        Yields: `[rows, W, 3]` float32, not clipped, strip after strip; W is the part's width.
 
         Raises:
             ClosedError: the scheduler was closed in the meantime.
@@ -104,24 +104,35 @@ class Scheduler:
         axis = Axis(job.size[0], job.output[0])
         height, _ = self.encoder.padded_size(job.size)
         stages = self.stage_grids(job)
+        part = job.part
+        wanted = self._columns(job)
         done = 0
         for tile in self.encoder.tiles(height, layout.tile, self.manifest.margin):
-            outputs = axis.outputs(tile.core)
-            if not outputs:  # nothing but padding
+            outputs = axis.outputs(tile.core).within(part.rows)
+            if not outputs:  # nothing but padding, or outside the part
                 continue
             with self.life.work(), phase("encoder"):
-                features = self.encoder.encode(image, tile, layout.tile)
+                features = self.encoder.encode(image, tile, layout.tile, wanted)
             for rows in outputs.split(layout.block):
-                strip = np.empty((len(rows), job.output[1], 3), np.float32)
-                for cols in Span(0, job.output[1]).split(layout.block):
+                strip = np.empty((len(rows), len(part.cols), 3), np.float32)
+                for cols in part.cols.split(layout.block):
                     with self.life.work():
                         block = self._block(image, job, stages, features, Block(rows, cols))
-                    strip[:, cols.start : cols.stop] = block
+                    left = part.cols.start
+                    strip[:, cols.start - left : cols.stop - left] = block
                     done += len(rows) * len(cols)
                     if progress:
-                        progress(done / (job.output[0] * job.output[1]))
+                        progress(done / (len(part.rows) * len(part.cols)))
                 yield strip
             del features  # or they would stay while the next band is encoded
+
+    def _columns(self, job: Job) -> Span | None:
+        """The columns of the image whose features the job's part needs; None for all."""
+        if job.window is None:
+            return None
+        cells = Axis(job.size[1], job.output[1]).cells(job.window.cols, "pixel")
+        margin = self.manifest.margin
+        return Span(int(cells[0]), int(cells[-1]) + 1).grow(margin, margin)
 
     def _block(
         self,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Size, StageGrid
+    from clit_deploy.grid.cascade import StageGrid
+    from clit_deploy.tasks.output_size import OutputSize
     from clit_deploy.upscaler import Upscaler
 
 PANEL = 168
@@ -55,9 +56,8 @@ def attention_file(
     source: Path,
     target: Path,
     at: tuple[int, int],
+    wanted: OutputSize,
     *,
-    scale: float | None = None,
-    size: Size | None = None,
     force: bool = False,
 ) -> list[NDArray[np.float32]]:
     """Draw the attention of the output pixel `at` (row, column), and return its weights.
@@ -68,7 +68,7 @@ def attention_file(
     check_writable(target, force=force)
     check_format(target, (PANEL, PANEL), alpha=False)
     with open_image(source) as file:
-        job = up.renderer.job_of(file.header.size, scale=scale, size=size)
+        job = wanted.job(up.renderer, file.header.size)
         up.renderer.attention_query(job, at)  # refuses before anything is decoded
         up.renderer.point_forecast(job, file.header.decoded_bytes)
         image = file.decode(up.max_memory).rgb

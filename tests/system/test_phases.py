@@ -9,7 +9,8 @@ from PIL import Image
 
 import clit_deploy
 from clit_deploy.system.phases import Recorder, phase
-from clit_deploy.tasks.upscale_file import OutputSize, upscale_file
+from clit_deploy.tasks.output_size import OutputSize
+from clit_deploy.tasks.upscale_file import upscale_file
 from tests.helpers import photo
 
 

@@ -1,0 +1,146 @@
+"""The requested size of an output, in one of several ways, and what it is for each image."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clit_deploy.errors import OptionError
+from clit_deploy.grid.cascade import check_scale
+from clit_deploy.grid.geometry import Span
+from clit_deploy.render.layout import Block
+
+if TYPE_CHECKING:
+    from clit_deploy.grid.cascade import Size
+    from clit_deploy.render.layout import Job
+    from clit_deploy.render.renderer import Renderer
+
+
+@dataclass(frozen=True)
+class OutputSize:
+    """Exactly one of these requests. A `Size` is height and width in pixels.
+
+    Sides that are named become exactly what they say. A side that follows from another one is
+    rounded to the nearest pixel.
+    """
+
+    scale: float | None = None
+    """Factor of both sides."""
+    factors: tuple[float, float] | None = None
+    """Factors of the height and of the width."""
+    size: Size | None = None
+    width: int | None = None
+    height: int | None = None
+    longest: int | None = None
+    """The longer side."""
+    shortest: int | None = None
+    """The shorter side."""
+    fit: Size | None = None
+    """The largest size of the image's aspect that is not larger than this."""
+    fill: Size | None = None
+    """This size, from the middle of the smallest output of the image's aspect that covers it."""
+
+    def check(self) -> None:
+        """Refuse a request that no image can satisfy.
+
+        Raises:
+            OptionError: none or several ways are given.
+        """
+        if len(self._given()) != 1:
+            ways = [f"--{f.name}" for f in dataclasses.fields(self) if f.name != "factors"]
+            raise OptionError(f"Give exactly one of {', '.join(ways[:-1])} and {ways[-1]}.")
+
+    @property
+    def label(self) -> str:
+        """What is added to the name of an output: `x4`, `1920x1080`, `w4000`."""
+        ((way, value),) = self._given().items()
+        text = f"{value:g}" if way == "scale" else str(value)
+        if isinstance(value, tuple):
+            text = f"{value[1]:.15g}x{value[0]:.15g}"
+        return {"scale": "x", "factors": "x", "size": "", "width": "w", "height": "h"}.get(
+            way, way
+        ) + text
+
+    def resolve(self, image: Size) -> tuple[float | None, Size | None]:
+        """Scale or size (height, width) of the output of an image of this size, before `fill`
+        crops it.
+
+        Raises:
+            SizeError: a factor is below 1 or not finite.
+        """
+        if self.size is not None or self.scale is not None:
+            return self.scale, self.size
+        if self.factors is not None:
+            for factor in self.factors:
+                check_scale(factor)
+            return None, (round(image[0] * self.factors[0]), round(image[1] * self.factors[1]))
+        return None, self._of_aspect(image)
+
+    def _of_aspect(self, image: Size) -> Size:
+        """The size of a request that keeps the aspect of an image."""
+        height, width = image
+        if self.width is not None:
+            return _followed(self.width, by=height, of=width), self.width
+        if self.height is not None:
+            return self.height, _followed(self.height, by=width, of=height)
+        if self.longest is not None or self.shortest is not None:
+            side = self.longest if self.longest is not None else self.shortest
+            if (height > width) == (self.longest is not None):
+                return OutputSize(height=side)._of_aspect(image)
+            return OutputSize(width=side)._of_aspect(image)
+        box = self.fit or self.fill
+        assert box is not None  # noqa: S101  (`check` has found one of them)
+        taller = box[0] * width > box[1] * height  # the box, relative to the image
+        if taller == (self.fit is not None):
+            follows = _followed(box[1], by=height, of=width)
+            return (min if self.fit else max)(follows, box[0]), box[1]
+        follows = _followed(box[0], by=width, of=height)
+        return box[0], (min if self.fit else max)(follows, box[1])
+
+    def job(self, renderer: Renderer, image: Size) -> Job:
+        """What has to be rendered for an image of this size.
+
+        Raises:
+            SizeError: these models cannot make it.
+        """
+        scale, size = self.resolve(image)
+        job = renderer.job_of(image, scale=scale, size=size)
+        if self.fill is None:
+            return job
+        rows, cols = (
+            Span((whole - part) // 2, (whole - part) // 2 + part)
+            for whole, part in zip(job.output, self.fill, strict=True)
+        )
+        return dataclasses.replace(job, window=Block(rows, cols))
+
+    def output(self, image: Size) -> Size:
+        """Height and width of the file that is written for an image of this size.
+
+        Raises:
+            SizeError: a factor is below 1 or not finite.
+        """
+        if self.fill is not None:
+            return self.fill
+        scale, size = self.resolve(image)
+        if size is not None:
+            return size
+        check_scale(scale)
+        return round(image[0] * (scale or 1)), round(image[1] * (scale or 1))
+
+    def stretches(self, image: Size) -> bool:
+        """Whether the requested size changes the aspect of an image by more than rounding."""
+        if self.size is None:
+            return False
+        (height, width), (h, w) = self.size, image
+        # One scale would have to round to both sides: (height +- 1/2) / h and (width +- 1/2) / w.
+        return abs(height * w - width * h) * 2 > w + h
+
+    def _given(self) -> dict[str, object]:
+        ways = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {way: value for way, value in ways.items() if value is not None}
+
+
+def _followed(side: int, *, by: int, of: int) -> int:
+    """The other side of an output: `by` grows as `of` grows to `side`."""
+    return max(round(by * side / of), 1)
