@@ -111,6 +111,13 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+@pytest.fixture(scope="session")
+def tiny_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of them, for tests that need just any plan: the others take a minute to export."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return clit_deploy.export_checkpoint(tiny_checkpoint(folder, tiny_liif()))
+
+
 @pytest.fixture(params=["clit", "clit-r1", "clit-learn", "liif", "liif-plain", "lit", "lte"])
 def plan(request: pytest.FixtureRequest, plans: dict[str, Path]) -> Plan:
     return Plan.open(plans[request.param])

@@ -66,7 +66,7 @@ def test_a_figure_is_drawn(plans, tmp_path):
         (["--at", "-1,3", "--scale", 4], "There is no output pixel", 1),
         (["--at", "3", "--scale", 4], "write it like 120,80", 2),
         (["--at=--5,3", "--scale", 4], "write it like 120,80", 2),
-        (["--at", "3,3"], "either a scale or an output size", 1),
+        (["--at", "3,3"], "either --scale or --size", 2),
         (["--at", "3,3", "--scale", "2,5"], "'2,5' is more than one scale", 2),
     ],
 )

@@ -1,0 +1,139 @@
+"""Requested sizes: exact where they name a side, and of the image's aspect where they do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import clit_deploy
+from clit_deploy.cli.size_options import SizeOptions
+from clit_deploy.errors import OptionError, SizeError
+from clit_deploy.grid.cascade import output_size
+from clit_deploy.render.layout import Job, Layout
+from clit_deploy.tasks.output_size import OutputSize
+from tests.helpers import photo
+
+SIDES = st.integers(1, 4000)
+IMAGES = st.tuples(SIDES, SIDES)
+
+
+@dataclass
+class Sizes:
+    """Stands for a renderer: its arithmetic, without a plan."""
+
+    def job_of(self, image, *, scale=None, size=None):
+        return Job(image, *output_size(image, scale, size))
+
+
+def made(wanted, image):
+    """The size that is rendered, which is the one that was announced."""
+    job = wanted.job(Sizes(), image)
+    assert wanted.output(image) == job.made
+    return job.made
+
+
+def of_aspect(image, output):
+    """Whether one scale, rounded, gives both sides."""
+    (h, w), (height, width) = image, output
+    return max((height - 0.5) / h, (width - 0.5) / w) <= min((height + 0.5) / h, (width + 0.5) / w)
+
+
+@given(IMAGES, st.integers(1, 12000), st.sampled_from(["width", "height", "longest", "shortest"]))
+def test_a_side_is_exact_and_the_other_follows(image, side, way):
+    now = {"height": image[0], "width": image[1], "longest": max(image), "shortest": min(image)}
+    assume(side >= now[way])
+    output = made(OutputSize(**{way: side}), image)
+    then = {"height": output[0], "width": output[1], "longest": max(output)}
+    assert {**then, "shortest": min(output)}[way] == side
+    assert of_aspect(image, output)
+
+
+@given(IMAGES, IMAGES)
+def test_fit_is_the_largest_output_inside(image, box):
+    wanted = OutputSize(fit=box)
+    assume(box[0] >= image[0] and box[1] >= image[1])
+    output = made(wanted, image)
+    assert output[0] <= box[0]
+    assert output[1] <= box[1]
+    assert output[0] == box[0] or output[1] == box[1]
+    assert of_aspect(image, output)
+
+
+@given(IMAGES, IMAGES)
+def test_fill_is_exact_and_cuts_along_one_side(image, box):
+    assume(box[0] >= image[0] and box[1] >= image[1])
+    wanted = OutputSize(fill=box)
+    job = wanted.job(Sizes(), image)
+    assert made(wanted, image) == box
+    assert job.output[0] == box[0] or job.output[1] == box[1]
+    assert of_aspect(image, job.output)
+    for whole, part in zip(job.output, (job.part.rows, job.part.cols), strict=True):
+        assert abs(part.start - (whole - part.stop)) <= 1, "the middle"
+
+
+@given(IMAGES, st.floats(1, 30), st.floats(1, 30))
+def test_factors_of_each_side(image, down, across):
+    output = made(OutputSize(factors=(down, across)), image)
+    assert output == (round(image[0] * down), round(image[1] * across))
+    assert made(OutputSize(scale=down), image)[0] == output[0]
+
+
+@given(IMAGES, st.floats(1, 9), IMAGES)
+def test_only_another_aspect_is_a_stretch(image, scale, other):
+    size = (round(image[0] * scale), round(image[1] * scale))
+    assert not OutputSize(size=size).stretches(image)
+    assert OutputSize(size=other).stretches(image) != of_aspect(image, other)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (OutputSize(factors=(0.5, 2)), "at least 1"),
+        (OutputSize(factors=(float("nan"), 2)), "at least 1"),
+        (OutputSize(factors=(2, float("inf"))), "at least 1"),
+        (OutputSize(scale=0.5), "at least 1"),
+        (OutputSize(fit=(9, 9)), "only enlarge"),
+        (OutputSize(longest=0), "only enlarge"),
+    ],
+)
+def test_sizes_that_no_model_makes(wanted, words):
+    with pytest.raises(SizeError, match=words):
+        wanted.job(Sizes(), (10, 20))
+
+
+def test_options_become_sizes():
+    assert SizeOptions(scale=["2,3x2", "4x4"]).sizes() == [
+        OutputSize(scale=2),
+        OutputSize(factors=(2, 3)),
+        OutputSize(scale=4),
+    ]
+    labels = [size.label for size in SizeOptions(scale=["2.5,3x2"]).sizes()]
+    assert labels == ["x2.5", "x3x2"]
+    for way, label in [
+        ({"fit": "30x20"}, "fit30x20"),
+        ({"size": "30x20"}, "30x20"),
+        ({"width": 7}, "w7"),
+        ({"longest": 7}, "longest7"),
+    ]:
+        (size,) = SizeOptions(**way).sizes()
+        assert size.label == label
+    with pytest.raises(OptionError, match=r"exactly one of --scale, .*--fit and --fill"):
+        SizeOptions(fit="3x3", width=3).sizes()
+
+
+def test_a_window_is_a_part_of_the_whole(tiny_plan):
+    """With tiles, so that some are skipped."""
+    image = photo(90, 140)
+    with clit_deploy.Upscaler(tiny_plan, layout=Layout(32, 64)) as up:
+        whole = up.upscale(image, scale=2.5, clip=False)
+        job = OutputSize(fill=(225, 100)).job(up.renderer, image.shape[:2])
+        assert job.output == whole.shape[:2]
+        part = up.renderer.prepare(job).array(image)
+        rows, cols = job.part.rows, job.part.cols
+        np.testing.assert_allclose(
+            part, whole[rows.start : rows.stop, cols.start : cols.stop], atol=1e-6
+        )
