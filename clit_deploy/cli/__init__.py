@@ -36,6 +36,7 @@ from clit_deploy.cli.grammar import (
     start_logging,
 )
 from clit_deploy.system import interrupts
+from clit_deploy.system.memory_cap import cap_memory
 
 app = typer.Typer(
     name="clit-deploy",
@@ -52,6 +53,7 @@ def main() -> None:
     start_logging()
 
     def command() -> None:
+        cap_memory()
         sys.exit(app(arguments, prog_name="clit-deploy", standalone_mode=False) or ExitCode.OK)
 
     try:
