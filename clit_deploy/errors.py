@@ -140,6 +140,10 @@ class OutputError(ClitDeployError, OSError):
     """The output file cannot be written."""
 
 
+class SomeFailedError(ClitDeployError, RuntimeError):
+    """Some of several images failed; the others are finished."""
+
+
 def error_message(error: BaseException) -> str:
     """The text of an error without control characters.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from clit_deploy.errors import MissingFileError, TrainingError
-from clit_deploy.images.image_files import images_in
+from clit_deploy.images.image_folders import images_in
 from clit_deploy.training.training_config import read_config
 
 ROOT = Path(__file__).resolve().parents[1]

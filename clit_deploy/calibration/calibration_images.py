@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.errors import CalibrationError
-from clit_deploy.images.image_files import images_in, read_image, source_name
+from clit_deploy.images.image_files import read_image
+from clit_deploy.images.image_folders import images_in, source_name
 from clit_deploy.images.pixels import to_bytes
 
 if TYPE_CHECKING:

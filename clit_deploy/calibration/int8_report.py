@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from clit_deploy.calibration.calibration_images import PHOTOGRAPHS, Part
 from clit_deploy.calibration.crops import shrink
 from clit_deploy.errors import PlanError
-from clit_deploy.images.image_files import images_in, read_image
+from clit_deploy.images.image_files import read_image
+from clit_deploy.images.image_folders import images_in
 from clit_deploy.images.pixels import to_bytes
 from clit_deploy.plan.manifest import ParityReport
 from clit_deploy.quality.parity import (

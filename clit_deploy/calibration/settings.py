@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.config import Precision
 from clit_deploy.errors import OptionError
-from clit_deploy.images.image_files import images_in
+from clit_deploy.images.image_folders import images_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -34,7 +34,7 @@ from clit_deploy.cli.typed_values import all_scales
 from clit_deploy.cli.workload import count, image_pixels, megapixels
 from clit_deploy.config import Precision, RuntimeName
 from clit_deploy.errors import OptionError
-from clit_deploy.images.image_files import images_in
+from clit_deploy.images.image_folders import images_in
 from clit_deploy.images.image_formats import check_format
 from clit_deploy.system.files import check_writable
 

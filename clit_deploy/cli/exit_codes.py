@@ -17,9 +17,11 @@ class ExitCode(IntEnum):
     """`profile-diff` found a regression."""
     NOT_COMPARABLE = 4
     """`profile-diff` was given profiles that are not comparable."""
+    SOME_FAILED = 5
+    """Some of several images failed; the others are finished."""
 
 
 EXIT_CODES = (
     "Exit codes: 0 success; 1 error; 2 invalid command line; 3 regression and 4 not comparable "
-    "(profile-diff); 130 and 143 stopped by Ctrl-C and SIGTERM."
+    "(profile-diff); 5 some images failed (run); 130 and 143 stopped by Ctrl-C and SIGTERM."
 )

@@ -11,7 +11,13 @@ import typer
 from clit_deploy.cli.exit_codes import ExitCode
 from clit_deploy.cli.json_document import print_failure
 from clit_deploy.cli.terminal import terminal
-from clit_deploy.errors import ClitDeployError, NotComparableError, OptionError, error_message
+from clit_deploy.errors import (
+    ClitDeployError,
+    NotComparableError,
+    OptionError,
+    SomeFailedError,
+    error_message,
+)
 from clit_deploy.system.interrupts import Interrupted
 
 if TYPE_CHECKING:
@@ -21,12 +27,19 @@ UsageError = typer.BadParameter.__mro__[1]
 """typer has no public name for the base of all errors of its parser."""
 
 
+CODES = {
+    OptionError: ExitCode.USAGE,
+    NotComparableError: ExitCode.NOT_COMPARABLE,
+    SomeFailedError: ExitCode.SOME_FAILED,
+}
+"""Of errors that have an exit code of their own."""
+
 STOPPED = "stopped; nothing unfinished was left behind."
 
 
 def fail(error: BaseException, arguments: Sequence[str]) -> NoReturn:
     """Report what was raised for this command line, and exit."""
-    message, code = _described(error)
+    message, code = described(error)
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         logging.getLogger(__name__).debug("traceback of the error below", exc_info=error)
     if "--json" in arguments:
@@ -36,18 +49,15 @@ def fail(error: BaseException, arguments: Sequence[str]) -> NoReturn:
     sys.exit(code)
 
 
-def _described(error: BaseException) -> tuple[str, int]:
+def described(error: BaseException) -> tuple[str, int]:
     """The sentence and the exit code for an error."""
     if isinstance(error, Interrupted):
         return STOPPED, error.exit_code
     if isinstance(error, UsageError):
         return _usage(error), ExitCode.USAGE
-    if isinstance(error, OptionError):
-        return error_message(error), ExitCode.USAGE
-    if isinstance(error, NotComparableError):
-        return error_message(error), ExitCode.NOT_COMPARABLE
     if isinstance(error, ClitDeployError):
-        return error_message(error), ExitCode.ERROR
+        codes = (code for kind, code in CODES.items() if isinstance(error, kind))
+        return error_message(error), next(codes, ExitCode.ERROR)
     if isinstance(error, MemoryError):
         return "Out of memory; set --max-memory to what the machine has.", ExitCode.ERROR
     if isinstance(error, OSError):

@@ -1,7 +1,8 @@
 """JSON on stdout: one document for each command, with named fields and a schema number.
 
 Sizes are named (`width`, `height`), never a bare pair, whose order nobody could know. A command
-that fails prints a document too: what it had finished, and an `error` object.
+that fails prints a document too: what it had finished, and an `error` object. `run` prints one
+document, on one line, for each image as it is finished.
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ SIZES = {"size": "", "image": "image_"}
 """Fields that hold height and width, and what comes before their names."""
 
 _finished: dict[str, Any] = {}
+_indent: int | None = 1
+
+
+def one_line_each() -> None:
+    """Print every document of this command on one line, so that there may be several."""
+    global _indent
+    _indent = None
 
 
 def keep(**fields: Any) -> None:
@@ -34,12 +42,17 @@ def print_document(**fields: Any) -> None:
 
 def print_failure(error: BaseException, message: str, code: int) -> None:
     """Print why a command failed, and what it had finished."""
-    found = {"type": type(error).__name__.lstrip("_"), "message": message, "exit_code": int(code)}
-    typer.echo(_text({**_finished, "error": found}))
+    typer.echo(_text({**_finished, "error": failure(error, message, code)}))
+
+
+def failure(error: BaseException, message: str, code: int) -> dict[str, Any]:
+    """An error as an object."""
+    kind = type(error).__name__.lstrip("_")
+    return {"type": kind, "message": message, "exit_code": int(code)}
 
 
 def _text(fields: dict[str, Any]) -> str:
-    return json.dumps({"schema": SCHEMA, **plain(fields)}, indent=1, allow_nan=False)
+    return json.dumps({"schema": SCHEMA, **plain(fields)}, indent=_indent, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import errno
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clit_deploy.cli.json_document import keep, plain, print_document
+from clit_deploy.cli.batch_report import BatchReport
+from clit_deploy.cli.file_options import FileOptions
+from clit_deploy.cli.json_document import keep, one_line_each
 from clit_deploy.cli.options import (
     DefaultEngineOption,
-    ForceOption,
     JsonOption,
     MemoryOption,
     RebuildOption,
@@ -21,92 +22,129 @@ from clit_deploy.cli.options import (
 from clit_deploy.cli.size_options import SizeOptions
 from clit_deploy.cli.terminal import ProgressBar, terminal
 from clit_deploy.cli.typed_values import may_be_decimal_comma
-from clit_deploy.cli.workload import count, megapixels, output_pixels
+from clit_deploy.cli.workload import count, image_size, megapixels
 from clit_deploy.config import RuntimeName
-from clit_deploy.errors import OutputError
-from clit_deploy.system.files import check_file
+from clit_deploy.system.files import make_folders
+from clit_deploy.system.interrupts import Interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clit_deploy.tasks.image_tasks import Task
     from clit_deploy.tasks.output_size import OutputSize
+    from clit_deploy.tasks.turns import Turn
     from clit_deploy.tasks.upscale_file import UpscaleResult
 
 
 def run(
     images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE", help="Images to upscale.", show_default=False),
-    ],
-    engine: DefaultEngineOption = None,
-    wanted: SizeOptions = SizeOptions(),  # noqa: B008  (frozen)
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="The result, or a folder for several.",
-            show_default="beside the image",
+        list[Path] | None,
+        typer.Argument(
+            metavar="IMAGE",
+            help="Images, folders, or patterns like 'photos/*.png'.",
+            show_default=False,
         ),
     ] = None,
+    engine: DefaultEngineOption = None,
+    wanted: SizeOptions = SizeOptions(),  # noqa: B008  (frozen)
+    files: FileOptions = FileOptions(),  # noqa: B008
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
     rebuild: RebuildOption = True,
-    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Upscale images. Several scales make several files."""
+    """Upscale images. Several images or scales make several files.
+
+    In a folder, hidden files and files that are not images are passed over. An image that fails
+    does not stop the others.
+    """
+    from clit_deploy.tasks.batch import outcomes
     from clit_deploy.tasks.compression_hint import compression_hint
     from clit_deploy.tasks.upscale_file import upscale_file
     from clit_deploy.upscaler import load
 
+    one_line_each()
+    keep(results=[])
+    files.check(images or [])
     sizes = wanted.sizes()
-    if may_be_decimal_comma(wanted.scale):
-        terminal.note(
-            f"'{(wanted.scale or [''])[0]}' means {len(sizes)} scales; write a point for a decimal."
-        )
-    work = _work(images, sizes, output, force=force)
-    pixels = [output_pixels(image, size) for image, _, size in work]
-    terminal.note(f"{count(len(work), 'image')} to make, {megapixels(sum(pixels))}")
-    results: list[dict[str, Any]] = []
-    keep(results=results)  # a failure later prints what was finished
+    _explain_comma(wanted.scale, sizes)
+    tasks, skipped = _tasks(images or [], sizes, files)
+    _explain_stretch(tasks)
+    pixels = sum(task.pixels for task in tasks)
+    terminal.note(f"{count(len(tasks), 'image')} to make, {megapixels(pixels)}")
+    report = BatchReport(tasks, skipped, as_json=as_json)
+    if not tasks:
+        return
+    make_folders({task.target.parent for task in tasks})
     with load(
         engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
     ) as up:
-        if hint := compression_hint(up.plan, images):
+        if hint := compression_hint(up.plan, list(dict.fromkeys(task.source for task in tasks))):
             terminal.note(hint)
-        for (image, target, size), made in zip(work, pixels, strict=True):
-            about = f"{image.name}, {megapixels(made)}"
-            with ProgressBar(about) as progress:
-                result = upscale_file(up, image, target, size, force=force, progress=progress)
-            results.append({**plain(result), "runtime": up.runtime.name})
-            if not as_json:
-                typer.echo(_line(result, up.runtime.name))
-    if as_json:
-        print_document(results=results)
+
+        def upscale(task: Task, turn: Turn) -> UpscaleResult:
+            force = files.force or files.in_place
+            return upscale_file(
+                up,
+                task.source,
+                task.target,
+                task.wanted,
+                force=force,
+                progress=report.progress(task),
+                turn=turn,
+            )
+
+        about = f"{tasks[0].source.name}, {megapixels(pixels)}"
+        with ProgressBar(about) as bar:
+            report.start(up.runtime.name, bar)
+            try:
+                for outcome in outcomes(tasks, upscale, up.max_memory):
+                    report.add(outcome)
+            except Interrupted:
+                report.say_finished()
+                raise
+    report.close()
 
 
-def _work(
-    images: list[Path], sizes: list[OutputSize], output: Path | None, *, force: bool
-) -> list[tuple[Path, Path, OutputSize]]:
-    """Each image with its target and size; whatever is wrong with names is reported now.
+def _tasks(
+    images: list[Path], sizes: list[OutputSize], files: FileOptions
+) -> tuple[list[Task], list[Task]]:
+    """What is to be done and what is left out; whatever is wrong with names is reported now.
 
     Raises:
-        OptionError, MissingFileError, OutputError, OutputExistsError: see `targets`.
+        MissingFileError: see `FileOptions.sources`.
+        OutputError, OutputExistsError: see `output_tasks` and `check_tasks`.
     """
-    from clit_deploy.tasks.output_names import targets
+    from clit_deploy.tasks.image_tasks import check_tasks
+    from clit_deploy.tasks.output_names import output_tasks
 
-    for image in images:
-        check_file(image, "image file")
-    if output is not None and len(sizes) > 1 and not output.is_dir():
-        raise OutputError(errno.ENOTDIR, f"{output} is not a folder; several scales need one.")
-    return [
-        (image, target, wanted)
-        for wanted in sizes
-        for image, target in zip(images, targets(images, output, wanted, force=force), strict=True)
-    ]
+    tasks = output_tasks(
+        files.sources(images),
+        sizes,
+        files.output,
+        in_place=files.in_place,
+        size_of=functools.cache(image_size),
+    )
+    return check_tasks(
+        tasks, force=files.force, in_place=files.in_place, skip_existing=files.skip_existing
+    )
 
 
-def _line(result: UpscaleResult, runtime: str) -> str:
-    height, width = result.size
-    return f"{result.output}  {width}x{height}  {result.seconds:.1f} s  {runtime}"
+def _explain_comma(scale: list[str] | None, sizes: Sequence[OutputSize]) -> None:
+    if may_be_decimal_comma(scale):
+        terminal.note(
+            f"'{(scale or [''])[0]}' means {len(sizes)} scales; write a point for a decimal."
+        )
+
+
+def _explain_stretch(tasks: Sequence[Task]) -> None:
+    """Say it once if --size changes the aspect of images by more than rounding."""
+    stretched = [task for task in tasks if task.size and task.wanted.stretches(task.size)]
+    if stretched:
+        (height, width), name = stretched[0].size or (0, 0), stretched[0].source.name
+        more = f" and {len(stretched) - 1} more" if len(stretched) > 1 else ""
+        terminal.note(
+            f"--size changes the aspect of {name} ({width}x{height}){more}, which stretches it; "
+            "--fit and --fill keep the aspect."
+        )

@@ -30,6 +30,13 @@ class Terminal:
         if not self.quiet:
             self.error(text)
 
+    def result(self, text: str) -> None:
+        """Print a line of results on stdout, also while a bar is on the same screen."""
+        if self.bar is not None and sys.stdout.isatty():
+            self.error(text)
+        else:
+            typer.echo(text)
+
     def error(self, text: str) -> None:
         """Print a message in any case."""
         if self.bar is None:

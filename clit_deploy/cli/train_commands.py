@@ -25,7 +25,7 @@ from clit_deploy.cli.typed_values import all_scales
 from clit_deploy.cli.workload import count, image_pixels, megapixels
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import MissingDependencyError
-from clit_deploy.images.image_files import images_in
+from clit_deploy.images.image_folders import images_in
 from clit_deploy.system.extras import install_command
 
 SCALES = "2,3,4,6,12"

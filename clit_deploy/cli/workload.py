@@ -6,32 +6,25 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.errors import ClitDeployError
 from clit_deploy.images.image_files import open_image
+from clit_deploy.system.files import is_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from clit_deploy.grid.cascade import Size
-    from clit_deploy.tasks.output_size import OutputSize
 
 
 def image_size(path: Path) -> Size | None:
     """Height and width from the header of an image; None if it cannot be read, which whoever reads
-    the whole image reports."""
+    the whole image reports, or only once."""
+    if is_stream(path):
+        return None
     try:
         with open_image(path) as image:
             return image.header.size
     except ClitDeployError:
         return None
-
-
-def output_pixels(image: Path, wanted: OutputSize) -> float:
-    """Pixels that upscaling an image makes; 0 if its header cannot be read."""
-    found = image_size(image)
-    if found is None:
-        return 0
-    height, width = wanted.output(found)
-    return height * width
 
 
 def image_pixels(images: Iterable[Path]) -> float:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import ImageError, MemoryBudgetError
-from clit_deploy.images.image_formats import LIMITS
 from clit_deploy.images.pillow_reader import PillowFile
 from clit_deploy.system import memory
-from clit_deploy.system.files import check_file, check_folder, is_file
+from clit_deploy.system.files import check_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from clit_deploy.images.decoded_image import DecodedImage, ImageHeader
 
@@ -88,25 +87,3 @@ def read_image(path: Path) -> DecodedImage:
     """
     with open_image(path) as image:
         return image.decode()
-
-
-def images_in(source: Path | Sequence[Path]) -> list[Path]:
-    """The images of a folder, by name, or an image itself; of several, one after the other.
-
-    Raises:
-        MissingFileError: a path leads nowhere.
-    """
-    if not isinstance(source, Path):
-        return [image for one in source for image in images_in(one)]
-    if is_file(source):
-        return [source]
-    check_folder(source)
-    return sorted(path for path in source.glob("*") if path.suffix.lower() in LIMITS)
-
-
-def source_name(source: Path | Sequence[Path]) -> str:
-    """Images in words, for messages: the folder, or the first of several paths."""
-    if isinstance(source, Path):
-        return source.resolve().name
-    more = f" and {len(source) - 1} more" if len(source) > 1 else ""
-    return f"{source[0].resolve().name}{more}"

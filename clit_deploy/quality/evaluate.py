@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.errors import ImageError, MissingFileError, OptionError, SizeError
-from clit_deploy.images.image_files import images_in, read_image, source_name
+from clit_deploy.images.image_files import read_image
+from clit_deploy.images.image_folders import images_in, source_name
 from clit_deploy.images.pixels import to_bytes
 from clit_deploy.images.resample import jpeg_compressed, resize_bicubic
 from clit_deploy.quality.metrics import WINDOW, luminance_of, psnr, ssim

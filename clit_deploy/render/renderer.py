@@ -22,7 +22,7 @@ from clit_deploy.render.budget import (
     working_memory,
 )
 from clit_deploy.render.coordinates import pixel_query
-from clit_deploy.render.layout import BATCHES, Job, Layout, PointLayout
+from clit_deploy.render.layout import BATCHES, Job, Layout, PointLayout, layouts
 from clit_deploy.render.points import PointScheduler
 from clit_deploy.render.scheduler import Scheduler
 from clit_deploy.system import memory
@@ -46,6 +46,12 @@ class Rendering:
     job: Job
     forecast: Forecast[Layout]
     _scheduler: Scheduler
+
+    @property
+    def is_fastest(self) -> bool:
+        """Whether memory allows the largest pieces that the work can be cut into."""
+        limits = self._scheduler.runtime.work_limits
+        return self.forecast.layout == layouts(self._scheduler.manifest, limits, self.job)[0]
 
     def strips(
         self, image: NDArray[np.generic], progress: Callable[[float], None] | None = None

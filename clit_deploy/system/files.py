@@ -16,7 +16,7 @@ from clit_deploy.system.interrupts import check, leftover
 from clit_deploy.system.locks import NO_LINK, is_at, try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 PART = re.compile(r"\..+\.[0-9a-f]{8}\.clit\.part")
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         target = path.resolve()
-        _remove_abandoned(target.parent)
+        remove_abandoned(target.parent)
         part, handle = _create(target)
     except OSError as error:
         raise _output_error(error, path) from error
@@ -61,8 +61,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _create(target: Path) -> tuple[Path, int]:
     """A new temporary file, and the handle that holds its lock."""
+    room = longest_name(target.parent) - len("..01234567.clit.part")
+    stem = os.fsencode(target.name)[:room].decode(errors="ignore") or "output"
     for attempt in range(TRIES):
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.clit.part")
+        part = target.with_name(f".{stem}.{secrets.token_hex(4)}.clit.part")
         handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | NO_LINK, 0o666)
         if sys.platform == "win32":
             os.close(handle)
@@ -89,7 +91,26 @@ def _publish(part: Path, target: Path) -> None:
             os.close(folder)
 
 
-def _remove_abandoned(folder: Path) -> None:
+def make_folders(folders: Iterable[Path]) -> None:
+    """Make folders for results, and remove what killed processes left in those that exist.
+
+    Raises:
+        OutputError: one cannot be made.
+    """
+    for folder in sorted(folders):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(folder)
+        except OSError as error:
+            raise _output_error(error, folder) from error
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
     for path in folder.iterdir():
         if PART.fullmatch(path.name):
             with contextlib.suppress(OSError):
@@ -124,6 +145,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a path is stdin or stdout (`-`), a pipe or a device, which can be read once only."""
+    try:
+        return str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir())
+    except OSError:
+        return False
+
+
 def check_file(path: Path, what: str) -> None:
     """Check that an input file exists.
 
@@ -148,27 +177,60 @@ def check_folder(path: Path) -> None:
         raise MissingFileError(f"There is no folder {path}; name one with images.")
 
 
-def check_writable(path: Path, *, force: bool) -> None:
+def longest_name(folder: Path) -> int:
+    """The most bytes that a file name may have in a folder."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # Windows cannot say
+        return os.pathconf(folder, "PC_NAME_MAX")
+    return 255
+
+
+def check_writable(path: Path, *, force: bool, make_folder: bool = False) -> None:
     """Check an output file before the work begins.
+
+    Args:
+        path: the file; of a link, what it leads to.
+        force: an existing file may be overwritten, a read-only one as well.
+        make_folder: the folder may be missing, because it is going to be made.
 
     Raises:
         OutputExistsError: the file exists and `force` is not given.
-        OutputError: the path is a folder, or its folder is missing or not writable.
+        OutputError: the path is a folder, its name is too long, or its folder is missing or not
+            writable.
     """
     try:
-        taken, folder = path.exists(), path.is_dir()
-    except OSError as error:
+        target = path.resolve()
+        folder = target.parent
+        while make_folder and not folder.exists() and folder.parent != folder:
+            folder = folder.parent
+        length, most = len(os.fsencode(target.name)), longest_name(folder)
+        taken = length <= most and target.exists()
+    except (OSError, RuntimeError) as error:  # a path that is too long, or a circle of links
+        reason = getattr(error, "strerror", None) or "its links form a circle"
         raise OutputError(
-            error.errno, f"{str(path)[:80]} cannot be written: {error.strerror}."
+            getattr(error, "errno", None), f"{str(path)[:80]} cannot be written: {reason}."
         ) from error
-    if folder:
+    if length > most:
+        raise OutputError(
+            errno.ENAMETOOLONG,
+            f"The name {target.name[:60]}... has {length} bytes, and this file system takes "
+            f"{most}; name the output with -o.",
+        )
+    if taken and target.is_dir():
         raise OutputError(errno.EISDIR, f"{path} is a folder; name a file.")
     if taken and not force:
         raise OutputExistsError(f"{path} exists; use --force to overwrite it, or another name.")
-    if not path.parent.is_dir():
-        raise OutputError(errno.ENOENT, f"The folder {path.parent} does not exist.")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(errno.EACCES, f"The folder {path.parent} is not writable.")
+    if not folder.is_dir():
+        raise OutputError(errno.ENOENT, f"The folder {folder} does not exist.")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(errno.EACCES, f"The folder {folder} is not writable.")
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether a file exists that nobody may write, which also root respects here."""
+    try:
+        return not path.stat().st_mode & 0o222
+    except OSError:
+        return False
 
 
 def _output_error(error: OSError, path: Path) -> OutputError:

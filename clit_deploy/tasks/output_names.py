@@ -1,42 +1,169 @@
-"""Where the results of images go."""
+"""Where the results of images go: beside them, into a folder, or by a template."""
 
 from __future__ import annotations
 
 import errno
+import os
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clit_deploy.errors import OutputError, OutputExistsError
-from clit_deploy.system.files import check_writable
+from clit_deploy.errors import OptionError, OutputError
+from clit_deploy.images.image_formats import LIMITS
+from clit_deploy.system.files import is_folder
+from clit_deploy.tasks.image_tasks import Task, check_names
+from clit_deploy.tasks.output_template import TemplateFields, check_template, filled, is_template
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
+    from clit_deploy.grid.cascade import Size
+    from clit_deploy.tasks.image_sources import Source
     from clit_deploy.tasks.output_size import OutputSize
 
 
-def default_output(image: Path, wanted: OutputSize) -> Path:
-    """Beside the image, with the size in its name: `photo_x4.png`."""
-    return image.parent / f"{image.stem}_{wanted.label}.png"
+def png(image: Path) -> str:  # noqa: ARG001
+    """The extension of results if nothing else is known."""
+    return ".png"
 
 
-def targets(
-    images: list[Path], output: Path | None, wanted: OutputSize, *, force: bool
-) -> list[Path]:
-    """Where each image goes: beside itself, into the folder `output`, or to the file `output`.
+def output_tasks(
+    sources: Sequence[Source],
+    sizes: Sequence[OutputSize],
+    output: str | None = None,
+    *,
+    in_place: bool = False,
+    size_of: Callable[[Path], Size | None] = lambda _: None,
+    extension: Callable[[Path], str] = png,
+) -> list[Task]:
+    """Every image with its result, once for each size.
+
+    Args:
+        sources: the images.
+        sizes: the requested sizes.
+        output: a file, a folder, or a template with `FIELDS`; None writes beside an image, and for
+            a folder into a folder beside it. Several results go to a folder, which may be missing.
+        in_place: each result replaces its image.
+        size_of: height and width of an image; a template may need it.
+        extension: of the result of an image, with its point.
 
     Raises:
-        OutputExistsError, OutputError: a file that may not or cannot be written, or two images
-            with the same output file.
+        OptionError: a template with unknown fields, or options that cannot be combined.
+        OutputError: several results would go to one file, or the folder is a file.
+        OutputExistsError: two results have one name, or a result is one of the images.
     """
-    if output is not None and len(images) > 1 and not output.is_dir():
-        raise OutputError(errno.ENOTDIR, f"{output} is not a folder; several images need one.")
-    found: list[Path] = []
-    for image in images:
-        target = default_output(image, wanted)
-        if output is not None:
-            target = output / target.name if output.is_dir() else output
-        if target in found:
-            raise OutputExistsError(f"Two of the images would be written to {target}; rename one.")
-        check_writable(target, force=force)
-        found.append(target)
-    return found
+    several = len(sources) * len(sizes) > 1 or any(source.folder for source in sources)
+    measured = {source.path: size_of(source.path) for source in sources}
+    if in_place:
+        _check_in_place(output, sizes)
+        return [Task(s.path, s.path, sizes[0], measured[s.path]) for s in sources]
+    namer = _Namer(sources, output, several=several, extension=extension)
+    tasks = [
+        Task(
+            source.path,
+            namer.target(source, wanted, size, number),
+            wanted,
+            size,
+            makes_folder=namer.makes_folder,
+        )
+        for number, (wanted, source, size) in enumerate(
+            ((w, s, measured[s.path]) for w in sizes for s in sources), 1
+        )
+    ]
+    check_names(tasks)
+    return tasks
+
+
+def _check_in_place(output: str | None, sizes: Sequence[OutputSize]) -> None:
+    if output is not None:
+        raise OptionError("--in-place and --output cannot be combined.")
+    if len(sizes) > 1:
+        raise OptionError("--in-place takes one scale: an image is replaced once.")
+
+
+class _Namer:
+    """Makes the names of results; images that would get the same one keep their old extension."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        output: str | None,
+        *,
+        several: bool,
+        extension: Callable[[Path], str],
+    ) -> None:
+        self._extension = extension
+        self._template = output if output is not None and is_template(output) else None
+        self._folder = self._file = None
+        if output is not None and self._template is None:
+            path = Path(output)
+            if several or is_folder(path) or output.endswith(("/", os.sep)):
+                _check_is_folder(path)
+                self._folder = path
+            else:
+                self._file = path
+        if self._template is not None:
+            check_template(self._template)
+        self.makes_folder = self._file is None
+        self._alike = Counter(self._key(source) for source in sources)
+
+    def target(self, source: Source, wanted: OutputSize, size: Size | None, number: int) -> Path:
+        """The file for one result."""
+        if self._file is not None:
+            return self._file
+        if self._template is not None:
+            return Path(filled(self._template, self._fields(source, wanted, size, number)))
+        name = f"{self._stem(source)}_{wanted.label}{self._extension(source.path)}"
+        if self._folder is not None:
+            return self._folder / source.place / name
+        if source.folder is not None:
+            whole = source.folder.resolve()
+            return _shown(whole.parent / f"{whole.name}_{wanted.label}") / source.place / name
+        return source.path.parent / name
+
+    def _key(self, source: Source) -> tuple[Path, str, str]:
+        place = source.path.parent if source.folder or not self._folder else Path()
+        return place, source.path.stem, self._extension(source.path)
+
+    def _stem(self, source: Source) -> str:
+        """The image's stem. Of several that differ in their extension only, the one that has the
+        extension of the result keeps it as it is, and the others get theirs appended."""
+        own, made = source.path.suffix.lower(), self._extension(source.path)
+        if self._alike[self._key(source)] > 1 and own != made:
+            return f"{source.path.stem}_{own.removeprefix('.')}"
+        return source.path.stem
+
+    def _fields(
+        self, source: Source, wanted: OutputSize, size: Size | None, number: int
+    ) -> TemplateFields:
+        height, width = wanted.output(size) if size is not None else (0, 0)
+        factor = wanted.label.removeprefix("x")
+        if wanted.scale is None and wanted.factors is None:
+            factor = f"{width / size[1]:.3g}" if size is not None else "0"
+        return TemplateFields(
+            stem=self._stem(source),
+            ext=self._extension(source.path).removeprefix("."),
+            scale=factor,
+            size=f"{width}x{height}",
+            width=width,
+            height=height,
+            folder=str(source.place) if source.folder else source.path.parent.name or ".",
+            number=number,
+        )
+
+
+def _check_is_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise OutputError(errno.ENOTDIR, f"{path} is not a folder; several results need one.")
+    if not path.exists() and path.suffix.lower() in LIMITS:
+        raise OutputError(
+            errno.ENOTDIR,
+            f"{path} is the name of a file; several results need a folder, or a template like "
+            "'{stem}_{scale}x.{ext}'.",
+        )
+
+
+def _shown(path: Path) -> Path:
+    """A path below the working folder as a relative one."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

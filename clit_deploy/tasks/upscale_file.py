@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from clit_deploy.render.layout import Block
 from clit_deploy.system import memory
 from clit_deploy.system.files import check_writable
 from clit_deploy.system.phases import phase
+from clit_deploy.tasks.turns import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from clit_deploy.images.decoded_image import DecodedImage
     from clit_deploy.render.layout import Layout
     from clit_deploy.tasks.output_size import OutputSize
+    from clit_deploy.tasks.turns import Turn
     from clit_deploy.upscaler import Upscaler
 
 
@@ -57,6 +60,7 @@ def upscale_file(
     force: bool = False,
     layout: Layout | None = None,
     progress: Callable[[float], None] | None = None,
+    turn: Turn = ALONE,
 ) -> UpscaleResult:
     """Read, upscale and write one image; alpha is resampled bilinearly.
 
@@ -70,6 +74,7 @@ def upscale_file(
         force: overwrite `target`.
         layout: how to cut the work; None chooses what fits into the memory.
         progress: called with the part that is done, 0 to 1.
+        turn: when it may use memory and compute, if there are other images.
 
     Raises:
         ClitDeployError: anything that is wrong, before the work starts if it can be known.
@@ -82,15 +87,18 @@ def upscale_file(
             job = wanted.job(up.renderer, header.size)
             check_format(target, job.made, alpha=header.alpha)
             channels = channels_of(target, alpha=header.alpha)
-            rendering = up.renderer.prepare(
-                job,
-                held_per_pixel=held_per_pixel(target, channels),
-                header=header,
-                layout=layout,
+            rendering = turn.prepared(
+                partial(
+                    up.renderer.prepare,
+                    job,
+                    held_per_pixel=held_per_pixel(target, channels),
+                    header=header,
+                    layout=layout,
+                )
             )
         with phase("read"):
             image = file.decode(up.max_memory)
-    with image_writer(target, job.made, channels) as append:
+    with image_writer(target, job.made, channels) as append, turn.computing():
         row = job.part.rows.start
         for strip in rendering.strips(image.rgb, progress):
             block = Block(Span(row, row + len(strip)), job.part.cols)

@@ -83,20 +83,6 @@ def test_scales_and_sizes(plans, image, tmp_path, asked, size):
         assert made.size == size
 
 
-def test_several_images_go_to_a_folder(plans, image, tmp_path):
-    other = tmp_path / "other.png"
-    Image.fromarray(photo(5, 6)).save(other)
-    folder = tmp_path / "out"
-    folder.mkdir()
-    done = cli("run", "-e", plans["liif"], image, other, "--scale", "2", "-o", folder)
-    assert done.returncode == 0, done.stderr
-    assert {p.name for p in folder.iterdir()} == {"photo_x2.png", "other_x2.png"}
-    fails(
-        cli("run", "-e", plans["liif"], image, other, "--scale", "2", "-o", tmp_path / "x.png"),
-        "folder",
-    )
-
-
 def test_alpha_is_kept_and_resampled(plans, tmp_path):
     picture = Image.fromarray(photo(8, 8))
     alpha = np.zeros((8, 8), np.uint8)
@@ -169,17 +155,6 @@ def test_no_two_images_go_to_one_file(plans, image, tmp_path):
     assert not list(folder.iterdir())
 
 
-def test_json_keeps_what_was_finished(plans, image, tmp_path):
-    (tmp_path / "no.png").write_bytes(b"no picture")
-    done = cli("run", "-e", plans["liif"], image, tmp_path / "no.png", "--scale", "2", "--json")
-    assert done.returncode == 1
-    document = json.loads(done.stdout)
-    (result,) = document["results"]
-    assert result["input"] == str(image)
-    assert document["error"]["type"] == "ImageError"
-    assert document["error"]["message"] in done.stderr
-
-
 def test_export_does_not_overwrite_unasked(plans, tmp_path):
     checkpoint = plans["liif"].with_suffix(".pth")
     target = tmp_path / "m.plan"
@@ -242,7 +217,6 @@ def test_a_folder_in_place_of_a_file_is_an_error(plans, tmp_path):
     picture = tmp_path / "photo.png"
     Image.fromarray(photo(40, 40)).save(picture)
     for arguments, words in [
-        (("run", tmp_path, "--scale", "2"), "is a folder; name the image file in it"),
         (("run", picture, tmp_path / "no.png", "--scale", "2"), "no image file"),
         (("info", tmp_path), "is a folder; name the plan file in it"),
         (("export", tmp_path), "is a folder; name the checkpoint file in it"),
