@@ -2,7 +2,7 @@
 
     python -m tests.security.fuzz HONEST.plan [TRIES] [SEED]
 
-prints how many tries were refused, the memory above that of the start, and the longest try. A try
+prints how many tries were refused, the most memory that a try took, and the longest try. A try
 that ends in anything but success or an error of this package is a failure; its seed is printed.
 """
 
@@ -129,8 +129,6 @@ class Fuzz:
         self._honest, self._path, self._seed = honest.read_bytes(), folder / "fuzz.plan", seed
         self._manifest, self._members = members_of(honest)
         self._image = np.random.RandomState(0).randint(0, 255, (8, 9, 3)).astype(np.uint8)
-        memory.restart_peak()  # which other tests of the process have raised
-        self._before = memory.resident()
         self.result = Result()
 
     def one(self, number: int) -> None:
@@ -140,7 +138,8 @@ class Fuzz:
             self._plan_bytes, self._fields, self._arrays, self._graph_bytes, self._graph,
         ]  # fmt: skip
         makers[number % len(makers)](chance)
-        start = time.monotonic()
+        memory.restart_peak()
+        before, start = memory.resident(), time.monotonic()
         try:
             self._use()
         except ClitDeployError as error:
@@ -152,7 +151,7 @@ class Fuzz:
             self.result.failures.append(f"{self._seed}/{number}: {error!r:.200}")
         self.result.tries += 1
         self.result.most_seconds = max(self.result.most_seconds, time.monotonic() - start)
-        self.result.most_memory = max(self.result.most_memory, memory.peak() - self._before)
+        self.result.most_memory = max(self.result.most_memory, memory.peak() - before)
 
     def _plan_bytes(self, chance: random.Random) -> None:
         self._path.write_bytes(bent(self._honest, chance))
