@@ -31,7 +31,7 @@ def test_run_takes_it_where_no_plan_is_named_and_says_so_once(tmp_path):
     done = cli("run", small, other, "--scale", 12, "-o", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("the default model is used (liif)") == 1
-    results = json.loads(done.stdout)["results"]
+    results = [json.loads(line)["results"][0] for line in done.stdout.splitlines()]
     assert [(o["width"], o["height"]) for o in results] == [(168, 216), (240, 192)]
 
 
