@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clit_deploy.cli.batch_report import BatchReport
+from clit_deploy.cli.figure_options import FigureOptions, Preview
 from clit_deploy.cli.file_options import FileOptions
 from clit_deploy.cli.json_document import keep, one_line_each
 from clit_deploy.cli.options import (
@@ -30,10 +31,12 @@ from clit_deploy.system.interrupts import Interrupted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clit_deploy.tasks.image_sources import Source
     from clit_deploy.tasks.image_tasks import Task
     from clit_deploy.tasks.output_size import OutputSize
     from clit_deploy.tasks.turns import Turn
     from clit_deploy.tasks.upscale_file import UpscaleResult
+    from clit_deploy.upscaler import Upscaler
 
 
 def run(
@@ -48,6 +51,7 @@ def run(
     engine: DefaultEngineOption = None,
     wanted: SizeOptions = SizeOptions(),  # noqa: B008  (frozen)
     files: FileOptions = FileOptions(),  # noqa: B008
+    figures: FigureOptions = FigureOptions(),  # noqa: B008
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
@@ -59,9 +63,6 @@ def run(
     In a folder, hidden files and files that are not images are passed over. An image that fails
     does not stop the others.
     """
-    from clit_deploy.tasks.batch import outcomes
-    from clit_deploy.tasks.compression_hint import compression_hint
-    from clit_deploy.tasks.upscale_file import upscale_file
     from clit_deploy.upscaler import load
 
     one_line_each()
@@ -69,7 +70,17 @@ def run(
     files.check(images or [])
     sizes = wanted.sizes()
     _explain_comma(wanted.scale, sizes)
-    tasks, skipped = _tasks(images or [], sizes, files)
+    sources = files.sources(images or [])
+    open_plan = functools.partial(
+        load, engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+    )
+    if figures.preview is not None:
+        preview = Preview.of(figures, sources, sizes, files)
+        with open_plan() as up:
+            preview.draw(up, force=files.force, as_json=as_json)
+        return
+    tasks, skipped = _tasks(sources, sizes, files)
+    figures.check_comparison(tasks, force=files.force)
     _explain_stretch(tasks)
     pixels = sum(task.pixels for task in tasks)
     terminal.note(f"{count(len(tasks), 'image')} to make, {megapixels(pixels)}")
@@ -77,50 +88,57 @@ def run(
     if not tasks:
         return
     make_folders({task.target.parent for task in tasks})
-    with load(
-        engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
-    ) as up:
-        if hint := compression_hint(up.plan, list(dict.fromkeys(task.source for task in tasks))):
-            terminal.note(hint)
-
-        def upscale(task: Task, turn: Turn) -> UpscaleResult:
-            force = files.force or files.in_place
-            return upscale_file(
-                up,
-                task.source,
-                task.target,
-                task.wanted,
-                force=force,
-                progress=report.progress(task),
-                turn=turn,
-            )
-
-        about = f"{tasks[0].source.name}, {megapixels(pixels)}"
-        with ProgressBar(about) as bar:
-            report.start(up.runtime.name, bar)
-            try:
-                for outcome in outcomes(tasks, upscale, up.max_memory):
-                    report.add(outcome)
-            except Interrupted:
-                report.say_finished()
-                raise
+    with open_plan() as up:
+        _upscale(up, tasks, files, report)
+        if figures.compare is not None:
+            figures.draw_comparison(up, tasks[0])
     report.close()
 
 
+def _upscale(up: Upscaler, tasks: list[Task], files: FileOptions, report: BatchReport) -> None:
+    """Do all tasks and print what becomes of them."""
+    from clit_deploy.tasks.batch import outcomes
+    from clit_deploy.tasks.compression_hint import compression_hint
+    from clit_deploy.tasks.upscale_file import upscale_file
+
+    if hint := compression_hint(up.plan, list(dict.fromkeys(task.source for task in tasks))):
+        terminal.note(hint)
+
+    def upscale(task: Task, turn: Turn) -> UpscaleResult:
+        return upscale_file(
+            up,
+            task.source,
+            task.target,
+            task.wanted,
+            force=files.force or files.in_place,
+            progress=report.progress(task),
+            turn=turn,
+        )
+
+    about = f"{tasks[0].source.name}, {megapixels(sum(task.pixels for task in tasks))}"
+    with ProgressBar(about) as bar:
+        report.start(up.runtime.name, bar)
+        try:
+            for outcome in outcomes(tasks, upscale, up.max_memory):
+                report.add(outcome)
+        except Interrupted:
+            report.say_finished()
+            raise
+
+
 def _tasks(
-    images: list[Path], sizes: list[OutputSize], files: FileOptions
+    sources: list[Source], sizes: list[OutputSize], files: FileOptions
 ) -> tuple[list[Task], list[Task]]:
     """What is to be done and what is left out; whatever is wrong with names is reported now.
 
     Raises:
-        MissingFileError: see `FileOptions.sources`.
         OutputError, OutputExistsError: see `output_tasks` and `check_tasks`.
     """
     from clit_deploy.tasks.image_tasks import check_tasks
     from clit_deploy.tasks.output_names import output_tasks
 
     tasks = output_tasks(
-        files.sources(images),
+        sources,
         sizes,
         files.output,
         in_place=files.in_place,

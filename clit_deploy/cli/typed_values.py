@@ -120,3 +120,14 @@ def parse_position(text: str) -> tuple[int, int]:
     if not found:
         raise OptionError(f"'{text}' is not a position; write it like 120,80 (column, row).")
     return int(found[2]), int(found[1])
+
+
+def parse_region(text: str) -> tuple[tuple[int, int], int | None]:
+    """`X,Y` or `X,Y,SIDE` -> (row, column), and the side of a square if there is one."""
+    found = re.fullmatch(r"\s*([0-9]+)\s*,\s*([0-9]+)\s*(?:,\s*([0-9]+)\s*)?", text)
+    if not found or (found[3] is not None and int(found[3]) == 0):
+        raise OptionError(
+            f"'{text[:200]}' is not a region; write it like 120,80 (column, row) or 120,80,64 with "
+            "its side."
+        )
+    return (int(found[2]), int(found[1])), int(found[3]) if found[3] else None

@@ -168,6 +168,12 @@ class Renderer:
             forecast = dataclasses.replace(forecast, peak=max(forecast.peak, decoding))
         return Rendering(job, forecast, scheduler)
 
+    def leanest(self, job: Job) -> Layout:
+        """The way to cut a job that encodes the fewest pixels outside the job's part."""
+        scheduler = self._scheduler
+        ways = layouts(scheduler.manifest, scheduler.runtime.work_limits, job)
+        return min(ways, key=lambda layout: scheduler.encoded_pixels(job, layout))
+
     def stage_grids(self, job: Job) -> list[StageGrid]:
         """The grids of the stages that a job runs."""
         return self._scheduler.stage_grids(job)

@@ -126,6 +126,22 @@ class Scheduler:
                 yield strip
             del features  # or they would stay while the next band is encoded
 
+    def encoded_pixels(self, job: Job, layout: Layout) -> int:
+        """Pixels of all tiles that the job's part needs; halos count as often as they are read."""
+        height, width = self.encoder.padded_size(job.size)
+        axis, wanted = Axis(job.size[0], job.output[0]), self._columns(job)
+        rows = [
+            tile
+            for tile in self.encoder.tiles(height, layout.tile, self.manifest.margin)
+            if axis.outputs(tile.core).within(job.part.rows)
+        ]
+        cols = [
+            tile
+            for tile in self.encoder.tiles(width, layout.tile, margin=0)
+            if wanted is None or tile.core.within(wanted)
+        ]
+        return sum(len(row.seen) * len(col.seen) for row in rows for col in cols)
+
     def _columns(self, job: Job) -> Span | None:
         """The columns of the image whose features the job's part needs; None for all."""
         if job.window is None:
