@@ -193,6 +193,8 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
 def cli(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the real command line in a process of its own."""
     command = [sys.executable, "-m", "clit_deploy", *map(str, arguments)]
+    options.setdefault("cwd", ROOT)
+    options.setdefault("env", {**os.environ, "PYTHONPATH": str(ROOT)})
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT, **options
+        command, capture_output=True, text=True, timeout=120, check=False, **options
     )

@@ -85,9 +85,9 @@ def run(
     pixels = sum(task.pixels for task in tasks)
     terminal.note(f"{count(len(tasks), 'image')} to make, {megapixels(pixels)}")
     report = BatchReport(tasks, skipped, as_json=as_json)
+    make_folders({task.target.parent for task in (*tasks, *skipped)})
     if not tasks:
         return
-    make_folders({task.target.parent for task in tasks})
     with open_plan() as up:
         _upscale(up, tasks, files, report)
         if figures.compare is not None:
