@@ -7,9 +7,10 @@ import json
 
 import pytest
 
+import clit_deploy
 from clit_deploy.errors import PlanError, error_message, printable, quote
 from clit_deploy.plan.manifest import Manifest
-from tests.security.hostile import members_of
+from tests.security.hostile import members_of, write
 
 WRONG = {
     "family": ["", "x" * 101, "a b", 3, None, "\ud800"],
@@ -127,3 +128,12 @@ def test_messages_quote_little_and_nothing_that_acts():
     assert len(quote("x" * 10_000)) == len(quote(["x" * 10_000])) == 200
     assert quote(10**5000) == "a huge number"
     assert error_message(ValueError("a\x1b[2Jb\u202e\nc")) == "a?[2Jb?\nc"
+
+
+@pytest.mark.parametrize("r", ["../../x", [1], None, -1, 10**30, float("inf")])
+def test_hyperparameters_that_a_family_cannot_have_are_one_sentence(honest_plan, tmp_path, r):
+    manifest, members = members_of(honest_plan)
+    manifest["hyperparameters"]["r"] = r
+    path = write(tmp_path / "odd.plan", manifest, members)
+    with pytest.raises(PlanError, match=r"^odd\.plan is damaged: its hyperparameters"):
+        clit_deploy.load(path, runtime="cpu")

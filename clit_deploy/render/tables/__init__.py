@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clit_deploy.errors import PlanError
+from clit_deploy.errors import PlanError, quote
 from clit_deploy.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ def tables_of(plan: Plan) -> Tables:
     """The tables of a plan's family.
 
     Raises:
-        PlanError: this version does not know the family.
+        PlanError: an unknown family, or hyperparameters or tables that it cannot have.
     """
     family, manifest = plan.manifest.family, plan.manifest
     if family not in FAMILIES:
@@ -24,7 +24,12 @@ def tables_of(plan: Plan) -> Tables:
             f"{plan.name} holds a model of family {family!r}; this version runs "
             f"{', '.join(sorted(FAMILIES))}."
         )
-    tables: Tables = FAMILIES[family].part("tables")(
-        manifest.hyperparameters, plan.arrays(manifest.tables)
-    )
+    arrays = plan.arrays(manifest.tables)
+    try:
+        tables: Tables = FAMILIES[family].part("tables")(manifest.hyperparameters, arrays)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise PlanError(
+            f"{plan.name} is damaged: its hyperparameters or tables are not those of the family "
+            f"{family!r} ({quote(str(error))})."
+        ) from error
     return tables

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from clit_deploy.grid.geometry import AxisQueries
 
 
+WIDEST = 64
+"""Largest reach of an attention window in grid pixels; published models have 3."""
+
+
 class AttentionTables(Tables):
     """Tables of attention around the nearest grid pixel.
 
@@ -29,6 +33,8 @@ class AttentionTables(Tables):
 
     def __init__(self, args: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float64]]) -> None:
         self.r = int(args.get("r", 3))
+        if not 0 <= self.r <= WIDEST:
+            raise ValueError(f"r is {self.r}")
         self.arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
 
     def axis(self, side: Side, places: AxisQueries) -> Feeds:
