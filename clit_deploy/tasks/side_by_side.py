@@ -81,8 +81,10 @@ def bicubic_block(image: NDArray[np.generic], output: Size, block: Block) -> NDA
         boxes.append((low - span.start, high - span.start))
     (top, bottom), (left, right) = boxes
     near = Image.fromarray(to_bytes(image[spans[0], spans[1]]))
-    size = (len(block.cols), len(block.rows))
-    return np.asarray(near.resize(size, Image.Resampling.BICUBIC, (left, top, right, bottom)))
+    # Pillow takes the axis first that saves more work, and rounds between: blocks would differ.
+    bicubic, width = Image.Resampling.BICUBIC, len(block.cols)
+    wide = near.resize((width, near.height), bicubic, (left, 0, right, near.height))
+    return np.asarray(wide.resize((width, len(block.rows)), bicubic, (0, top, width, bottom)))
 
 
 def write_sheet(

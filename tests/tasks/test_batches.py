@@ -226,3 +226,13 @@ def test_a_signal_names_what_was_finished(batch, tiny_plan):
     assert "3 of 4 images finished; the last one is out/" in errors
     assert len(lines) == 3
     assert names(batch / "out") == ["0_x24.png", "1_x24.png", "2_x24.png"]
+
+
+def test_nothing_but_the_result_appears(batch, tiny_plan):
+    home = batch / "home"
+    home.mkdir()
+    before = names(batch)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(home)}
+    done = cli("run", "batch/a.png", "-s", 2, "-e", tiny_plan, cwd=batch, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert set(names(batch)) - set(before) == {"batch/a_x2.png"}
