@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,13 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from filelock import FileLock
 
-import clit_deploy
 from clit_deploy.errors import RuntimeUnavailableError
 from clit_deploy.export import checkpoint_export
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.cuda.cuda_api import open_cuda
-from tests.helpers import DATA, posenc, tiny_checkpoint, tiny_clit, tiny_liif, tiny_lit, tiny_lte
+from tests.helpers import DATA, exported_once, posenc, tiny_clit, tiny_liif, tiny_lit, tiny_lte
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,11 +61,19 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all of its processes share (pytest-xdist has several)."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def one_trace_an_encoder() -> Iterator[None]:
+def one_trace_an_encoder(shared_folder: Path) -> Iterator[None]:
     """Many tests export the same encoder with the same weights; tracing takes up to half a minute,
     so each is traced once."""
-    traced: dict[bytes, onnx.ModelProto] = {}
 
     def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
         options = [
@@ -74,12 +83,11 @@ def one_trace_an_encoder() -> Iterator[None]:
         digest = hashlib.sha256(f"{encoder} {options}".encode())
         for name, value in encoder.state_dict().items():
             digest.update(name.encode() + value.numpy().tobytes())
-        key = digest.digest()
-        if key not in traced:
-            traced[key] = export_encoder(encoder)
-        copy = onnx.ModelProto()
-        copy.CopyFrom(traced[key])
-        return copy
+        kept = shared_folder / f"{digest.hexdigest()}.onnx"
+        with FileLock(kept.with_suffix(".lock")):
+            if not kept.exists():
+                onnx.save(export_encoder(encoder), kept)
+        return onnx.load(kept)
 
     export_encoder = checkpoint_export.encoder_graph
     checkpoint_export.encoder_graph = encoder_graph
@@ -88,9 +96,8 @@ def one_trace_an_encoder() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def plans(shared_folder: Path) -> dict[str, Path]:
     """Tiny exported plans by name."""
-    folder = tmp_path_factory.mktemp("plans")
     specs = {
         "clit": tiny_clit(),
         "clit-r1": tiny_clit(stages=2, r=1, pb_spec=None, is_cell=False),
@@ -105,17 +112,13 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "lte": tiny_lte(),
         "liif-plain": tiny_liif(local_ensemble=False, feat_unfold=False, cell_decode=False),
     }
-    return {
-        name: clit_deploy.export_checkpoint(tiny_checkpoint(folder, spec, f"{name}.pth"))
-        for name, spec in specs.items()
-    }
+    return {name: exported_once(shared_folder, spec, name) for name, spec in specs.items()}
 
 
 @pytest.fixture(scope="session")
-def tiny_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_plan(shared_folder: Path) -> Path:
     """One of them, for tests that need just any plan: the others take a minute to export."""
-    folder = tmp_path_factory.mktemp("tiny")
-    return clit_deploy.export_checkpoint(tiny_checkpoint(folder, tiny_liif()))
+    return exported_once(shared_folder, tiny_liif(), "tiny")
 
 
 @pytest.fixture(params=["clit", "clit-r1", "clit-learn", "liif", "liif-plain", "lit", "lte"])

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 
+import clit_deploy
 from clit_deploy.models import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,6 +181,15 @@ def tiny_checkpoint(folder: Path, spec: dict[str, Any], name: str = "tiny.pth") 
     path = folder / name
     save_checkpoint(path, spec, ruled_weights(build_model(spec).state_dict()))
     return path
+
+
+def exported_once(folder: Path, spec: dict[str, Any], name: str) -> Path:
+    """The plan of a tiny checkpoint, exported by the process that needs it first."""
+    plan = folder / f"{name}.plan"
+    with FileLock(folder / f"{name}.lock"):
+        if not plan.exists():
+            clit_deploy.export_checkpoint(tiny_checkpoint(folder, spec, f"{name}.pth"))
+    return plan
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import clit_deploy
-from tests.helpers import tiny_checkpoint, tiny_clit
+from tests.helpers import exported_once, tiny_clit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture(scope="session")
-def honest_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def honest_plan(shared_folder: Path) -> Path:
     """A tiny plan as the export writes it, with every kind of array."""
-    folder = tmp_path_factory.mktemp("honest")
-    return clit_deploy.export_checkpoint(tiny_checkpoint(folder, tiny_clit(stages=2), "m.pth"))
+    return exported_once(shared_folder, tiny_clit(stages=2), "honest")
