@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from clit_deploy.system import memory
+from clit_deploy.system.gpu_nodes import has_nvidia_node
 from clit_deploy.system.proc_files import kilobytes
 
 log = logging.getLogger(__name__)
@@ -18,11 +19,23 @@ log = logging.getLogger(__name__)
 STATUS = Path("/proc/self/status")
 MEMINFO = memory.MEMINFO
 
-GPU_NODES = tuple(map(Path, ("/dev/nvidiactl", "/dev/nvmap", "/dev/nvgpu", "/dev/dxg")))
-"""Device files of NVIDIA's drivers: desktop, Jetson, Windows' subsystem for Linux."""
-
 SLACK = 500_000_000
 """Bytes that may be reserved and never used: stacks of threads, heaps."""
+
+
+_BEFORE: list[int] = []
+"""The limit that the process began with, while there is a cap."""
+
+
+def lift_cap() -> None:
+    """Take the cap away again, before a GPU driver without such a device file is loaded: that of
+    AMD and Intel has `/dev/dri`, which most desktops have, used or not."""
+    if sys.platform.startswith("linux"):
+        import resource
+
+        while _BEFORE:
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (_BEFORE.pop(), hard))
 
 
 def cap_memory() -> int | None:
@@ -32,7 +45,7 @@ def cap_memory() -> int | None:
 
     Returns: the cap in bytes, of all writable private memory; None where there is none.
     """
-    if not sys.platform.startswith("linux") or any(node.exists() for node in GPU_NODES):
+    if not sys.platform.startswith("linux") or has_nvidia_node():
         return None
     import resource
 
@@ -44,5 +57,6 @@ def cap_memory() -> int | None:
     known = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
     cap = min([cap, *known])
     resource.setrlimit(resource.RLIMIT_DATA, (cap, hard))
+    _BEFORE[:] = [soft]
     log.debug("memory beyond %.1f GB is refused to this process", cap / 1e9)
     return cap

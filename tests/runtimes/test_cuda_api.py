@@ -10,6 +10,7 @@ import pytest
 from clit_deploy.errors import DeviceError, DeviceMemoryError, RuntimeUnavailableError
 from clit_deploy.runtimes.cuda import cuda_api as cuda_module
 from clit_deploy.runtimes.cuda.cuda_api import Cuda, open_cuda, show_version
+from clit_deploy.system import gpu_nodes
 from clit_deploy.system.extras import install_command
 from clit_deploy.system.jetson import Jetson
 from tests.fakes.cuda import Error, FakeCuda
@@ -31,8 +32,35 @@ def test_a_device_says_what_it_is(monkeypatch):
     assert cuda.memory() == (1 << 20, 1 << 20)
 
 
+@pytest.mark.parametrize(
+    ("platform", "node", "library", "words"),
+    [
+        ("linux", False, False, "There is no NVIDIA driver and no NVIDIA GPU on this machine"),
+        ("linux", False, True, r"is an NVIDIA driver \(libcuda.so.1\), but no device file.*--gpus"),
+        ("linux", True, False, "The NVIDIA driver is missing: libcuda.so.1 cannot be loaded"),
+        ("win32", False, False, "The NVIDIA driver is missing: nvcuda.dll cannot be loaded"),
+        ("darwin", False, False, "run on Linux and Windows only"),
+        ("linux", True, True, None),
+        ("win32", False, True, None),
+    ],
+)
+def test_what_is_missing_at_the_bottom_is_said_first(
+    monkeypatch, tmp_path, platform, node, library, words
+):
+    """Before any package is named: none of them would help."""
+    monkeypatch.setattr(sys, "platform", platform)
+    nodes = (tmp_path, tmp_path) if node else (tmp_path / "no", tmp_path / "neither")
+    monkeypatch.setattr(gpu_nodes, "NVIDIA_NODES", nodes)
+    monkeypatch.setattr(gpu_nodes, "_loads", lambda name: library)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    with pytest.raises(RuntimeUnavailableError, match=words or "needs the package") as caught:
+        open_cuda()
+    assert ("pip install" in str(caught.value)) is (words is None)
+
+
 def test_without_bindings_there_is_the_command_to_install_them(monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    monkeypatch.setattr(cuda_module, "check_nvidia_driver", lambda: None)
     monkeypatch.setattr(cuda_module, "jetson", lambda: None)
     with pytest.raises(RuntimeUnavailableError, match=r"cuda-bindings.*(pip install.*){3}"):
         open_cuda()

@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 from PIL import Image
 
-from clit_deploy.system import memory_cap
+from clit_deploy.system import gpu_nodes, memory_cap
 from tests.helpers import photo
 from tests.security.hostile import members_of, write
 
@@ -67,7 +67,7 @@ def test_memory_that_the_machine_lacks_is_an_error(honest_plan, tmp_path, times)
 @linux
 def test_there_is_no_cap_beside_a_gpu(tmp_path, monkeypatch):
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    monkeypatch.setattr(memory_cap, "GPU_NODES", (tmp_path,))
+    monkeypatch.setattr(gpu_nodes, "NVIDIA_NODES", (tmp_path,))
     assert memory_cap.cap_memory() is None
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
 

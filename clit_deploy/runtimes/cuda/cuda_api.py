@@ -18,6 +18,7 @@ from clit_deploy.errors import (
     RuntimeUnavailableError,
 )
 from clit_deploy.system.extras import install_command
+from clit_deploy.system.gpu_nodes import check_nvidia_driver
 from clit_deploy.system.jetson import jetson
 
 OLDEST_DRIVER = 12000
@@ -222,8 +223,8 @@ def open_cuda() -> Cuda:
     """Open CUDA on the first visible device.
 
     Raises:
-        RuntimeUnavailableError: cuda-bindings, the driver or the device is missing, or the driver
-            is too old.
+        RuntimeUnavailableError: the driver, the device or cuda-bindings is missing, or the driver
+            is too old. What is missing at the bottom is said first.
     """
     api = _checked(_bindings())
     try:
@@ -233,6 +234,7 @@ def open_cuda() -> Cuda:
 
 
 def _bindings() -> Any:
+    check_nvidia_driver()
     try:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError as error:
