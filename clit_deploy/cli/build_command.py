@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clit_deploy.cli.engine_commands import ChunkOption, TileOption
 from clit_deploy.cli.options import (
     EngineOption,
     ForceOption,
     PlanArgument,
     chosen_plan,
-    whole_option,
+    own_plan,
 )
 from clit_deploy.cli.terminal import StepCounter, terminal
 from clit_deploy.cli.typed_values import parse_capability
 from clit_deploy.config import parse_bytes
-from clit_deploy.errors import OptionError, RuntimeUnavailableError
+from clit_deploy.errors import RuntimeUnavailableError
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
 from clit_deploy.system.files import check_writable
-from clit_deploy.zoo.named_models import is_packaged
 
 if TYPE_CHECKING:
     from clit_deploy.engines.build import EngineLimits
@@ -60,16 +60,8 @@ def build(
             show_default="in the cache folder",
         ),
     ] = None,
-    tile: Annotated[
-        int | None,
-        whole_option(metavar="PIXELS", help="Largest side of an encoder tile."),
-    ] = None,
-    chunk: Annotated[
-        int | None,
-        whole_option(
-            metavar="NUMBER", help="Decoder chunk size, as a multiple of the CPU's chunk size."
-        ),
-    ] = None,
+    tile: TileOption = None,
+    chunk: ChunkOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -79,18 +71,13 @@ def build(
     force: ForceOption = False,
 ) -> None:
     """Build TensorRT engines for this device, or for others, and store them in the plan."""
-    from clit_deploy.engines.build import EngineLimits
+    from clit_deploy.engines.build import engine_limits
     from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 
-    path = chosen_plan(plan, engine)
+    path = own_plan(chosen_plan(plan, engine), output)
     capabilities = tuple(parse_capability(text) for text in compute_capability or ())
     options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
-    limits = EngineLimits(tile) if chunk is None else EngineLimits(tile, chunk=chunk)
-    if output is None and is_packaged(path):
-        raise OptionError(
-            f"'{path.stem}' is part of the package, which stays as it is; name another plan to "
-            f"write, like -o {path.name}."
-        )
+    limits = engine_limits(tile, chunk)
     if output is not None:
         check_writable(output, force=force)
     build_and_report(path, runtime, options, limits, output, timing_cache)
@@ -115,14 +102,15 @@ def build_and_report(
     from clit_deploy.runtimes.trt.tensorrt_api import load_tensorrt
 
     opened = Plan.open(plan)
-    trt = load_tensorrt(flavour)
     try:
         cuda = open_cuda()
     except RuntimeUnavailableError as error:
-        if not trt.is_rtx:
+        if flavour is not Flavour.RTX:
             raise
+        load_tensorrt(flavour)
         terminal.note(f"no device to check the engines on: {error}")
         cuda = None
+    trt = load_tensorrt(flavour)
     graphs = len(shape_ranges(opened, work_limits_of(opened, limits)))
     made = build_into(
         opened,

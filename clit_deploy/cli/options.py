@@ -99,6 +99,17 @@ RebuildOption = Annotated[
     ),
 ]
 
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="ADAPTER",
+        help="The WebGPU adapter: its number in 'clit-deploy doctor', or a part of its name.",
+        show_default="the fastest GPU",
+        rich_help_panel=RUNNING,
+    ),
+]
+
 _SCALES = (
     "Factor of both sides, 1 or more. Repeat it, or separate factors by commas. "
     "run and attention also take 2x3, the factors of width and height."
@@ -154,6 +165,20 @@ def chosen_plan(argument: Path | None, engine: Path | None) -> Path:
     plan = engine if argument is None else argument
     if plan is None:
         raise OptionError("No plan is named; name a .plan file or a model, like 'liif'.")
+    return plan
+
+
+def own_plan(plan: Path, output: Path | None) -> Path:
+    """A plan that is going to be changed in place, or written to `output`.
+
+    Raises:
+        OptionError: it is one of the package, and no output is named.
+    """
+    if output is None and is_packaged(plan):
+        raise OptionError(
+            f"'{plan.stem}' is part of the package, which stays as it is; name another plan to "
+            f"write, like -o {plan.name}."
+        )
     return plan
 
 

@@ -48,6 +48,11 @@ class EngineLimits:
     """Decoder chunk size, as a multiple of the CPU chunk size."""
 
 
+def engine_limits(tile: int | None, chunk: int | None) -> EngineLimits:
+    """The limits that options name; None stands for the default."""
+    return EngineLimits(tile) if chunk is None else EngineLimits(tile, chunk=chunk)
+
+
 def build_engines(
     plan: Plan,
     trt: TensorRT,
@@ -76,10 +81,10 @@ def build_engines(
     """
     report = progress or (lambda step: log.info("%s", step))
     work_limits = work_limits_of(plan, limits or EngineLimits())
-    named = sorted(set(options.capabilities), key=lambda text: (len(text), text))
-    options = dataclasses.replace(options, capabilities=tuple(named))  # the same set in any order
     _check(plan, trt, gpu)
     made = _described(trt, options, work_limits, gpu)
+    if options.capabilities:
+        options = dataclasses.replace(options, capabilities=made.targets)
     builder, engines, members = EngineBuilder(trt), [], {}
     for member, some in shape_ranges(plan, work_limits).items():
         report(f"building {member} with {trt.title}")
@@ -97,6 +102,24 @@ def build_engines(
         engines.append(Engine(member, name, digest, listed))
     made = dataclasses.replace(made, engines=tuple(engines))
     return with_engines(plan, made, members), options.timing_cache
+
+
+def with_fitting_engines(
+    plan: Plan, trt: TensorRT, options: BuildOptions, limits: EngineLimits, gpu: Gpu | None
+) -> Plan | None:
+    """The plan with its newest engines last that a build with these options would make again.
+
+    Returns: None if there are none, or if one of them is damaged.
+    """
+    _check(plan, trt, gpu)
+    wanted = _described(trt, options, work_limits_of(plan, limits), gpu)
+    for engines in reversed(plan.manifest.engines):
+        # Another driver runs the same engines.
+        same = dataclasses.replace(engines, engines=(), relative_error=None, driver=wanted.driver)
+        current = all(plan.manifest.digests.get(x.graph) == x.digest for x in engines.engines)
+        if same == wanted and current and (members := _read(plan, engines)):
+            return with_engines(plan, engines, members)
+    return None
 
 
 def _check(plan: Plan, trt: TensorRT, gpu: Gpu | None) -> None:
@@ -124,13 +147,15 @@ def refuse_qdq_format(precision: str, name: str) -> None:
 def _described(
     trt: TensorRT, options: BuildOptions, work_limits: WorkLimits, gpu: Gpu | None
 ) -> EngineSet:
-    """The record of what the engines depend on, still without engines."""
+    """The record of what the engines depend on, still without engines. The same targets are the
+    same record in any order."""
+    targets = sorted(set(options.capabilities), key=lambda text: (len(text), text))
     board = jetson()
     here = None if trt.is_rtx else gpu
     return EngineSet(
         flavour=trt.flavour.value,
         version=trt.version,
-        targets=options.capabilities or ((here.capability,) if here else ()),
+        targets=tuple(targets) or ((here.capability,) if here else ()),
         gpu=here.name if here else None,
         processors=here.processors if here else None,
         driver=gpu.driver if gpu else None,

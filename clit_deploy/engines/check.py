@@ -54,8 +54,10 @@ def check_engines(plan: Plan, runtime: Runtime) -> float:
     Raises:
         EngineError: the error is above the tolerance, or NaN.
     """
+    repair = "Use --runtime cpu."
     if isinstance(runtime, EngineRuntime):
         runtime.kernels.eager = True
+        repair = runtime.repair()
     allowed = allowed_error(plan)
     worst = 0.0
     side = min(runtime.work_limits.max_tile or LARGEST_TILE, LARGEST_TILE)
@@ -65,8 +67,8 @@ def check_engines(plan: Plan, runtime: Runtime) -> float:
         if not error <= allowed:
             raise EngineError(
                 f"{runtime.name} has an error of {error:.2g} on {what}, relative to the output's "
-                f"standard deviation; the tolerance is {allowed:g}. These engines are not used: "
-                "build them again, or use --runtime cpu."
+                f"standard deviation; the tolerance is {allowed:g}. These engines are not used. "
+                f"{repair}"
             )
         worst = max(worst, error)
     log.info(

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clit_deploy.engines.build import build_engines, differences
+from clit_deploy.engines.build import build_engines, differences, with_fitting_engines
 from clit_deploy.engines.check import check_engines
 from clit_deploy.errors import ClitDeployError, OptionError, OutputError
 from clit_deploy.plan.plan_file import Plan
@@ -45,6 +45,7 @@ def build_into(
     progress: Callable[[str], None] | None = None,
 ) -> Plan:
     """Build engines, check them if this machine has their device, and write them to a plan's file.
+    Engines that are there and fit are not built again.
 
     Args:
         plan: a file. It is read again, as another process may have added engines.
@@ -69,7 +70,29 @@ def build_into(
         )
     job = BuildJob(trt, options, limits, cuda, timing_cache, progress)
     with _locked_files(plan, target) as (source, path):
-        return Plan.open(job.run(Plan.open(source)).save(path))
+        now = Plan.open(source)
+        found = with_fitting_engines(now, trt, options, limits, cuda.gpu if cuda else None)
+        if found is None:
+            return Plan.open(job.run(now).save(path))
+        title = found.manifest.engines[-1].title
+        log.warning("%s has engines of %s already; 'strip' removes them", now.name, title)
+        if cuda is not None and found.manifest.engines[-1].relative_error is None:
+            found = verify_engines(found, trt, cuda)
+        return Plan.open(found.save(path))
+
+
+def strip_engines(plan: Plan, target: Path | None = None) -> Path:
+    """Remove all engines from a plan's file.
+
+    Args:
+        plan: a file.
+        target: the file to write; None for the plan's own.
+
+    Raises:
+        OutputError: the file cannot be written, or another process is building into it.
+    """
+    with _locked_files(plan, target) as (source, path):
+        return Plan.open(source).without_engines().save(path)
 
 
 def build_for_this_run(plan: Plan, job: BuildJob) -> Plan:

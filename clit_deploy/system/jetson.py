@@ -43,6 +43,11 @@ class Jetson:
         names = self.l4t, self.l4t.removesuffix(".0"), self.l4t.split(".")[0]
         return next((JETPACKS[name] for name in names if name in JETPACKS), None)
 
+    @property
+    def has_pip_tensorrt(self) -> bool:
+        """Whether it takes the TensorRT of PyPI, as JetPack 7 does."""
+        return self.jetpack is not None and int(self.jetpack.split(".")[0]) >= 7
+
 
 def jetson(root: Path | None = None) -> Jetson | None:
     """This Jetson; None on other machines."""

@@ -19,9 +19,10 @@ from clit_deploy.quality.parity import compare_samples, stored_samples
 from clit_deploy.runtimes.cuda.cuda_api import open_cuda
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.ort.sessions import CUDA, usable_cpus
-from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
+from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt, newer_release
 from clit_deploy.system import memory
 from clit_deploy.system.cache import folder
+from clit_deploy.system.gpu_nodes import check_nvidia_driver
 from clit_deploy.system.jetson import jetson
 from clit_deploy.zoo.named_models import default_model
 
@@ -141,8 +142,18 @@ def _tensorrt(flavour: Flavour) -> Finding:
         trt = load_tensorrt(flavour)
     except ClitDeployError as error:
         fault = flavour is Flavour.TENSORRT and jetson() is not None
-        return Finding(name, "not installed", "fault" if fault else "absent", str(error))
-    return Finding(name, trt.version, "good")
+        return Finding(name, "not installed", "fault" if fault else "absent", _bottom(error))
+    advice = None if trt.is_rtx else newer_release(trt.version, jetson())
+    return Finding(name, trt.version, "good", advice and f"If 'build' refuses engines: {advice}")
+
+
+def _bottom(error: ClitDeployError) -> str:
+    """A repair that installs packages, or what is missing below them."""
+    try:
+        check_nvidia_driver()
+    except ClitDeployError:
+        return "It needs an NVIDIA GPU and its driver first."
+    return str(error)
 
 
 def _memory() -> Finding:

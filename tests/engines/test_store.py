@@ -11,17 +11,22 @@ import pytest
 
 from clit_deploy.engines import store
 from clit_deploy.engines.build import EngineLimits
-from clit_deploy.engines.store import build_into, open_verified
+from clit_deploy.engines.store import build_into, open_verified, strip_engines
 from clit_deploy.errors import BuildError, EngineError, OptionError, OutputError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
+from clit_deploy.system import jetson as machine_module
+from clit_deploy.system.jetson import Jetson
 from clit_deploy.system.locks import locked
 from clit_deploy.upscaler import Upscaler
 from tests.fakes.machine import Machine
 from tests.helpers import photo
 
 SMALL = EngineLimits(tile=48, block=64, chunk=2)
+
+
+OTHER = EngineLimits(tile=64, block=64, chunk=2)
 
 
 def build(path, machine, *, device=True, limits=SMALL, **options):
@@ -65,7 +70,7 @@ def test_a_second_build_replaces_its_own_engines_and_keeps_the_others(path, mach
     build(path, machine)
     build(path, Machine.make(version="11.4.1"))
     build(path, Machine.make(Flavour.RTX))
-    build(path, machine, limits=EngineLimits(tile=64, block=64, chunk=2))
+    build(path, machine, limits=OTHER)
     engines = Plan.open(path).manifest.engines
     assert [(x.flavour, x.version, x.tile) for x in engines] == [
         ("tensorrt", "11.4.1", 48),
@@ -99,7 +104,7 @@ def test_the_next_build_knows_the_timings_of_the_last(path, machine, empty_cache
     (kept,) = empty_cache.glob("timing-*")
     first = kept.read_bytes()
     assert set(first) == {ord("+")}
-    build(path, machine)
+    build(path, machine, limits=OTHER)
     assert kept.read_bytes() == 2 * first
     build(path, machine, timing_cache=tmp_path / "own.cache")
     assert (tmp_path / "own.cache").read_bytes() == first
@@ -111,6 +116,57 @@ def test_rtx_has_no_timings_to_keep(path, tmp_path):
     with leaves_all(path, OptionError, "--timing-cache is not allowed"):
         build(path, machine, timing_cache=tmp_path / "own.cache")
     assert not machine.module.configs
+
+
+def test_engines_that_are_there_and_fit_are_not_built_again(path, machine, tmp_path, caplog):
+    build(path, machine)
+    build(path, Machine.make(version="11.4.1"))
+    made = len(machine.module.configs)
+    build(path, machine)
+    newer_driver = Machine.make(driver=13000)
+    build(path, newer_driver, target=tmp_path / "other.plan")
+    assert len(machine.module.configs) == made
+    assert not newer_driver.module.configs
+    assert "model.plan has engines of TensorRT 10.3.0 for 8.6" in caplog.text
+    for file in (path, tmp_path / "other.plan"):
+        versions = [x.version for x in Plan.open(file).manifest.engines]
+        assert versions == ["11.4.1", "10.3.0"], "the named ones come first for the next run"
+    build(path, machine, limits=OTHER)
+    assert len(machine.module.configs) > made
+
+
+def test_damaged_engines_are_built_again(path, machine):
+    plan = build(path, machine)
+    bad = plan.manifest.engines[0].engines[0].member
+    path.write_bytes(path.read_bytes().replace(b"FAKEENGINE", b"fakeengine", 1))
+    made = len(machine.module.configs)
+    build(path, machine)
+    assert len(machine.module.configs) > made
+    assert Plan.open(path).read(bad).startswith(b"FAKEENGINE")
+
+
+def test_engines_without_a_check_are_checked_where_their_device_is(path, monkeypatch):
+    machine = Machine.make(Flavour.RTX)
+    build(path, machine, device=False)
+    made = len(machine.module.configs)
+    build(path, machine, device=False)
+    assert Plan.open(path).manifest.engines[0].relative_error is None
+    build(path, machine)
+    assert len(machine.module.configs) == made
+    assert Plan.open(path).manifest.engines[0].relative_error is not None
+
+
+def test_engines_are_removed_and_everything_else_stays(path, machine, tmp_path):
+    before = Plan.open(path)
+    build(path, machine)
+    engines = path.stat().st_size
+    strip_engines(Plan.open(path), tmp_path / "bare.plan")
+    assert path.stat().st_size == engines
+    strip_engines(Plan.open(path))
+    for file in (path, tmp_path / "bare.plan"):
+        bare = Plan.open(file)
+        assert bare.manifest == before.manifest
+        assert all(bare.read(name) == before.read(name) for name in before.manifest.digests)
 
 
 # -- one at a time -------------------------------------------------------------------------------
@@ -195,10 +251,16 @@ def test_a_build_that_fails_leaves_the_plan_as_it_was(path, machine):
 @pytest.mark.parametrize("noise", [0.5, np.nan])
 def test_engines_that_compute_something_else_are_not_kept(path, noise):
     machine = Machine.make(noise=noise)
-    with leaves_all(path, EngineError, r"Fake GPU\) has an error of .*build them again"):
+    with leaves_all(path, EngineError, r"Fake GPU\) has an error of .*Build them again"):
         build(path, machine)
     assert machine.api.used == 0
     assert not machine.api.streams
+
+
+def test_wrong_engines_on_jetpack_6_come_with_the_remedy(path, monkeypatch):
+    monkeypatch.setattr(machine_module, "jetson", lambda: Jetson("Orin", "36.4.3"))
+    with leaves_all(path, EngineError, "known to compute some models wrong: install 10.7 or newer"):
+        build(path, Machine.make(noise=0.5))
 
 
 def test_a_small_error_is_kept_as_a_figure(path):

@@ -12,6 +12,7 @@ from clit_deploy.errors import RuntimeUnavailableError
 from clit_deploy.runtimes.cuda import cuda_api as cuda_module
 from clit_deploy.runtimes.ort import ort_runtime as ort_module
 from clit_deploy.runtimes.trt import tensorrt_api as trt_module
+from clit_deploy.system import gpu_nodes
 from clit_deploy.system import jetson as machine_module
 from clit_deploy.system.jetson import Jetson
 from clit_deploy.tasks import doctor
@@ -49,6 +50,7 @@ def board(monkeypatch):
 
 @pytest.fixture
 def no_tensorrt(monkeypatch):
+    monkeypatch.setattr(doctor, "check_nvidia_driver", lambda: None)
     monkeypatch.setattr(trt_module, "_LOADED", {})
     monkeypatch.setitem(sys.modules, "tensorrt", None)
 
@@ -98,6 +100,25 @@ def test_jetpack_6_without_tensorrt_is_a_fault_with_its_repair(board, no_tensorr
     found = finding("TensorRT")
     assert (found.state, found.found) == ("fault", "not installed")
     assert "venv --system-site-packages" in found.repair
+    assert "pip install" not in found.repair, "JetPack 6 does not run the packages of PyPI"
+    board("38.2.0")
+    assert "pip install" in finding("TensorRT").repair, "JetPack 7 does"
+
+
+@pytest.mark.parametrize(
+    ("l4t", "version", "advice"),
+    [("36.4.3", "10.3.0", True), ("36.4.3", "10.7.0", False), ("38.2", "10.3.0", False)],
+)
+def test_the_tensorrt_of_jetpack_6_comes_with_a_remedy(board, monkeypatch, l4t, version, advice):
+    """Users report wrong results of 10.3 there, and right ones of later versions."""
+    board(l4t)
+    monkeypatch.setattr(doctor, "load_tensorrt", lambda flavour: Machine.make(version=version).trt)
+    found = finding("TensorRT")
+    assert (found.state, found.found) == ("good", version)
+    assert bool(found.repair) is advice
+    if advice:
+        assert "install 10.7 or newer" in found.repair
+        assert "container tensorrt:26.03 (10.16)" in found.repair
 
 
 def test_elsewhere_tensorrt_may_be_absent(monkeypatch, no_tensorrt):
@@ -106,6 +127,11 @@ def test_elsewhere_tensorrt_may_be_absent(monkeypatch, no_tensorrt):
     found = finding("TensorRT")
     assert found.state == "absent"
     assert "pip install" in found.repair
+    monkeypatch.undo()
+    monkeypatch.setattr(gpu_nodes, "NVIDIA_NODES", ())
+    monkeypatch.setattr(trt_module, "_LOADED", {})
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert finding("TensorRT").repair == "It needs an NVIDIA GPU and its driver first."
 
 
 def test_jetpack_5_is_too_old(board):
@@ -134,6 +160,7 @@ def test_both_packages_of_onnx_runtime_are_a_fault(monkeypatch):
 
 def test_a_cuda_provider_that_does_not_start_is_a_fault(monkeypatch):
     monkeypatch.setattr(doctor, "_installed", lambda name: name == "onnxruntime-gpu")
+    monkeypatch.setattr(ort_module, "check_nvidia_driver", lambda: None)
     offered = [ort_module.CUDA, ort_module.CPU]
     monkeypatch.setattr(doctor.ort, "get_available_providers", lambda: offered)
     monkeypatch.setattr(ort_module, "provider_starts", lambda provider: False)

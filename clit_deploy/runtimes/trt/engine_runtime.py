@@ -55,6 +55,10 @@ class EngineRuntime:
         self.kernels = Kernels()
         self._usage = Usage(lambda: None)  # a run only enqueues, so there is nothing to stop
 
+    def repair(self) -> str:
+        """What helps where the engines compute wrong results."""
+        return self._trt.repair()
+
     def load(self, plan: Plan) -> None:
         """Load all engines now, so that none fails in the middle of an image.
 

@@ -28,10 +28,15 @@ from clit_deploy.system.extras import install_command
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from clit_deploy.system.jetson import Jetson
+
 log = logging.getLogger(__name__)
 
 OLDEST = (10, 3)
 """The version of TensorRT in JetPack 6.1. Older ones have no strongly typed networks."""
+
+REPAIRED = 10, 7
+"""The version that users of JetPack 6 install where 10.3 computes wrong results."""
 
 OUT_OF_MEMORY = re.compile(
     r"out of (device |gpu )?memory|OutOfMemory|MemoryAllocation|ALLOC_FAILED"
@@ -96,6 +101,13 @@ class TensorRT:
     def title(self) -> str:
         """Flavour and version, for messages."""
         return f"{'TensorRT-RTX' if self.is_rtx else 'TensorRT'} {self.version}"
+
+    def repair(self) -> str:
+        """What helps where engines compute wrong results."""
+        from clit_deploy.system.jetson import jetson
+
+        advice = None if self.is_rtx else newer_release(self.version, jetson())
+        return f"Build them again, or use --runtime cpu. {advice or ''}".strip()
 
     def deserialize(self, engine: bytes, name: str) -> Any:
         """Load a serialized engine.
@@ -257,15 +269,35 @@ def _repair(flavour: Flavour) -> str:
 
     if flavour is Flavour.RTX:
         return f"Install it with {install_command('rtx')} (x86-64 only, not Jetson)."
-    if jetson() is not None:
+    board = jetson()
+    if board is not None:
+        packages = f"; or {install_command('tensorrt-cu13')}" if board.has_pip_tensorrt else ""
         return (
             "On a Jetson it is part of the system's Python: create the virtual environment again "
-            "with python3 -m venv --system-site-packages (and apt install python3-libnvinfer)."
+            "with python3 -m venv --system-site-packages (and apt install python3-libnvinfer)"
+            f"{packages}."
         )
-    command = install_command("tensorrt-cu12")
-    if "tensorrt" not in command:
+    drivers = {"tensorrt-cu12": "a CUDA 12 driver", "tensorrt-cu13": "a CUDA 13 driver"}
+    commands = [
+        f"{command} for {driver}"
+        for extra, driver in drivers.items()
+        if "tensorrt" in (command := install_command(extra))
+    ]
+    if not commands:
         return "It has no package for this machine; use --runtime cpu or cuda."
+    return f"Install it with {', or with '.join(commands)}."
+
+
+def newer_release(version: str, board: Jetson | None) -> str | None:
+    """Where a newer TensorRT helps against wrong results: the 10.3 of JetPack 6 is known for them.
+
+    Returns: how to get one; None elsewhere.
+    """
+    if board is None or board.jetpack is None or not board.jetpack.startswith("6"):
+        return None
+    if tuple(int(part) for part in version.split(".")[:2]) >= REPAIRED:
+        return None
     return (
-        f"Install it with {command} for a CUDA 12 driver, or with "
-        f"{install_command('tensorrt-cu13')}."
+        f"TensorRT {version} of JetPack 6 is known to compute some models wrong: install 10.7 or "
+        "newer with NVIDIA's .deb packages, or use NVIDIA's container tensorrt:26.03 (10.16)."
     )
