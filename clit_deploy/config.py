@@ -32,6 +32,7 @@ class RuntimeName(str, Enum):
     CUDA = "cuda"
     TENSORRT = "tensorrt"
     TENSORRT_RTX = "tensorrt-rtx"
+    WEBGPU = "webgpu"
 
 
 def member(kind: type[Kind], name: str, what: str) -> Kind:

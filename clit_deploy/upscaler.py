@@ -40,16 +40,19 @@ def load(
     threads: int | None = None,
     max_memory: str | int | None = None,
     rebuild: bool = True,
+    device: str | None = None,
 ) -> Upscaler:
     """Open a plan; use the result in a `with` statement, or close it.
 
     Args:
         plan: a `.plan` file, or the name of a model of the package (a file of that name comes
             first); None for the default model.
-        runtime: `cpu`, `cuda`, `tensorrt`, `tensorrt-rtx`, or `auto` for the best one available.
+        runtime: `cpu`, `cuda`, `tensorrt`, `tensorrt-rtx`, `webgpu`, or `auto` for the best one
+            available.
         threads: CPU threads, 1 to 256; by default one for each CPU that this process may use.
         max_memory: bytes that the process may hold, as a number or like `2GB`.
         rebuild: build engines if those of the plan are missing or built for another device.
+        device: number or part of the name of a WebGPU adapter, which `auto` then uses.
 
     Raises:
         MissingFileError, PlanError: the plan cannot be read.
@@ -57,7 +60,14 @@ def load(
         EngineError, BuildError: engines that do not fit and may not or cannot be rebuilt.
         OptionError: an unknown runtime, an empty path, or threads or a memory size out of range.
     """
-    return Upscaler(plan, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild)
+    return Upscaler(
+        plan,
+        runtime=runtime,
+        threads=threads,
+        max_memory=max_memory,
+        rebuild=rebuild,
+        device=device,
+    )
 
 
 class Upscaler:
@@ -78,6 +88,7 @@ class Upscaler:
         max_memory: str | int | None = None,
         layout: Layout | None = None,
         rebuild: bool = True,
+        device: str | None = None,
     ) -> None:
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise OptionError(f"threads is {threads}; a number from 1 to {MOST_THREADS} is needed.")
@@ -89,7 +100,9 @@ class Upscaler:
         if allowed is not None:
             memory.return_freed_blocks()
         if isinstance(runtime, str):
-            opened, runtime = choose_runtime(opened, runtime, threads=threads, rebuild=rebuild)
+            opened, runtime = choose_runtime(
+                opened, runtime, threads=threads, rebuild=rebuild, device=device
+            )
         self._renderer = Renderer(opened, runtime, allowed, layout)
 
     def __enter__(self) -> Upscaler:

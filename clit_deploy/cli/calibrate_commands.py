@@ -11,6 +11,7 @@ from clit_deploy.calibration.settings import Settings
 from clit_deploy.cli.json_document import print_document
 from clit_deploy.cli.options import (
     CalibrationImagesOption,
+    DeviceOption,
     EngineOption,
     ForceOption,
     ImagesOption,
@@ -96,6 +97,7 @@ def compare(
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
     rebuild: RebuildOption = True,
+    device: DeviceOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -116,7 +118,7 @@ def compare(
         f"{count(len(chosen), 'plan')}, {count(len(found), 'image')}, {count(len(wanted), 'scale')}"
     )
     terminal.note(f"{work}: {megapixels(2 * len(chosen) * len(wanted) * image_pixels(found))}")
-    where = RunOptions(runtime, threads, max_memory, rebuild)
+    where = RunOptions(runtime, threads, max_memory, rebuild, device)
     with ProgressBar(work) as progress:
         rows = compare_plans(chosen, images, wanted, where, progress)
     name = difference_figure(chosen, images, wanted[-1], figure, where) if figure else None

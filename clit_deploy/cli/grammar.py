@@ -11,9 +11,9 @@ The grammar of the command line, which `tests/cli/test_grammar.py` checks for ea
 - `--images` is a folder or an image, and can be repeated.
 - `--json` is a flag: JSON on stdout. Other files have options like `--csv-file`.
 - An IMAGE of `run` is an image, a folder or a pattern; `--from` is a list of them.
-- `--runtime --threads --max-memory --no-rebuild` go together. `build` and `export` build engines
-  instead of running them, so their `--runtime` says for which library. `profile` measures what is
-  there and never rebuilds engines, so it lacks `--no-rebuild`.
+- `--runtime --device --threads --max-memory --no-rebuild` go together. `build` and `export` build
+  engines instead of running them, so their `--runtime` says for which library. `profile` measures
+  what is there and never rebuilds engines, so it lacks `--no-rebuild`.
 - `-h/--help`, `-q/--quiet` and `--debug` are everywhere, `-V/--version` is before the command.
 """
 

@@ -9,6 +9,7 @@ import typer
 from clit_deploy.cli.json_document import plain, print_document
 from clit_deploy.cli.options import (
     DefaultEngineOption,
+    DeviceOption,
     ForceOption,
     ImageArgument,
     JsonOption,
@@ -47,6 +48,7 @@ def warp(
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
     rebuild: RebuildOption = True,
+    device: DeviceOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,7 +67,12 @@ def warp(
     terminal.note(about)
     with (
         load(
-            engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+            engine,
+            runtime=runtime,
+            threads=threads,
+            max_memory=max_memory,
+            rebuild=rebuild,
+            device=device,
         ) as up,
         ProgressBar(about) as progress,
     ):
@@ -94,6 +101,7 @@ def attention(
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
     rebuild: RebuildOption = True,
+    device: DeviceOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -103,7 +111,12 @@ def attention(
 
     position, wanted = parse_position(at), one_size(scale, size)
     with load(
-        engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+        engine,
+        runtime=runtime,
+        threads=threads,
+        max_memory=max_memory,
+        rebuild=rebuild,
+        device=device,
     ) as up:
         maps = attention_file(up, image, output, position, wanted, force=force)
         name = up.runtime.name

@@ -10,6 +10,7 @@ import typer
 
 from clit_deploy.cli.json_document import print_document
 from clit_deploy.cli.options import (
+    DeviceOption,
     EngineOption,
     JsonOption,
     MemoryOption,
@@ -51,6 +52,7 @@ def verify(
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
     rebuild: RebuildOption = True,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Repeat the plan's parity check on this machine, and compare tiled with whole."""
@@ -63,7 +65,13 @@ def verify(
     opened = Plan.open(path)
     terminal.note(f"checking {len(opened.manifest.digests)} members of {opened.name}")
     result = verify_plan(
-        opened, image, runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+        opened,
+        image,
+        runtime,
+        threads=threads,
+        max_memory=max_memory,
+        rebuild=rebuild,
+        device=device,
     )
     if as_json:
         print_document(result=result)

@@ -13,6 +13,7 @@ from clit_deploy.cli.exit_codes import ExitCode
 from clit_deploy.cli.json_document import plain, print_document
 from clit_deploy.cli.options import (
     DefaultEngineOption,
+    DeviceOption,
     ForceOption,
     JsonOption,
     MemoryOption,
@@ -51,6 +52,7 @@ def profile(
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
+    device: DeviceOption = None,
     sweep: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,6 +104,7 @@ def profile(
         max_memory=max_memory,
         sweeps=[Sweep.parse(text) for text in sweep or []],
         reference=reference,
+        device=device,
         command=shlex.join(["clit-deploy", *sys.argv[1:]]),
     )
     window = request.window()

@@ -14,6 +14,7 @@ from clit_deploy.cli.file_options import FileOptions
 from clit_deploy.cli.json_document import keep, one_line_each
 from clit_deploy.cli.options import (
     DefaultEngineOption,
+    DeviceOption,
     JsonOption,
     MemoryOption,
     RebuildOption,
@@ -56,6 +57,7 @@ def run(
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
     rebuild: RebuildOption = True,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Upscale images. Several images or scales make several files.
@@ -72,7 +74,13 @@ def run(
     _explain_comma(wanted.scale, sizes)
     sources = files.sources(images or [])
     open_plan = functools.partial(
-        load, engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+        load,
+        engine,
+        runtime=runtime,
+        threads=threads,
+        max_memory=max_memory,
+        rebuild=rebuild,
+        device=device,
     )
     if figures.preview is not None:
         preview = Preview.of(figures, sources, sizes, files)

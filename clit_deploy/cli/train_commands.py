@@ -11,6 +11,7 @@ import typer
 from clit_deploy.cli.json_document import print_document
 from clit_deploy.cli.options import (
     DefaultEngineOption,
+    DeviceOption,
     ImagesOption,
     JsonOption,
     MemoryOption,
@@ -137,6 +138,7 @@ def evaluate(
     threads: ThreadsOption = None,
     max_memory: MemoryOption = None,
     rebuild: RebuildOption = True,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure PSNR and SSIM of a plan on high-resolution images, with bicubic beside it."""
@@ -150,7 +152,12 @@ def evaluate(
     terminal.note(f"{work}: {megapixels(len(wanted) * image_pixels(found))}")
     with (
         load(
-            engine, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+            engine,
+            runtime=runtime,
+            threads=threads,
+            max_memory=max_memory,
+            rebuild=rebuild,
+            device=device,
         ) as up,
         ProgressBar(work) as progress,
     ):

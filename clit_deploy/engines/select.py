@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from clit_deploy.errors import (
     EngineError,
     GraphRunError,
     MemoryBudgetError,
+    OptionError,
     RuntimeUnavailableError,
     UnfitEngineError,
 )
@@ -23,6 +25,8 @@ from clit_deploy.runtimes.host_arrays import HostArrays
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
+from clit_deploy.runtimes.webgpu.plugin import check_installed
+from clit_deploy.runtimes.webgpu.webgpu_runtime import open_webgpu
 
 if TYPE_CHECKING:
     from clit_deploy.plan.plan_file import Plan
@@ -37,34 +41,50 @@ UNUSABLE = (RuntimeUnavailableError, BuildError, EngineError, GraphRunError, Mem
 
 
 def choose_runtime(
-    plan: Plan, name: str = "auto", *, threads: int | None = None, rebuild: bool = True
+    plan: Plan,
+    name: str = "auto",
+    *,
+    threads: int | None = None,
+    rebuild: bool = True,
+    device: str | None = None,
 ) -> tuple[Plan, Runtime]:
     """Open a runtime for a plan.
 
     Args:
         plan: its engines decide whether TensorRT can run it.
         name: see `RuntimeName`. `auto` uses the plan's engines if they fit this machine, otherwise
-            ONNX Runtime on CUDA, otherwise the CPU, and logs the fallback reason. Engines that do
-            not fit are rebuilt first.
+            ONNX Runtime on CUDA, otherwise WebGPU on a GPU, otherwise the CPU, and logs the
+            fallback reason. Engines that do not fit are rebuilt first.
         threads: CPU threads; None uses all cores.
         rebuild: build engines that are missing or were built for another device.
+        device: number or part of the name of a WebGPU adapter, which `auto` then uses.
 
     Returns: the plan, with new engines if they had to be built, and the runtime.
 
     Raises:
-        OptionError: the name is unknown.
+        OptionError: the name or the device is unknown, or the runtime has no such device.
         RuntimeUnavailableError: the requested runtime is not installed or does not start.
         EngineError: the engines do not fit and must not be rebuilt, or compute wrong results.
         BuildError: they cannot be rebuilt.
     """
     kind = member(RuntimeName, name, "runtime")
+    if device is not None and kind not in (RuntimeName.AUTO, RuntimeName.WEBGPU):
+        raise OptionError(
+            f"--device selects an adapter of WebGPU, not of {kind.value}; CUDA_VISIBLE_DEVICES "
+            "selects the GPU of cuda and tensorrt."
+        )
+    if kind is RuntimeName.WEBGPU or device is not None:
+        return plan, open_webgpu(plan, device)
     if kind in (RuntimeName.TENSORRT, RuntimeName.TENSORRT_RTX):
         return _named(plan, Flavour(kind.value), rebuild=rebuild)
     if kind is RuntimeName.AUTO and (found := _automatic(plan, rebuild=rebuild)):
         return found
     runtime = open_runtime(kind, threads)
-    halved = plan.manifest.precision in (Precision.FP16, Precision.INT8_FP16)
-    if halved and isinstance(runtime.arrays, HostArrays):
+    if kind is RuntimeName.AUTO and not runtime.on_device and (other := _webgpu(plan)):
+        runtime.close()
+        runtime = other
+    half = plan.manifest.precision in (Precision.FP16, Precision.INT8_FP16)
+    if half and not runtime.on_device and isinstance(runtime.arrays, HostArrays):
         log.warning("an FP16 plan is slower than an FP32 plan on a CPU, which computes in FP32")
     return plan, runtime
 
@@ -114,9 +134,29 @@ def _automatic(plan: Plan, *, rebuild: bool) -> tuple[Plan, Runtime] | None:
     return None
 
 
+def _webgpu(plan: Plan) -> Runtime | None:
+    """WebGPU on a GPU, never on a software adapter; None if its plugin is not installed, or with
+    the reason in the log, once."""
+    try:
+        check_installed()
+    except RuntimeUnavailableError as error:
+        log.info("WebGPU is not used: %s", error)
+        return None
+    try:
+        return open_webgpu(plan, software=False)
+    except UNUSABLE as error:
+        _warn_once(f"the CPU is used instead of WebGPU: {error}")
+        return None
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    log.warning("%s", message)
+
+
 def _on_engines(plan: Plan, flavour: Flavour, *, rebuild: bool) -> tuple[Plan, Runtime]:
     """Open engines of the plan, or build them now."""
-    trt, cuda = load_tensorrt(flavour), open_cuda()
+    cuda, trt = open_cuda(), load_tensorrt(flavour)  # a missing driver is said first
     try:
         return plan, _fitting(plan, trt, cuda)
     except UnfitEngineError as error:

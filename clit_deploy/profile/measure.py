@@ -91,7 +91,11 @@ def opened(
     """A case's plan on its runtime, which `wrap` may wrap. Engines that do not fit are not built
     again: that would change the plan, and count as opening it."""
     plan, runtime = choose_runtime(
-        Plan.open(case.plan), case.runtime, threads=case.threads, rebuild=False
+        Plan.open(case.plan),
+        case.runtime,
+        threads=case.threads,
+        rebuild=False,
+        device=case.device,
     )
     try:
         up = Upscaler(plan, runtime=wrap(runtime), threads=case.threads, max_memory=max_memory)

@@ -62,6 +62,7 @@ class Request:
     max_memory: str | None = None
     sweeps: Sequence[Sweep] = ()
     reference: Path | None = None
+    device: str | None = None
     command: str = ""
     """The command line, for the record."""
     root: Path = Path("/")
@@ -77,7 +78,8 @@ class Request:
         if swept and self.plan:
             raise OptionError("--engine and --sweep plan= cannot be combined; give one of them.")
         plan = Path() if swept else self.plan or default_plan()
-        return cases(Case(plan, 1.0, self.runtime, self.threads), self.scales, self.sweeps)
+        base = Case(plan, 1.0, self.runtime, self.threads, device=self.device)
+        return cases(base, self.scales, self.sweeps)
 
     def window(self) -> MeasureWindow:
         """How long to measure each case.

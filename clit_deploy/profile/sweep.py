@@ -38,6 +38,7 @@ class Case:
     threads: int | None = None
     tile: int | None = None
     block: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)

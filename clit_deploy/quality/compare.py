@@ -38,6 +38,7 @@ class RunOptions:
     threads: int | None = None
     max_memory: str | int | None = None
     rebuild: bool = True
+    device: str | None = None
 
     def load(self, plan: Path) -> Upscaler:
         """Open a plan with these options."""
@@ -47,6 +48,7 @@ class RunOptions:
             threads=self.threads,
             max_memory=self.max_memory,
             rebuild=self.rebuild,
+            device=self.device,
         )
 
 

@@ -46,6 +46,7 @@ def verify_plan(
     threads: int | None = None,
     max_memory: str | int | None = None,
     rebuild: bool = True,
+    device: str | None = None,
 ) -> Verification:
     """Check every digest, repeat the parity check, compare tiled with whole, engines with graphs.
 
@@ -57,6 +58,7 @@ def verify_plan(
         threads: CPU threads; None for all cores.
         max_memory: bytes that the process may use, a number or text like `2GB`.
         rebuild: build engines if those of the plan are missing or built for another device.
+        device: number or part of the name of a WebGPU adapter.
 
     Raises:
         PlanError: the plan is damaged, or stores no samples for a parity check.
@@ -71,7 +73,12 @@ def verify_plan(
     samples, parity = stored_samples(plan), plan.manifest.proof
     assert parity is not None  # noqa: S101  (stored_samples has checked)
     with Upscaler(
-        plan, runtime=runtime, threads=threads, max_memory=max_memory, rebuild=rebuild
+        plan,
+        runtime=runtime,
+        threads=threads,
+        max_memory=max_memory,
+        rebuild=rebuild,
+        device=device,
     ) as up:
         plan, name = up.plan, up.runtime.name
         on_engines = isinstance(up.runtime, EngineRuntime)

@@ -19,11 +19,13 @@ SHORT = {
     "-o": "--output",
     "-q": "--quiet",
 }
-RUNNING = {"--runtime", "--threads", "--max-memory", "--rebuild"}
+RUNNING = {"--runtime", "--threads", "--max-memory", "--rebuild", "--device"}
 NEVER_REBUILDS = {"profile"}
 """It measures what is there, so it has no --rebuild."""
 BUILDERS = {"build", "export"}
 """Their --runtime is the library to build for."""
+TRAINS_ON = ("--device", "train")
+"""It names a device of torch, not an adapter of WebGPU."""
 SHARED = RUNNING | {"--engine", "--scale", "--size", "--images", "--max-drop"}
 SHARED |= {"--json", "--force", "--quiet", "--debug"}
 FLAGS = {"--json", "--force", "--quiet", "--debug"}
@@ -65,8 +67,8 @@ def test_names_of_options(name):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_of_running_go_together(name):
     found = RUNNING & set(options(name))
-    if name == "train":  # runs no plan, but takes threads as well
-        assert found == {"--threads"}
+    if name == "train":  # runs no plan, but takes threads and a device of its own as well
+        assert found == {"--threads", "--device"}
     elif name not in BUILDERS:
         assert found in (set(), RUNNING - ({"--rebuild"} if name in NEVER_REBUILDS else set()))
         assert bool(found) <= ("--engine" in options(name))
@@ -76,7 +78,8 @@ def test_a_shared_option_has_one_help_text():
     texts: dict[str, set[str]] = {}
     for name in COMMANDS:
         for long, option in options(name).items():
-            if long in SHARED and not (long == "--runtime" and name in BUILDERS):
+            own = (long == "--runtime" and name in BUILDERS) or (long, name) == TRAINS_ON
+            if long in SHARED and not own:
                 texts.setdefault(long, set()).add(option.help)
     assert set(texts) == SHARED
     assert {long: found for long, found in texts.items() if len(found) > 1} == {}

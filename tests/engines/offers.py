@@ -27,6 +27,7 @@ def offer(monkeypatch, *machines):
 
     monkeypatch.setattr(select, "load_tensorrt", load)
     monkeypatch.setattr(select, "open_cuda", device)
+    monkeypatch.setattr(select, "check_installed", no_plugin)
 
 
 def built(path, machine):
@@ -40,6 +41,10 @@ def chosen(plan, name="auto", **options):
     plan, runtime = choose_runtime(plan, name, **options)
     runtime.close()
     return plan, runtime.name
+
+
+def no_plugin():
+    raise RuntimeUnavailableError("There is no WebGPU plugin.")
 
 
 def nothing():

@@ -52,7 +52,7 @@ def test_auto_says_why_engines_of_the_plan_are_not_used(path, machine, monkeypat
     offer(monkeypatch)
     _, name = chosen(plan)
     assert "onnxruntime" in name
-    assert "ONNX Runtime is used instead of tensorrt: There is no tensorrt" in caplog.text
+    assert "ONNX Runtime is used instead of tensorrt: There is no NVIDIA driver" in caplog.text
     assert caplog.text.count("is used") == 1, "and nothing about what the plan does not have"
 
 

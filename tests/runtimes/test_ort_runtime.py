@@ -18,6 +18,7 @@ from clit_deploy.runtimes.ort.ort_runners import BoundRunner, run_options
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.ort.sessions import CPU, CUDA, sums_overflow, usable_cpus
 from clit_deploy.runtimes.usage import Usage
+from clit_deploy.system import gpu_nodes
 from tests.fakes.tensorrt import numbers_at
 from tests.helpers import photo
 
@@ -38,6 +39,7 @@ def test_auto_takes_cuda_where_it_is(monkeypatch):
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_a_cuda_provider_that_does_not_start_is_not_used_silently(monkeypatch, caplog):
     """The provider is offered, but sessions end on the CPU: as without CUDA's libraries."""
+    monkeypatch.setattr(ort_module, "check_nvidia_driver", lambda: None)
     offer(monkeypatch, CUDA, CPU)
     assert "CPU" in open_runtime(RuntimeName.AUTO).name
     assert "does not start" in caplog.text
@@ -65,7 +67,17 @@ def test_auto_takes_the_cpu_elsewhere(monkeypatch, caplog):
     assert "runtime auto: cpu" in caplog.text
 
 
+def test_a_missing_driver_is_said_before_a_missing_package(monkeypatch):
+    offer(monkeypatch, CPU)
+    monkeypatch.setattr(gpu_nodes, "NVIDIA_NODES", ())
+    monkeypatch.setattr(gpu_nodes, "_loads", lambda name: False)
+    with pytest.raises(RuntimeUnavailableError, match="NVIDIA driver") as caught:
+        open_runtime(RuntimeName.CUDA)
+    assert "pip" not in str(caught.value)
+
+
 def test_a_missing_cuda_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(ort_module, "check_nvidia_driver", lambda: None)
     offer(monkeypatch, CPU)
     with pytest.raises(RuntimeUnavailableError, match="pip install onnxruntime-gpu"):
         open_runtime(RuntimeName.CUDA)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
-from clit_deploy.errors import DeviceMemoryError, GraphRunError, quote
+from clit_deploy.errors import DeviceMemoryError, GraphRunError, MemoryBudgetError, quote
 from clit_deploy.runtimes.cuda.device_arrays import DeviceArray, DeviceArrays, dense
 from clit_deploy.runtimes.ort.sessions import ort_errors
 
@@ -33,6 +33,8 @@ def run_options(*, on_device: bool = False) -> ort.RunOptions:
 class OrtRunner:
     """One session; ONNX Runtime allows concurrent runs of it."""
 
+    memory_error: type[MemoryBudgetError] = MemoryBudgetError
+
     def __init__(
         self, session: ort.InferenceSession, options: ort.RunOptions, usage: Usage
     ) -> None:
@@ -50,7 +52,7 @@ class OrtRunner:
             ClosedError: the runtime is closed, or was opened before a fork.
         """
         inputs = {name: value for name, value in feeds.items() if name in self._inputs}
-        with self._usage, ort_errors("run", self._usage):
+        with self._usage, ort_errors("run", self._usage, self.memory_error):
             output: NDArray[np.generic] = self._session.run(None, inputs, self._options)[0]
         self._check(output, inputs)
         return output

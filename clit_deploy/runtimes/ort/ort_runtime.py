@@ -27,6 +27,7 @@ from clit_deploy.runtimes.ort.sessions import (
 )
 from clit_deploy.runtimes.protocols import ON_DEVICE, WorkLimits
 from clit_deploy.runtimes.usage import Usage
+from clit_deploy.system.gpu_nodes import check_nvidia_driver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,9 +50,9 @@ def open_runtime(name: str, threads: int | None = None) -> Runtime:
         RuntimeUnavailableError: CUDA is requested, but it is not installed or does not start.
     """
     kind = member(RuntimeName, name, "runtime")
-    if kind in (RuntimeName.TENSORRT, RuntimeName.TENSORRT_RTX):
+    if kind not in (RuntimeName.AUTO, RuntimeName.CPU, RuntimeName.CUDA):
         raise RuntimeUnavailableError(
-            f"ONNX Runtime does not provide {kind.value}; it runs on cpu and cuda."
+            f"ONNX Runtime does not provide {kind.value} without a plugin; it runs on cpu and cuda."
         )
     offered = ort.get_available_providers()
     cuda = False
@@ -62,6 +63,7 @@ def open_runtime(name: str, threads: int | None = None) -> Runtime:
         if not cuda and kind is RuntimeName.AUTO:
             log.warning("The CUDA provider of ONNX Runtime does not start; the CPU is used.")
     if kind is RuntimeName.CUDA and not cuda:
+        check_nvidia_driver()  # no package helps without one
         found = "its CUDA provider does not start (are CUDA and cuDNN installed?)"
         raise RuntimeUnavailableError(
             "ONNX Runtime cannot use CUDA: "
@@ -143,12 +145,17 @@ class OrtRuntime:
         with self._usage, ort_errors("load", self._usage):
             if self._trace:
                 self._trace.prepare(options)
-            session = ort.InferenceSession(
-                graph, options, providers=self._providers, disabled_optimizers=disabled
-            )
+            session = self._session(graph, options, disabled)
         _SESSIONS.add(session)
         runner = self._runner(session)
         return self._trace.timed(member, session, runner) if self._trace else runner
+
+    def _session(
+        self, graph: bytes, options: ort.SessionOptions, disabled: list[str] | None
+    ) -> ort.InferenceSession:
+        return ort.InferenceSession(
+            graph, options, providers=self._providers, disabled_optimizers=disabled
+        )
 
     def _runner(self, session: ort.InferenceSession) -> Runner:
         shared = self._run_options, self._usage

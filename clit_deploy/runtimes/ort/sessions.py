@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import onnxruntime as ort
 
 from clit_deploy.config import Precision
-from clit_deploy.errors import ClitDeployError, GraphRunError, MemoryBudgetError
+from clit_deploy.errors import ClitDeployError, DeviceError, GraphRunError, MemoryBudgetError
 from clit_deploy.system.proc_files import text
 from clit_deploy.system.threads import thread_limit_error
 
@@ -31,7 +31,7 @@ CPUINFO = Path("/proc/cpuinfo")
 _NOT_FOR_INT8 = ["MatMulAddFusion"]
 """Makes a Gemm of a product and its bias. There is no int8 kernel of a Gemm with a float bias."""
 
-_ONE_RELU = bytes.fromhex(
+ONE_RELU = bytes.fromhex(
     "080812003a330a0c0a0178120179220452656c751201705a0f0a0178120a0a08080112040a020801620f0a0179"
     "120a0a08080112040a02080142040a001012"
 )
@@ -39,6 +39,11 @@ _ONE_RELU = bytes.fromhex(
 
 _NO_THREAD = ("pthread", "Resource temporarily unavailable", "thread constructor failed")
 """Parts of the messages of the C++ library where it cannot start a thread."""
+
+
+_NO_MEMORY = ("alloc", "out of memory", "outofmemory", "max buffer size", "supported maximum of")
+_LOST = ("device lost", "device is lost", "device was lost", "device_lost")
+"""The same of memory, and of a GPU that the driver reset or that was removed."""
 
 
 def usable_cpus() -> int:
@@ -51,7 +56,7 @@ def usable_cpus() -> int:
 
 def provider_starts(provider: str) -> bool:
     """Whether a provider accepts a graph; ONNX Runtime falls back to the CPU without an error."""
-    session = ort.InferenceSession(_ONE_RELU, _options(1), providers=[provider, CPU])
+    session = ort.InferenceSession(ONE_RELU, _options(1), providers=[provider, CPU])
     return bool(session.get_providers()[0] == provider)
 
 
@@ -96,6 +101,10 @@ def ort_errors(
         verb: what is done to a graph, `load` or `run`.
         usage: explains a call that failed because it was stopped.
         memory: the error of memory that cannot be allocated.
+
+    Raises:
+        DeviceError: the GPU was lost.
+        ThreadLimitError, MemoryBudgetError, GraphRunError: what else ONNX Runtime reports.
     """
     try:
         yield
@@ -106,7 +115,13 @@ def ort_errors(
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if any(words in reason for words in _NO_THREAD):
             raise thread_limit_error() from error
-        if "alloc" in reason.lower():
+        lower = reason.lower()
+        if any(words in lower for words in _LOST):
+            raise DeviceError(
+                f"The GPU was lost while it ran a graph ({reason:.120}). Run the command again; if "
+                "it happens again, update the driver or use --runtime cpu."
+            ) from error
+        if any(words in lower for words in _NO_MEMORY):
             raise memory(
                 f"Out of memory: ONNX Runtime cannot {verb} a graph ({reason:.120}). "
                 "Give --max-memory a size that the machine has."
