@@ -136,7 +136,7 @@ def registered() -> Any:
 
 def provider_options(preference: str | None) -> dict[str, str]:
     """Options of sessions on the adapter that this preference leads to."""
-    return {"powerPreference": preference} if preference else {}
+    return {"enableInt64": "1", **({"powerPreference": preference} if preference else {})}
 
 
 def tried(adapter: Adapter) -> Abilities:
