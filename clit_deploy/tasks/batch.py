@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def outcomes(
 
 def _outcome(task: Task, upscale: Callable[[Task, Turn], UpscaleResult], turn: Turn) -> Outcome:
     try:
-        return Outcome(task, upscale(task, turn))
+        result = upscale(task, turn)
+        return Outcome(task, dataclasses.replace(result, seconds=result.seconds - turn.waited))
     except Exception as error:  # whatever it is, the other images are no worse for it
         return Outcome(task, error=error)

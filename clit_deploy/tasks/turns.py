@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import MemoryBudgetError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 class Turn:
     """One image's share of the machine. This one has it to itself."""
+
+    waited = 0.0
+    """Seconds that the image has waited for others."""
 
     def prepared(self, prepare: Callable[[], Rendering]) -> Rendering:
         """Decide how the work is cut, as soon as its memory is free. Nothing is decoded before."""
@@ -44,8 +48,8 @@ class Turns:
 
     def __init__(self, max_memory: int | None) -> None:
         self._max_memory = max_memory
-        self._ahead = threading.Lock()  # held by the one image that is read before its turn
-        self._device = threading.Lock()  # held by the image that computes
+        self.ahead = threading.Lock()  # held by the one image that is read before its turn
+        self.device = threading.Lock()  # held by the image that computes
         self._changed = threading.Condition()
         self._admitted = 0
         self._predicted = 0
@@ -100,15 +104,19 @@ class _SharedTurn(Turn):
         self._is_ahead = self._is_admitted = False
 
     def prepared(self, prepare: Callable[[], Rendering]) -> Rendering:
-        self._turns._ahead.acquire()
+        start = time.perf_counter()
+        self._turns.ahead.acquire()
         self._is_ahead = True
         rendering = self._turns.admit(prepare)
         self._is_admitted = True
+        self.waited += time.perf_counter() - start
         return rendering
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        with self._turns._device:
+        start = time.perf_counter()
+        with self._turns.device:
+            self.waited += time.perf_counter() - start
             self._let_next_ahead()
             check()
             yield
@@ -121,4 +129,4 @@ class _SharedTurn(Turn):
     def _let_next_ahead(self) -> None:
         if self._is_ahead:
             self._is_ahead = False
-            self._turns._ahead.release()
+            self._turns.ahead.release()

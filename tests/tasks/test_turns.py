@@ -32,6 +32,12 @@ class Rendering:
     is_fastest: bool = True
 
 
+@dataclass
+class Result:
+    name: str
+    seconds: float
+
+
 class Machine:
     """What happened, as the images tell it; memory is a number."""
 
@@ -55,6 +61,7 @@ class Machine:
             self.most = max(self.most, self.held)
 
     def upscale(self, task, turn):
+        start = time.perf_counter()
         turn.prepared(self.prepare)
         self.hold(self.need // 2)
         self.step("read")
@@ -70,7 +77,7 @@ class Machine:
         self.hold(-self.need)
         if task.source.name.startswith("bad"):
             raise ValueError(task.source.name)
-        return task.source.name
+        return Result(task.source.name, time.perf_counter() - start)
 
     def step(self, name):
         for _ in range(5):
@@ -85,7 +92,7 @@ def tasks(*names):
 def test_reading_and_encoding_overlap_with_computing(monkeypatch):
     machine = Machine(monkeypatch, None, 100)
     done = list(outcomes(tasks(*"abcdefgh"), machine.upscale))
-    assert {outcome.result for outcome in done} == set("abcdefgh")
+    assert {outcome.result.name for outcome in done} == set("abcdefgh")
     assert machine.overlapped == {"read": True, "encode": True}
     assert machine.most_computing == 1
     assert machine.most <= 300
@@ -94,10 +101,15 @@ def test_reading_and_encoding_overlap_with_computing(monkeypatch):
 @pytest.mark.parametrize("limit", [100, 150, 199, 200, 250, 300])
 def test_memory_is_not_promised_twice(monkeypatch, limit):
     machine = Machine(monkeypatch, limit, 100)
+    start = time.perf_counter()
     done = list(outcomes(tasks(*"abcdefgh"), machine.upscale, limit))
+    took = time.perf_counter() - start
     assert [outcome.error for outcome in done] == [None] * 8
     assert machine.most <= limit
     assert any(machine.overlapped.values()) == (limit >= 200)
+    if limit < 200:
+        spent = sum(outcome.result.seconds for outcome in done)
+        assert spent <= took, "an image's seconds are without those that it waits for others"
 
 
 def test_work_that_is_cut_small_waits_until_it_is_alone(monkeypatch):
@@ -118,7 +130,7 @@ def test_work_that_is_cut_small_waits_until_it_is_alone(monkeypatch):
 def test_failures_stop_nothing(monkeypatch):
     machine = Machine(monkeypatch, 100, 100)
     done = list(outcomes(tasks("a", "bad1", "b", "bad2", "bad3", "c"), machine.upscale, 100))
-    assert {o.result for o in done} == {"a", "b", "c", None}
+    assert {o.result.name for o in done if o.result} == {"a", "b", "c"}
     assert {str(o.error) for o in done if o.error} == {"bad1", "bad2", "bad3"}
     assert machine.held == 0
 
