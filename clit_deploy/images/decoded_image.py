@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from clit_deploy.images.metadata import Metadata
+from clit_deploy.images.transparency import fill_hidden
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from clit_deploy.grid.cascade import Size
@@ -26,6 +30,12 @@ class ImageHeader:
     """Most bytes that are held while it is decoded, those of the pixels included."""
     jpeg_quality: int | None = None
     """How strongly a JPEG is compressed, 1 to 100 (see `jpeg_quality`); None of other formats."""
+    format: str = "PNG"
+    """The name of its format: `PNG`, `JPEG`, `HEIC`."""
+    gray: bool = False
+    """Whether it has one channel of color."""
+    depth: str = "8"
+    """`8`, `16` or `float`, see `image_options.DEPTHS`."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +48,24 @@ class DecodedImage:
 
     rgb: NDArray[np.generic]
     alpha: NDArray[np.generic] | None
+    gray: bool = False
+    """Whether the three channels are one."""
+    metadata: Metadata = field(default_factory=Metadata)
+    """What the file says beside its pixels."""
+
+
+def decoded_image(pixels: NDArray[np.generic], *, alpha: bool, metadata: Metadata) -> DecodedImage:
+    """Pixels of a file as an image; hidden colors are replaced, see `fill_hidden`.
+
+    Args:
+        pixels: `[h, w, channels]`: gray or RGB, and alpha as the last one if there is any.
+        alpha: whether there is.
+        metadata: what the file says beside its pixels.
+    """
+    colors = pixels[..., :-1] if alpha else pixels
+    transparency = pixels[..., -1:] if alpha else None
+    if transparency is not None:
+        fill_hidden(colors, transparency)
+    gray = colors.shape[2] == 1
+    rgb = np.broadcast_to(colors, (*colors.shape[:2], 3)) if gray else colors
+    return DecodedImage(rgb, transparency, gray, metadata)

@@ -1,17 +1,18 @@
 """Image files on their way in: what the header says first, the pixels when they are asked for.
 
-Everything that is particular to Pillow is in `pillow_reader`.
+libvips reads them; Pillow reads the few formats that libvips does not decode.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import ImageError, MemoryBudgetError
-from clit_deploy.images.pillow_reader import PillowFile
+from clit_deploy.images.signatures import BYTES, kind_of
+from clit_deploy.images.vips_library import LOADERS
 from clit_deploy.system import memory
 from clit_deploy.system.files import check_file
 
@@ -24,10 +25,24 @@ PHOTOGRAPH = Path(__file__).parents[1] / "zoo" / "grapes.png"
 """A photograph of 128x128 pixels that ships with the package, to measure plans with."""
 
 
+class Reader(Protocol):
+    """What reads an image file."""
+
+    @property
+    def header(self) -> ImageHeader:
+        """What is known before anything is decoded."""
+
+    def decode(self) -> DecodedImage:
+        """The pixels."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
 class ImageFile:
     """An open image file."""
 
-    def __init__(self, path: Path, reader: PillowFile) -> None:
+    def __init__(self, path: Path, reader: Reader) -> None:
         self.path = path
         self._reader = reader
 
@@ -52,7 +67,7 @@ class ImageFile:
             height, width = self.header.size
             raise MemoryBudgetError(
                 f"Reading {self.path.name} ({width}x{height} pixels) needs about "
-                f"{show_bytes(need)}; {show_bytes(limit)} is "
+                f"{show_bytes(need)} of memory; {show_bytes(limit)} is "
                 f"{'allowed' if limit == max_memory else 'available'}. Allow more, or use a "
                 "smaller image."
             )
@@ -60,21 +75,37 @@ class ImageFile:
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[ImageFile]:
+def open_image(path: Path, *, srgb: bool = False) -> Iterator[ImageFile]:
     """Open an image file and read its header.
+
+    Args:
+        path: the file.
+        srgb: convert colors to sRGB by the file's profile.
 
     Raises:
         MissingFileError: no such file.
-        ImageError: not an image, empty, or so large that it may be an attack.
+        ImageError: not an image, empty, or more pixels than the file can hold.
     """
     check_file(path, "image file")
-    if path.stat().st_size == 0:
+    with path.open("rb") as file:
+        head = file.read(BYTES)
+    if not head:
         raise ImageError(f"{path} is empty; copy it again.")
-    reader = PillowFile(path)
+    reader = _reader(path, kind_of(head, str(path)), srgb=srgb)
     try:
         yield ImageFile(path, reader)
     finally:
         reader.close()
+
+
+def _reader(path: Path, kind: str, *, srgb: bool) -> Reader:
+    if kind in LOADERS:
+        from clit_deploy.images.vips_reader import VipsFile
+
+        return VipsFile(path, kind, srgb=srgb)
+    from clit_deploy.images.pillow_reader import PillowFile
+
+    return PillowFile(path, kind)
 
 
 def read_image(path: Path) -> DecodedImage:

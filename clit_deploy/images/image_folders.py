@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clit_deploy.images.image_formats import LIMITS
+from clit_deploy.images.image_formats import SUFFIXES
 from clit_deploy.system.files import check_folder, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXTENSIONS = {*LIMITS, ".avif", ".gif", ".heic", ".heif", ".jfif"}
+EXTENSIONS = {*SUFFIXES, ".heic", ".heif", ".jfif", ".jp2", ".ppm", ".pgm", ".pbm"}
 """Of files that are taken for images in a folder. A file that is named itself may have any."""
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from clit_deploy.images.image_formats import is_streamed
-from clit_deploy.images.png import PngWriter
+from clit_deploy.images.bmp import BmpWriter
+from clit_deploy.images.image_formats import format_of
+from clit_deploy.images.image_options import DEFAULT, ImageOptions
+from clit_deploy.images.metadata import Metadata
+from clit_deploy.images.png import PngWriter, chunks_of
+from clit_deploy.images.vips_writer import VipsWriter
 from clit_deploy.system.files import replacing
 from clit_deploy.system.phases import phase
 
@@ -21,42 +24,51 @@ if TYPE_CHECKING:
 
     from clit_deploy.grid.cascade import Size
 
-OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
+NOTHING = Metadata()
 
 
 @contextmanager
 def image_writer(
-    path: Path, size: Size, channels: int
-) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    path: Path,
+    size: Size,
+    channels: int,
+    *,
+    dtype: np.dtype[Any] | type = np.uint8,
+    metadata: Metadata = NOTHING,
+    options: ImageOptions = DEFAULT,
+) -> Iterator[Callable[[NDArray[Any]], None]]:
     """A function that appends rows `[n, W, channels]`; the file appears when all is written.
 
-    PNG goes to disk row by row; other formats are held in memory as 8-bit pixels.
+    PNG, JPEG and TIFF go to disk row by row; encoders of the other formats hold the image.
 
     Args:
         path: the output file.
         size: its height and width in pixels.
         channels: 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha).
+        dtype: of the rows: uint8, uint16, or float32 from 0 to 1.
+        metadata: what the file says beside its pixels.
+        options: quality and the like.
 
     Raises:
         OutputError: the folder is missing or not writable, or the disk is full.
     """
+    form, kind = format_of(path), np.dtype(dtype)
     with replacing(path) as part:
-        if is_streamed(path):
-            with part.open("wb") as file:
-                png = PngWriter(file, size[1], size[0], channels)
-                yield png.write
+        if form.name not in ("PNG", "BMP"):
+            writer = VipsWriter(part, form, size, channels, kind, metadata, options)
+            try:
+                yield writer.write
                 with phase("write"):
-                    png.close()
+                    writer.close()
+            finally:
+                writer.abandon()
             return
-        pixels = np.empty((*size, channels), np.uint8)
-        row = 0
-
-        def append(rows: NDArray[np.uint8]) -> None:
-            nonlocal row
-            pixels[row : row + len(rows)] = rows
-            row += len(rows)
-
-        yield append
-        kind = Image.registered_extensions()[path.suffix.lower()]
-        with phase("write"), part.open("wb") as file:
-            Image.fromarray(pixels).save(file, kind, **OPTIONS.get(kind, {}))
+        with part.open("wb") as file:
+            if form.name == "BMP":
+                rows: BmpWriter | PngWriter = BmpWriter(file, size)
+            else:
+                chunks = chunks_of(metadata)
+                rows = PngWriter(file, size[1], size[0], channels, kind.type, chunks)
+            yield rows.write
+            with phase("write"):
+                rows.close()

@@ -6,7 +6,7 @@ type; only the part that is worked on becomes float32.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,11 @@ LARGEST_VALUE = 2.0
 
 ROWS = 64
 """Rows that are converted at once, so that no temporary array has the size of the image."""
+
+
+def white_of(dtype: np.dtype[Any]) -> int:
+    """The value of white in an image of this type."""
+    return {"u1": 255, "u2": 65535}.get(dtype.str[1:], 1)
 
 
 def check_pixels(image: NDArray[np.generic]) -> None:
@@ -51,26 +56,49 @@ def check_pixels(image: NDArray[np.generic]) -> None:
         )
 
 
+def check_white(values: NDArray[np.generic], white: int) -> None:
+    """Refuse floats and wide integers of a file whose white is another value than is assumed.
+
+    Args:
+        values: of any shape.
+        white: the assumed value, 1 or 65535.
+
+    Raises:
+        ImageError: values below 0 or above white, or NaN.
+    """
+    if not (values.min() >= 0 and values.max() <= white):
+        raise ImageError(
+            "The image's floats or 32-bit integers go beyond 0..1 (or 0..65535), so their white "
+            "is not known; save it with 8 or 16 bits."
+        )
+
+
 def to_unit(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     """uint8, uint16 or float of any shape -> float32, 0 to 1; float32 is not copied."""
     if pixels.dtype in (np.uint8, np.uint16):
-        white = 255 if pixels.dtype == np.uint8 else 65535
-        unit: NDArray[np.float32] = np.divide(pixels, white, dtype=np.float32)
+        unit: NDArray[np.float32] = np.divide(pixels, white_of(pixels.dtype), dtype=np.float32)
         return unit
     return np.asarray(pixels, np.float32)
 
 
-def to_bytes(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """uint8, uint16 or float of any shape -> uint8, clipped and rounded, in one piece.
+def to_depth(pixels: NDArray[np.generic], dtype: np.dtype[Any] | type) -> NDArray[Any]:
+    """uint8, uint16 or float of any shape -> another of these types, clipped and rounded.
 
     An array that is already so is not copied.
     """
-    if pixels.dtype == np.uint8:
-        return np.ascontiguousarray(pixels, np.uint8)
-    result = np.empty(pixels.shape, np.uint8)
+    wanted = np.dtype(dtype)
+    if pixels.dtype == wanted:
+        return np.ascontiguousarray(pixels)
+    result = np.empty(pixels.shape, wanted)
     for rows in Span(0, len(pixels)).split(ROWS):
         part = np.clip(to_unit(pixels[rows.start : rows.stop]), 0, 1)
-        part *= 255
-        part += 0.5
+        if wanted.kind == "u":
+            part *= white_of(wanted)
+            part += 0.5
         result[rows.start : rows.stop] = part
     return result
+
+
+def to_bytes(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """uint8, uint16 or float of any shape -> uint8; see `to_depth`."""
+    return to_depth(pixels, np.uint8)

@@ -27,6 +27,7 @@ from clit_deploy.system import memory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from clit_deploy.grid.tiling import Tile
     from clit_deploy.images.decoded_image import ImageHeader
     from clit_deploy.plan.manifest import Manifest
     from clit_deploy.render.layout import Job
@@ -55,6 +56,7 @@ def choose(
     allowed: int | None,
     held_per_pixel: int,
     header: ImageHeader | None = None,
+    planes: int = 1,
 ) -> Forecast[Layout]:
     """The largest tile and block whose predicted peak fits.
 
@@ -64,13 +66,14 @@ def choose(
         allowed: bytes that the process may hold; None takes what the machine has available.
         held_per_pixel: bytes of output that stay in memory until the end, per output pixel.
         header: of the image, if it is still to be decoded.
+        planes: how many images of this size are rendered side by side.
 
     Raises:
         MemoryBudgetError: not even the smallest cut fits; the message says what it needs.
     """
     held = held_memory(job, held_per_pixel, header)
     ways = (
-        Forecast(layout, held + working_memory(scheduler, job, layout))
+        Forecast(layout, held + working_memory(scheduler, job, layout, planes))
         for layout in layouts(scheduler.manifest, scheduler.runtime.work_limits, job)
     )
     return _first_that_fits(
@@ -116,20 +119,25 @@ def _first_that_fits(
             return way
         least = way.peak if least is None else min(least, way.peak)
     raise MemoryBudgetError(
-        f"{what} needs about {show_bytes(least or 0)} with the smallest tiles; "
+        f"{what} needs about {show_bytes(least or 0)} of memory with the smallest tiles; "
         f"{show_bytes(limit or 0)} is {'allowed' if limit == allowed else 'available'}. "
         f"Allow more, or {repair}."
     )
 
 
-def working_memory(scheduler: Scheduler, job: Job, layout: Layout) -> int:
-    """Bytes that rendering with `layout` takes in addition to what the process already holds."""
-    strip = 3 * min(layout.block, job.made[0]) * job.made[1] * 3 * 4
+def working_memory(scheduler: Scheduler, job: Job, layout: Layout, planes: int = 1) -> int:
+    """Bytes that rendering with `layout` takes in addition to what the process already holds.
+
+    Each of several `planes` holds its own strip, and its own features of a row of tiles.
+    """
+    strip = (2 + planes) * min(layout.block, job.made[0]) * job.made[1] * 3 * 4
     if in_device(scheduler):
         return SLACK + strip * 11 // 10
     decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.work_limits))
+    encoding = _encoding(scheduler, job, layout.tile)
+    encoding += (planes - 1) * _features(scheduler, job, layout.tile)
     # Freed memory stays with the allocators, so the parts add up.
-    return SLACK + (_encoding(scheduler, job, layout.tile) + strip + decoding) * 11 // 10
+    return SLACK + (encoding + strip + decoding) * 11 // 10
 
 
 def point_memory(scheduler: Scheduler, job: Job, layout: PointLayout) -> int:
@@ -161,12 +169,21 @@ def in_device(scheduler: Scheduler) -> bool:
 
 def _encoding(scheduler: Scheduler, job: Job, tile: int) -> int:
     """A tile in the encoder, and the features of a row of tiles."""
-    info = scheduler.encoder.info
-    height, width = scheduler.encoder.padded_size(job.size)
-    rows = scheduler.encoder.tiles(height, tile, scheduler.manifest.margin)
+    rows, width = _tile_rows(scheduler, job, tile)
     pixels = len(rows[0].seen) * min(tile, width)
-    band = max(len(row.valid) for row in rows) * width * info.channels * 4
-    return band + pixels * info.bytes_per_pixel
+    return _features(scheduler, job, tile) + pixels * scheduler.encoder.info.bytes_per_pixel
+
+
+def _features(scheduler: Scheduler, job: Job, tile: int) -> int:
+    """The features of a row of tiles."""
+    rows, width = _tile_rows(scheduler, job, tile)
+    return max(len(row.valid) for row in rows) * width * scheduler.encoder.info.channels * 4
+
+
+def _tile_rows(scheduler: Scheduler, job: Job, tile: int) -> tuple[list[Tile], int]:
+    """The tiles along the height, and the width that is encoded."""
+    height, width = scheduler.encoder.padded_size(job.size)
+    return scheduler.encoder.tiles(height, tile, scheduler.manifest.margin), width
 
 
 def _stages(manifest: Manifest, job: Job, layout: Layout, work_limits: WorkLimits) -> list[int]:

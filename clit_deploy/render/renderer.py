@@ -143,6 +143,7 @@ class Renderer:
         held_per_pixel: int = 0,
         header: ImageHeader | None = None,
         layout: Layout | None = None,
+        planes: int = 1,
     ) -> Rendering:
         """Load the graphs of a job and decide how to cut it.
 
@@ -151,6 +152,7 @@ class Renderer:
             held_per_pixel: bytes of output that stay in memory until the end, per output pixel.
             header: of the image, if it is still to be decoded.
             layout: how to cut the job; None chooses what fits.
+            planes: how many images of this size are rendered side by side: 2 with transparency.
 
         Raises:
             MemoryBudgetError: it does not fit into the memory allowed.
@@ -159,10 +161,10 @@ class Renderer:
         scheduler.open_stages(job)
         layout = layout or self._layout
         if layout:
-            need = working_memory(scheduler, job, layout)
+            need = working_memory(scheduler, job, layout, planes)
             forecast = Forecast(layout, held_memory(job, held_per_pixel, header) + need)
         else:
-            forecast = choose(scheduler, job, self.max_memory, held_per_pixel, header)
+            forecast = choose(scheduler, job, self.max_memory, held_per_pixel, header, planes)
         if header:
             decoding = memory.resident() + header.decoding_bytes
             forecast = dataclasses.replace(forecast, peak=max(forecast.peak, decoding))

@@ -136,7 +136,7 @@ def warp_file(
         check_format(target, size, alpha=alpha)
         channels = channels_of(target, alpha=alpha)
         job = Job(header.size, *output_of(probe, header.size))
-        held = held_per_pixel(target, channels) * size[0] * size[1] + header.decoded_bytes
+        held = held_per_pixel(target) * size[0] * size[1] + header.decoded_bytes
         up.renderer.point_forecast(job, held)  # refuses before anything is decoded
         image = file.decode(up.max_memory)
     with image_writer(target, size, channels) as append:

@@ -4,20 +4,21 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageOps
 
 from clit_deploy.errors import ImageError, MemoryBudgetError
 from clit_deploy.images.image_files import open_image, read_image
+from clit_deploy.images.vips_reader import VipsFile
 from clit_deploy.system import memory
 from tests.helpers import photo
 
 
 @pytest.fixture
 def never_decoded(monkeypatch):
-    def load(_):
+    def pixels(_):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    monkeypatch.setattr(VipsFile, "_pixels", pixels)
 
 
 def tiff(width, height):
@@ -34,7 +35,7 @@ def test_a_small_file_that_declares_a_huge_image_is_refused_from_its_header(
     tmp_path, never_decoded, side
 ):
     (tmp_path / "bomb.tif").write_bytes(tiff(side, side))
-    with pytest.raises(ImageError, match=r"can hold; it was not decoded|may be an attack"):
+    with pytest.raises(ImageError, match=r"can hold; it was not decoded"):
         read_image(tmp_path / "bomb.tif")
 
 
@@ -43,17 +44,17 @@ def test_what_does_not_fit_is_refused_before_decoding(tmp_path, never_decoded):
     with open_image(tmp_path / "i.png") as file:
         assert file.header.size == (2000, 2000)
         assert file.header.decoded_bytes == 12_000_000
-        allowed = memory.resident() + 20_000_000
+        allowed = memory.resident() + 30_000_000
         with pytest.raises(MemoryBudgetError, match=r"i\.png \(2000x2000 .* allowed"):
             file.decode(allowed)
 
 
 def test_memory_that_cannot_be_had_is_our_error(tmp_path, monkeypatch):
-    def load(_):
+    def pixels(_):
         raise MemoryError
 
     Image.fromarray(photo(9, 9)).save(tmp_path / "i.png")
-    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    monkeypatch.setattr(VipsFile, "_pixels", pixels)
     with pytest.raises(MemoryBudgetError, match="not enough memory to read"):
         read_image(tmp_path / "i.png")
 
