@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import OptionError, OutputError
-from clit_deploy.images.image_formats import LIMITS
+from clit_deploy.images.image_formats import SUFFIXES
 from clit_deploy.system.files import is_folder
 from clit_deploy.tasks.image_tasks import Task, check_names
 from clit_deploy.tasks.output_template import TemplateFields, check_template, filled, is_template
@@ -155,7 +155,7 @@ class _Namer:
 def _check_is_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise OutputError(errno.ENOTDIR, f"{path} is not a folder; several results need one.")
-    if not path.exists() and path.suffix.lower() in LIMITS:
+    if not path.exists() and path.suffix.lower() in SUFFIXES:
         raise OutputError(
             errno.ENOTDIR,
             f"{path} is the name of a file; several results need a folder, or a template like "

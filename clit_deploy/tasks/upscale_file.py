@@ -8,28 +8,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from clit_deploy.grid.geometry import Span
 from clit_deploy.images.image_files import open_image
-from clit_deploy.images.image_formats import channels_of, check_format, held_per_pixel
+from clit_deploy.images.image_formats import check_format, held_per_pixel
+from clit_deploy.images.image_options import DEFAULT, ImageOptions
 from clit_deploy.images.image_writer import image_writer
-from clit_deploy.images.pixels import to_bytes
-from clit_deploy.render.bilinear import bilinear
-from clit_deploy.render.layout import Block
 from clit_deploy.system import memory
 from clit_deploy.system.files import check_writable
 from clit_deploy.system.phases import phase
+from clit_deploy.tasks.finished_strips import Result, finished_strips
 from clit_deploy.tasks.turns import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from clit_deploy.grid.cascade import Size
-    from clit_deploy.images.decoded_image import DecodedImage
     from clit_deploy.render.layout import Layout
     from clit_deploy.tasks.output_size import OutputSize
     from clit_deploy.tasks.turns import Turn
@@ -57,12 +50,13 @@ def upscale_file(
     target: Path,
     wanted: OutputSize,
     *,
+    options: ImageOptions = DEFAULT,
     force: bool = False,
     layout: Layout | None = None,
     progress: Callable[[float], None] | None = None,
     turn: Turn = ALONE,
 ) -> UpscaleResult:
-    """Read, upscale and write one image; alpha is resampled bilinearly.
+    """Read, upscale and write one image. Transparency goes through the network like a gray image.
 
     Sizes, format, disk and memory are checked from the header, before anything is decoded.
 
@@ -71,6 +65,7 @@ def upscale_file(
         source: the image.
         target: where to write.
         wanted: the size of the output.
+        options: how to write it.
         force: overwrite `target`.
         layout: how to cut the work; None chooses what fits into the memory.
         progress: called with the part that is done, 0 to 1.
@@ -81,30 +76,32 @@ def upscale_file(
     """
     start = time.perf_counter()
     check_writable(target, force=force)
-    with open_image(source) as file:
+    with open_image(source, srgb=options.srgb) as file:
         header = file.header
         with phase("prepare"):
             job = wanted.job(up.renderer, header.size)
-            check_format(target, job.made, alpha=header.alpha)
-            channels = channels_of(target, alpha=header.alpha)
+            check_format(target, job.made, alpha=header.alpha, options=options)
             rendering = turn.prepared(
                 partial(
                     up.renderer.prepare,
                     job,
-                    held_per_pixel=held_per_pixel(target, channels),
+                    held_per_pixel=held_per_pixel(target),
                     header=header,
                     layout=layout,
+                    planes=2 if header.alpha else 1,
                 )
             )
         with phase("read"):
             image = file.decode(up.max_memory)
-    with image_writer(target, job.made, channels) as append, turn.computing():
-        row = job.part.rows.start
-        for strip in rendering.strips(image.rgb, progress):
-            block = Block(Span(row, row + len(strip)), job.part.cols)
+    result = Result.of(target, header, options)
+    metadata = image.metadata.for_result(job.made, strip=options.strip)
+    writer = image_writer(
+        target, job.made, result.channels, dtype=result.dtype, metadata=metadata, options=options
+    )
+    with writer as append, turn.computing():
+        for rows in finished_strips(rendering, image, result, progress):
             with phase("write"):
-                append(_encoded(strip, image, block, job.output, channels))
-            row = block.rows.stop
+                append(rows)
     forecast = rendering.forecast
     return UpscaleResult(
         input=str(source),
@@ -117,14 +114,3 @@ def upscale_file(
         predicted_bytes=forecast.peak,
         peak_bytes=memory.peak(),
     )
-
-
-def _encoded(
-    strip: NDArray[np.float32], image: DecodedImage, block: Block, output: Size, channels: int
-) -> NDArray[np.uint8]:
-    """A block of the output as bytes `[rows, W, channels]`, with alpha if there are four."""
-    rgb = to_bytes(strip)
-    if channels == 3 or image.alpha is None:
-        return rgb
-    alpha = bilinear(image.alpha, output, block)
-    return np.concatenate([rgb, to_bytes(alpha)], axis=2)

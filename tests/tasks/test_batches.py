@@ -58,7 +58,7 @@ def test_a_folder_with_a_picture_that_is_cut_off(batch, tiny_plan):
     assert done.returncode == 5, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last == "clit-deploy: 1 of 5 images failed: batch/c.png."
-    assert {"a_x2.png", "d_x2.png", "sub/b_x2.png"} < set(names(batch / "out"))
+    assert {"a_x2.png", "d_x2.png", "sub/b_x2.jpg"} < set(names(batch / "out"))
     assert len(names(batch / "out")) == 4
     assert len(done.stdout.splitlines()) == 4
 
@@ -129,7 +129,7 @@ def test_a_list_and_a_template(batch, tiny_plan):
     done = cli("run", *words, "-e", tiny_plan, cwd=batch, input=listed)
     assert done.returncode == 5, done.stderr
     assert "3 images failed: no.png" in done.stderr
-    assert names(batch / "out") == ["batch/a_2x3.png", "sub/b_2x3.png"]
+    assert names(batch / "out") == ["batch/a_2x3.png", "sub/b_2x3.jpg"]
     with Image.open(batch / "out/batch/a_2x3.png") as made:
         assert made.size == (32, 48)
 
