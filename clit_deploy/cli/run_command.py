@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clit_deploy.cli.batch_report import BatchReport
+from clit_deploy.cli.encoding_options import EncodingOptions
 from clit_deploy.cli.figure_options import FigureOptions, Preview
 from clit_deploy.cli.file_options import FileOptions
 from clit_deploy.cli.json_document import keep, one_line_each
@@ -32,6 +33,7 @@ from clit_deploy.system.interrupts import Interrupted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clit_deploy.images.image_options import ImageOptions
     from clit_deploy.tasks.image_sources import Source
     from clit_deploy.tasks.image_tasks import Task
     from clit_deploy.tasks.output_size import OutputSize
@@ -52,6 +54,7 @@ def run(
     engine: DefaultEngineOption = None,
     wanted: SizeOptions = SizeOptions(),  # noqa: B008  (frozen)
     files: FileOptions = FileOptions(),  # noqa: B008
+    encoding: EncodingOptions = EncodingOptions(),  # noqa: B008
     figures: FigureOptions = FigureOptions(),  # noqa: B008
     runtime: RuntimeOption = RuntimeName.AUTO,
     threads: ThreadsOption = None,
@@ -70,7 +73,7 @@ def run(
     one_line_each()
     keep(results=[])
     files.check(images or [])
-    sizes = wanted.sizes()
+    sizes, options = wanted.sizes(), encoding.image_options()
     _explain_comma(wanted.scale, sizes)
     sources = files.sources(images or [])
     open_plan = functools.partial(
@@ -87,7 +90,7 @@ def run(
         with open_plan() as up:
             preview.draw(up, force=files.force, as_json=as_json)
         return
-    tasks, skipped = _tasks(sources, sizes, files)
+    tasks, skipped = _tasks(sources, sizes, files, options)
     figures.check_comparison(tasks, force=files.force)
     _explain_stretch(tasks)
     pixels = sum(task.pixels for task in tasks)
@@ -97,13 +100,19 @@ def run(
     if not tasks:
         return
     with open_plan() as up:
-        _upscale(up, tasks, files, report)
+        _upscale(up, tasks, files, options, report)
         if figures.compare is not None:
             figures.draw_comparison(up, tasks[0])
     report.close()
 
 
-def _upscale(up: Upscaler, tasks: list[Task], files: FileOptions, report: BatchReport) -> None:
+def _upscale(
+    up: Upscaler,
+    tasks: list[Task],
+    files: FileOptions,
+    options: ImageOptions,
+    report: BatchReport,
+) -> None:
     """Do all tasks and print what becomes of them."""
     from clit_deploy.tasks.batch import outcomes
     from clit_deploy.tasks.compression_hint import compression_hint
@@ -118,6 +127,7 @@ def _upscale(up: Upscaler, tasks: list[Task], files: FileOptions, report: BatchR
             task.source,
             task.target,
             task.wanted,
+            options=options,
             force=files.force or files.in_place,
             progress=report.progress(task),
             turn=turn,
@@ -135,7 +145,7 @@ def _upscale(up: Upscaler, tasks: list[Task], files: FileOptions, report: BatchR
 
 
 def _tasks(
-    sources: list[Source], sizes: list[OutputSize], files: FileOptions
+    sources: list[Source], sizes: list[OutputSize], files: FileOptions, options: ImageOptions
 ) -> tuple[list[Task], list[Task]]:
     """What is to be done and what is left out; whatever is wrong with names is reported now.
 
@@ -144,6 +154,7 @@ def _tasks(
     """
     from clit_deploy.tasks.image_tasks import check_tasks
     from clit_deploy.tasks.output_names import output_tasks
+    from clit_deploy.tasks.result_format import result_suffix
 
     tasks = output_tasks(
         sources,
@@ -151,6 +162,7 @@ def _tasks(
         files.output,
         in_place=files.in_place,
         size_of=functools.cache(image_size),
+        extension=functools.cache(functools.partial(result_suffix, sizes=sizes, options=options)),
     )
     return check_tasks(
         tasks, force=files.force, in_place=files.in_place, skip_existing=files.skip_existing

@@ -114,6 +114,24 @@ def may_be_decimal_comma(texts: Sequence[str] | None) -> bool:
     return len(texts or ()) == 1 and bool(re.fullmatch(r"[0-9],[0-9]+", (texts or [""])[0]))
 
 
+_COLORS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 128)}
+
+
+def parse_color(text: str) -> tuple[int, int, int]:
+    """`white`, `black`, `gray`, `#rrggbb` or `#rgb` -> 8-bit RGB."""
+    if text.lower() in _COLORS:
+        return _COLORS[text.lower()]
+    digits = text.removeprefix("#")
+    if len(digits) == 3:
+        digits = "".join(2 * digit for digit in digits)
+    if not re.fullmatch(r"[0-9a-fA-F]{6}", digits):
+        raise OptionError(
+            f"'{text[:200]}' is not a color; write white, black, gray or #rrggbb, like #ffcc00."
+        )
+    red, green, blue = bytes.fromhex(digits)
+    return red, green, blue
+
+
 def parse_position(text: str) -> tuple[int, int]:
     """`X,Y` -> (row, column)."""
     found = re.fullmatch(r"\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*", text)
