@@ -134,7 +134,7 @@ class Fuzz:
 
     def one(self, number: int) -> None:
         """Make a plan and use it."""
-        chance = random.Random(self._seed * 1_000_003 + number)  # noqa: S311
+        chance = random.Random(self._seed * 1_000_003 + number)
         makers: list[Callable[[random.Random], None]] = [
             self._plan_bytes, self._fields, self._arrays, self._graph_bytes, self._graph,
         ]  # fmt: skip
