@@ -15,7 +15,7 @@ from clit_deploy.errors import CheckpointError
 from clit_deploy.models.blueprint import blueprint
 from clit_deploy.models.checkpoint_file import LAYOUT, file_content
 from clit_deploy.models.checkpoint_layouts import model_parts
-from clit_deploy.models.recognition import assumptions, recognized
+from clit_deploy.models.recognition import recognized
 from clit_deploy.models.registry import build_model, resolved
 from clit_deploy.models.spec import check_plain, listing
 from clit_deploy.models.torch_errors import named_torch_errors
@@ -83,16 +83,16 @@ def _model_of(path: Path) -> tuple[dict[str, Any], Weights]:
         spec, weights = parts
         if spec is not None:
             return spec, weights
-        spec = recognized(weights)
-        if spec is not None:
-            encoder = spec["args"]["encoder_spec"]["name"]
+        found_model = recognized(weights)
+        if found_model is not None:
+            spec, assumed = found_model
             log.warning(
                 "%s is a state dict without the args of its model. By names and shapes it is %s "
-                "with encoder %s; assumed: %s.",
+                "with encoder %s. Assumed: %s.",
                 path.name,
                 spec["name"],
-                encoder,
-                assumptions(spec) or "nothing else",
+                spec["args"]["encoder_spec"]["name"],
+                assumed,
             )
             return spec, weights
     found = f"a {type(content).__name__}"
@@ -100,5 +100,5 @@ def _model_of(path: Path) -> tuple[dict[str, Any], Weights]:
         found = f"a mapping with {listing(list(content)) or 'nothing'}"
     raise CheckpointError(
         f"{path.name} is a PyTorch file but not a model checkpoint: expected {LAYOUT} as LIIF and "
-        f"CLIT save it, or the state dict of a LIIF or LTE; found {found}."
+        f"CLIT save it, or the state dict of such a model; found {found}."
     )

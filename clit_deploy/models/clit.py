@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
@@ -12,12 +13,16 @@ from clit_deploy.models.attention import AttentionModel, check_heads, weighted_v
 from clit_deploy.models.edsr import conv3
 from clit_deploy.models.implicit_model import Encoder, grid_of, pixel_centers, sample
 from clit_deploy.models.mlp import MLP
-from clit_deploy.models.posenc import position_encoding
+from clit_deploy.models.posenc import position_encoding, recognized_bias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clit_deploy.grid.cascade import StageGrid
+    from clit_deploy.models.weight_shapes import WeightShapes
+
+PUBLISHED_SCALE = 10
+"""`posenc_scale` of the published configurations."""
 
 
 class CLIT(AttentionModel):
@@ -65,6 +70,31 @@ class CLIT(AttentionModel):
         self.pb_encoder = position_encoding(pb_spec, head)
         width = base_dim * (2 * r + 1) ** 2 + (2 if is_cell else 0)
         self.imnets = nn.ModuleList(MLP.from_spec(imnet_spec, width) for _ in range(conv_num))
+
+    @classmethod
+    def recognize(cls, shapes: WeightShapes, channels: int) -> tuple[dict[str, Any], str] | None:  # noqa: ARG003
+        """See `ImplicitModel.recognize`."""
+        dim, position = (
+            shapes.at("conv_ch.weight", 0),
+            recognized_bias(shapes.inside("pb_encoder."), PUBLISHED_SCALE),
+        )
+        mlp = MLP.recognize(shapes.inside("imnets.0."), "gelu")
+        if not dim or mlp is None or position is None:
+            return None
+        imnet_spec, inputs = mlp
+        head, pb_spec = position
+        pixels, cell = divmod(inputs, dim)
+        args = {
+            "base_dim": dim,
+            "head": head,
+            "r": (math.isqrt(pixels) - 1) // 2,
+            "conv_num": shapes.count(r"conv_qs\.(\d+)\.weight"),
+            "imnet_num": shapes.count(r"imnets\.(\d+)\.layers\.0\.weight"),
+            "is_cell": cell == 2,
+            "pb_spec": pb_spec,
+            "imnet_spec": imnet_spec,
+        }
+        return args, f"GELU, and a position bias with frequencies up to 2^{PUBLISHED_SCALE}"
 
     def mlp(self, stage: int) -> MLP:
         """The MLP of a stage."""

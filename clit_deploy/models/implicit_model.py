@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from clit_deploy.grid.cascade import Size, StageGrid, stage_grids
 from clit_deploy.grid.tiling import round_up
+
+if TYPE_CHECKING:
+    from clit_deploy.models.weight_shapes import WeightShapes
 
 
 def pixel_centers(size: Size, like: Tensor) -> Tensor:
@@ -60,6 +63,19 @@ class ImplicitModel(nn.Module, ABC):
         Returns: `[q, 3]` in the network's own range, -1 to 1; if the model has a bilinear base, the
             residual to it.
         """
+
+    @classmethod
+    def recognize(cls, shapes: WeightShapes, channels: int) -> tuple[dict[str, Any], str] | None:  # noqa: ARG003
+        """What a model is whose weights have these shapes.
+
+        Args:
+            shapes: of all weights.
+            channels: of the encoder's features.
+
+        Returns: its args without the encoder, and in words what no shape shows and is assumed to be
+            as published; None if it is of another family, or if too much would be assumed.
+        """
+        return None
 
     def cell(self, size: Size, scale: float) -> tuple[float, float]:  # noqa: ARG002
         """Height and width of an output pixel in -1..1, as the model was trained with them."""

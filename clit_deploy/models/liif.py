@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clit_deploy.grid.cascade import StageGrid
+    from clit_deploy.models.weight_shapes import WeightShapes
 
 
 class LIIF(ImplicitModel):
@@ -35,6 +37,17 @@ class LIIF(ImplicitModel):
         self.cell_decode = cell_decode
         features = encoder.out_dim * (9 if feat_unfold else 1)
         self.imnet = MLP.from_spec(imnet_spec, features + 2 + (2 if cell_decode else 0))
+
+    @classmethod
+    def recognize(cls, shapes: WeightShapes, channels: int) -> tuple[dict[str, Any], str] | None:
+        """See `ImplicitModel.recognize`."""
+        mlp = MLP.recognize(shapes.inside("imnet."), "relu")
+        for unfold, cell in itertools.product((True, False), repeat=2):
+            inputs = channels * (9 if unfold else 1) + 2 + 2 * cell
+            if mlp is not None and mlp[1] == inputs and "coef.weight" not in shapes:
+                args = {"feat_unfold": unfold, "cell_decode": cell, "imnet_spec": mlp[0]}
+                return args, "the local ensemble and ReLU"
+        return None
 
     def stage_maps(self, features: Tensor, stage_grid: StageGrid, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
         """The features, each pixel with its 3x3 neighborhood if the model unfolds."""

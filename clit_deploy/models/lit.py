@@ -12,12 +12,16 @@ from clit_deploy.models.attention import AttentionModel, check_heads, weighted_v
 from clit_deploy.models.edsr import conv3
 from clit_deploy.models.implicit_model import Encoder, grid_of, sample
 from clit_deploy.models.mlp import MLP
-from clit_deploy.models.posenc import position_encoding
+from clit_deploy.models.posenc import position_encoding, recognized_bias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clit_deploy.grid.cascade import StageGrid
+    from clit_deploy.models.weight_shapes import WeightShapes
+
+BIAS_SCALE, WAVE_SCALE = 10, 6
+"""`posenc_scale` of the published `pb_spec` and `pe_spec`."""
 
 
 class LIT(AttentionModel):
@@ -65,6 +69,30 @@ class LIT(AttentionModel):
         self.conv_freq = conv3(encoder.out_dim, self.waves)
         width = (base_dim + 2 * self.waves) * (2 * self.r + 1) ** 2
         self.imnet = MLP.from_spec(imnet_spec, width + (2 if is_cell else 0))
+
+    @classmethod
+    def recognize(cls, shapes: WeightShapes, channels: int) -> tuple[dict[str, Any], str] | None:  # noqa: ARG003
+        """See `ImplicitModel.recognize`."""
+        dim, waves = shapes.at("conv_v.weight", 0), shapes.at("conv_freq.weight", 0)
+        position = recognized_bias(shapes.inside("pb_encoder."), BIAS_SCALE)
+        mlp = MLP.recognize(shapes.inside("imnet."), "gelu")
+        if not dim or mlp is None or position is None or "pe_encoder.proj.weight" not in shapes:
+            return None
+        imnet_spec, inputs = mlp
+        head, pb_spec = position
+        pe_args = {"posenc_type": "sinusoid", "complex_transform": True, "enc_dims": 2 * waves}
+        args = {
+            "base_dim": dim,
+            "head": head,
+            "is_cell": inputs % (dim + 2 * waves) == 2,
+            "pb_spec": pb_spec,
+            "pe_spec": {"name": "posenc", "args": {**pe_args, "posenc_scale": WAVE_SCALE}},
+            "imnet_spec": imnet_spec,
+        }
+        return args, (
+            f"GELU, a position bias with frequencies up to 2^{BIAS_SCALE}, and waves with "
+            f"frequencies up to 2^{WAVE_SCALE}"
+        )
 
     def stage_maps(self, features: Tensor, stage_grid: StageGrid, stage: int) -> dict[str, Tensor]:  # noqa: ARG002
         """Queries, keys, values and the features of the frequency branch."""

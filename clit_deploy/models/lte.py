@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clit_deploy.grid.cascade import Size, StageGrid
+    from clit_deploy.models.weight_shapes import WeightShapes
 
 
 class LTE(ImplicitModel):
@@ -36,6 +37,12 @@ class LTE(ImplicitModel):
         self.freq = conv3(encoder.out_dim, hidden_dim)
         self.phase = nn.Linear(2, hidden_dim // 2, bias=False)
         self.imnet = MLP.from_spec(imnet_spec, hidden_dim)
+
+    @classmethod
+    def recognize(cls, shapes: WeightShapes, channels: int) -> tuple[dict[str, Any], str] | None:  # noqa: ARG003
+        """See `ImplicitModel.recognize`."""
+        mlp, width = MLP.recognize(shapes.inside("imnet."), "relu"), shapes.at("coef.weight", 0)
+        return ({"hidden_dim": width, "imnet_spec": mlp[0]}, "ReLU") if mlp and width else None
 
     def cell(self, size: Size, scale: float) -> tuple[float, float]:
         """LTE's own rule: beyond x4 the cell stays that of x4, the largest scale in training."""

@@ -13,6 +13,8 @@ from clit_deploy.models.spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from clit_deploy.models.weight_shapes import WeightShapes
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
@@ -51,6 +53,23 @@ class MLP(nn.Module):
                 f"The MLP predicts {spec.args.get('out_dim')!r:.80} numbers per query; RGB needs 3."
             )
         return spec.build(make, in_dim=in_dim)
+
+    @classmethod
+    def recognize(cls, shapes: WeightShapes, act: str) -> tuple[dict[str, Any], int] | None:
+        """The spec of a network of colors with these weights, and the width of its input.
+
+        Args:
+            shapes: of the weights of the network alone.
+            act: the activation, which no weight shows.
+
+        Returns: None if there is no such network.
+        """
+        layers = shapes.count(r"layers\.(\d+)\.weight")
+        widths = [shapes.at(f"layers.{2 * layer}.weight", 0) for layer in range(layers)]
+        if len(widths) < 2 or widths[-1] != 3 or not all(widths):
+            return None
+        args = {"out_dim": 3, "hidden_list": widths[:-1], "act": act}
+        return {"name": "mlp", "args": args}, shapes.at("layers.0.weight", 1)
 
     @property
     def linears(self) -> list[nn.Linear]:

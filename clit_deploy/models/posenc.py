@@ -19,6 +19,7 @@ from clit_deploy.models.spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clit_deploy.models.weight_shapes import WeightShapes
 
 MAX_SCALE = 20
 """Frequencies of 2 to this power: float32 phases of larger ones are noise."""
@@ -204,3 +205,27 @@ def _of_type(
     raise UnsupportedModelError(
         f"Unknown position encoding {posenc_type!r:.80}; supported are sinusoid, ipe, learn, dpb."
     )
+
+
+def recognized_bias(shapes: WeightShapes, posenc_scale: float) -> tuple[int, dict[str, Any]] | None:
+    """The heads and the spec of a position bias with these weights.
+
+    Args:
+        shapes: of the weights of the encoding alone.
+        posenc_scale: of sinusoids, which no weight shows.
+
+    Returns: None if there is none.
+    """
+    args: dict[str, Any]
+    if "proj.weight" in shapes:
+        args, projection = {"posenc_type": "sinusoid", "posenc_scale": posenc_scale}, "proj.weight"
+    elif "Wr.weight" in shapes:
+        args = {"posenc_type": "learn", "hidden_dims": 2 * shapes.at("Wr.weight", 0)}
+        projection = "proj.1.weight"
+    elif "proj.2.weight" in shapes:
+        args = {"posenc_type": "dpb", "hidden_dims": shapes.at("mlp.0.weight", 0)}
+        projection = "proj.2.weight"
+    else:
+        return None
+    args["enc_dims"] = shapes.at(projection, 1)
+    return shapes.at(projection, 0), {"name": "posenc", "args": args}

@@ -15,7 +15,16 @@ import torch
 
 from clit_deploy.errors import CheckpointError, ClitDeployError
 from clit_deploy.models import build_model, load_checkpoint
-from tests.helpers import ruled_weights, tiny_clit, tiny_encoder, tiny_liif, tiny_lit, tiny_lte
+from clit_deploy.models.registry import resolved
+from tests.helpers import (
+    posenc,
+    ruled_weights,
+    tiny_clit,
+    tiny_encoder,
+    tiny_liif,
+    tiny_lit,
+    tiny_lte,
+)
 
 ODD = Path(__file__).parents[1] / "odd"
 
@@ -131,14 +140,20 @@ def test_lightning_keeps_the_model_among_its_losses(tmp_path, place):
 @pytest.mark.parametrize(
     ("spec", "assumed"),
     [
-        (tiny_liif(), "unscaled residuals"),
-        (tiny_liif(feat_unfold=False), "local ensemble"),
-        (tiny_liif(cell_decode=False), "local ensemble"),
-        (tiny_liif(encoder_spec=RDN), "local ensemble"),
+        (tiny_liif(), "residuals that are not scaled"),
+        (tiny_liif(feat_unfold=False), "the local ensemble and ReLU"),
+        (tiny_liif(cell_decode=False), "the local ensemble and ReLU"),
+        (tiny_liif(encoder_spec=RDN), "the local ensemble and ReLU"),
         (tiny_liif(encoder_spec=SWINIR), "ReLU"),
         (tiny_lte(), "ReLU"),
         (tiny_lte(encoder_spec=SWINIR), "ReLU"),
-        (tiny_lte(encoder_spec=tiny_encoder(blocks=3)), "unscaled residuals"),
+        (tiny_lte(encoder_spec=tiny_encoder(blocks=3)), "residuals that are not scaled"),
+        (tiny_clit(), "a position bias with frequencies up to 2^10"),
+        (tiny_clit(stages=2, r=1, encoder_spec=SWINIR, is_cell=False), "GELU"),
+        (tiny_clit(stages=1, pb_spec=posenc("learn", enc_dims=12, hidden_dims=8)), "GELU"),
+        (tiny_clit(stages=1, pb_spec=posenc("dpb", enc_dims=8, hidden_dims=8)), "GELU"),
+        (tiny_lit(), "waves with frequencies up to 2^6"),
+        (tiny_lit(is_cell=False, encoder_spec=RDN), "GELU"),
     ],
 )
 def test_a_state_dict_is_recognized(tmp_path, caplog, spec, assumed):
@@ -149,14 +164,15 @@ def test_a_state_dict_is_recognized(tmp_path, caplog, spec, assumed):
         assert found["imnet_spec"]["args"]["hidden_list"] == [24, 24]
         for key, value in spec["args"]["encoder_spec"]["args"].items():
             assert found["encoder_spec"]["args"][key] == value
+        for key in ("head", "r", "is_cell", "feat_unfold", "cell_decode", "hidden_dim"):
+            assert found.get(key) == resolved(spec).get(key), key
     assert assumed in caplog.records[-1].getMessage()
 
 
-@pytest.mark.parametrize("spec", [tiny_clit(), tiny_lit()])
-def test_families_whose_args_no_shape_shows_are_named(tmp_path, spec):
-    family = spec["name"].upper()
-    with pytest.raises(CheckpointError, match=f"state dict of a {family} alone.*'args'"):
-        load_checkpoint(saved(tmp_path, weights_of(spec)))
+def test_what_no_shape_shows_is_not_guessed(tmp_path):
+    """Without a position bias nothing shows the heads."""
+    with pytest.raises(CheckpointError, match="or the state dict of such a model; found"):
+        load_checkpoint(saved(tmp_path, weights_of(tiny_clit(pb_spec=None))))
 
 
 @pytest.mark.parametrize("kind", ["f8", "f4", "f2", "i8", "u1", "b1", ">f8"])
