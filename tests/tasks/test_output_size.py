@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import clit_deploy
 from clit_deploy.cli.size_options import SizeOptions
@@ -15,6 +16,8 @@ from clit_deploy.errors import OptionError, SizeError
 from clit_deploy.grid.cascade import output_size
 from clit_deploy.render.layout import Job, Layout
 from clit_deploy.tasks.output_size import OutputSize
+from clit_deploy.tasks.upscale_file import upscale_file
+from clit_deploy.upscaler import Upscaler
 from tests.helpers import photo
 
 SIDES = st.integers(1, 4000)
@@ -42,10 +45,10 @@ def of_aspect(image, output):
     return max((height - 0.5) / h, (width - 0.5) / w) <= min((height + 0.5) / h, (width + 0.5) / w)
 
 
-@given(IMAGES, st.integers(1, 12000), st.sampled_from(["width", "height", "longest", "shortest"]))
-def test_a_side_is_exact_and_the_other_follows(image, side, way):
+@given(IMAGES, st.integers(0, 9000), st.sampled_from(["width", "height", "longest", "shortest"]))
+def test_a_side_is_exact_and_the_other_follows(image, more, way):
     now = {"height": image[0], "width": image[1], "longest": max(image), "shortest": min(image)}
-    assume(side >= now[way])
+    side = now[way] + more
     output = made(OutputSize(**{way: side}), image)
     then = {"height": output[0], "width": output[1], "longest": max(output)}
     assert {**then, "shortest": min(output)}[way] == side
@@ -53,9 +56,9 @@ def test_a_side_is_exact_and_the_other_follows(image, side, way):
 
 
 @given(IMAGES, IMAGES)
-def test_fit_is_the_largest_output_inside(image, box):
+def test_fit_is_the_largest_output_inside(image, more):
+    box = image[0] + more[0], image[1] + more[1]
     wanted = OutputSize(fit=box)
-    assume(box[0] >= image[0] and box[1] >= image[1])
     output = made(wanted, image)
     assert output[0] <= box[0]
     assert output[1] <= box[1]
@@ -64,8 +67,8 @@ def test_fit_is_the_largest_output_inside(image, box):
 
 
 @given(IMAGES, IMAGES)
-def test_fill_is_exact_and_cuts_along_one_side(image, box):
-    assume(box[0] >= image[0] and box[1] >= image[1])
+def test_fill_is_exact_and_cuts_along_one_side(image, more):
+    box = image[0] + more[0], image[1] + more[1]
     wanted = OutputSize(fill=box)
     job = wanted.job(Sizes(), image)
     assert made(wanted, image) == box
@@ -137,3 +140,23 @@ def test_a_window_is_a_part_of_the_whole(tiny_plan):
         np.testing.assert_allclose(
             part, whole[rows.start : rows.stop, cols.start : cols.stop], atol=1e-6
         )
+
+
+REQUESTS = st.one_of(
+    st.floats(1, 4).map(lambda scale: OutputSize(scale=scale)),
+    st.tuples(st.floats(1, 4), st.floats(1, 4)).map(lambda pair: OutputSize(factors=pair)),
+    st.tuples(st.integers(24, 70), st.integers(24, 70)).map(lambda size: OutputSize(size=size)),
+    st.tuples(st.integers(24, 70), st.integers(24, 70)).map(lambda size: OutputSize(fill=size)),
+    st.integers(24, 70).map(lambda side: OutputSize(shortest=side)),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 24), st.integers(1, 24), REQUESTS)
+def test_a_file_has_exactly_the_requested_size(tiny_plan, tmp_path_factory, height, width, wanted):
+    folder = tmp_path_factory.mktemp("exact")
+    Image.fromarray(photo(height, width)).save(folder / "a.png")
+    with Upscaler(tiny_plan, runtime="cpu") as up:
+        result = upscale_file(up, folder / "a.png", folder / "b.png", wanted)
+    with Image.open(folder / "b.png") as made:
+        assert (made.height, made.width) == wanted.output((height, width)) == result.size

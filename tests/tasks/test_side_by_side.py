@@ -119,3 +119,14 @@ def test_the_command_draws_both_figures(tiny_plan, tmp_path):
     left, right = panels(tmp_path / "c.png", 150)
     assert np.array_equal(right, result)
     assert np.abs(left - bicubic(image, (120, 150))).max() <= 1
+
+
+def test_a_comparison_of_a_cropped_result_shows_the_same_part(tiny_plan, tmp_path):
+    image = photo(40, 50)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    words = ["--fill", "90x150", "-o", "r.png", "--compare", "c.png"]
+    done = cli("run", "a.png", "-e", tiny_plan, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    left, _ = panels(tmp_path / "c.png", 90)
+    whole = bicubic(image, (150, 188))
+    assert np.abs(left - whole[:, 49:139]).max() <= 1
