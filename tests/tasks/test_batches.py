@@ -111,6 +111,15 @@ def test_results_are_those_of_single_runs(batch, run, tiny_plan):
                 assert np.abs(np.asarray(made) - expected * 255).max() <= 0.51
 
 
+def test_the_format_of_a_batch(batch, run):
+    run("batch/a.png", "batch/d.png", "-s", 2, "-o", "out", "--format", "jpg")
+    assert names(batch / "out") == ["a_x2.jpg", "d_x2.jpg"]
+    run("batch/a.png", "batch/a.jpg", "-s", 2, "-o", "twins", "--format", "png")
+    assert names(batch / "twins") == ["a_jpg_x2.png", "a_x2.png"]
+    run("batch/a.png", "batch/a.jpg", "-s", 2, "-o", "own")
+    assert names(batch / "own") == ["a_x2.jpg", "a_x2.png"]
+
+
 def test_in_place(batch, run):
     mode = (batch / "batch" / "a.png").stat().st_mode
     shutil.copy("batch/a.png", "real.png")
