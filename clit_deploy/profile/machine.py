@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 QUERY = ["nvpmodel", "-q"]
 
 LIBRARIES = (
-    *("numpy", "onnxruntime", "onnxruntime-gpu", "cuda-bindings"),
+    *("numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-webgpu", "cuda-bindings"),
     *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx", "tensorrt-rtx-cu13"),
 )
 
