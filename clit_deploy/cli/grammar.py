@@ -19,6 +19,7 @@ The grammar of the command line, which `tests/cli/test_grammar.py` checks for ea
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -90,7 +91,8 @@ DebugOption = Annotated[
 def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     """The command with -q and --debug, whose callbacks do all that they are for.
 
-    A parameter whose type is a dataclass is a group: each of its fields becomes an option.
+    A parameter whose type is a dataclass is a group: each of its fields becomes an option, in the
+    group's own `PANEL` of the help if it has one.
     """
     own = inspect.signature(function, eval_str=True)
     groups: dict[str, Any] = {
@@ -125,9 +127,20 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
 def _options_of(group: inspect.Parameter) -> list[inspect.Parameter]:
     """The options of a group, as parameters in its place."""
     types = get_type_hints(group.annotation, include_extras=True)
+    panel = getattr(group.annotation, "PANEL", None)
     return [
         inspect.Parameter(
-            field.name, group.kind, default=field.default, annotation=types[field.name]
+            field.name,
+            group.kind,
+            default=field.default,
+            annotation=_in_panel(types[field.name], panel),
         )
         for field in dataclasses.fields(group.annotation)
     ]
+
+
+def _in_panel(annotation: Any, panel: str | None) -> Any:
+    """The annotation of an option that is shown in a panel, unless it names one itself."""
+    option = copy.copy(annotation.__metadata__[0])
+    option.rich_help_panel = option.rich_help_panel or panel
+    return Annotated[annotation.__origin__, option]

@@ -65,8 +65,8 @@ def run(
 ) -> None:
     """Upscale images. Several images or scales make several files.
 
-    In a folder, hidden files and files that are not images are passed over. An image that fails
-    does not stop the others.
+    In a folder, hidden files and files that are not images are passed over.
+    An image that fails does not stop the others.
     """
     from clit_deploy.upscaler import load
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -26,6 +26,8 @@ def _box(name: str, text: str) -> Any:
 @dataclass(frozen=True)
 class SizeOptions:
     """The size of an output; one of them is needed."""
+
+    PANEL: ClassVar[str] = "Size"
 
     scale: ScaleOption = None
     size: SizeOption = None
