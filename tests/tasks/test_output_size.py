@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import clit_deploy
-from clit_deploy.cli.size_options import SizeOptions
+from clit_deploy.cli.size_options import SizeOptions, one_size
+from clit_deploy.cli.typed_values import all_scales
 from clit_deploy.errors import OptionError, SizeError
 from clit_deploy.grid.cascade import output_size
 from clit_deploy.render.layout import Job, Layout
@@ -160,3 +161,19 @@ def test_a_file_has_exactly_the_requested_size(tiny_plan, tmp_path_factory, heig
         result = upscale_file(up, folder / "a.png", folder / "b.png", wanted)
     with Image.open(folder / "b.png") as made:
         assert (made.height, made.width) == wanted.output((height, width)) == result.size
+
+
+def test_commands_that_need_one_scale_say_so():
+    assert one_size(["2x3"], None) == OutputSize(factors=(3, 2))
+    assert one_size(None, "30x20") == OutputSize(size=(20, 30))
+    for scale, size, words in [
+        (None, None, "either --scale or --size"),
+        (["2"], "30x20", "either --scale or --size"),
+        (["2,3"], None, "'2,3' is more than one scale"),
+    ]:
+        with pytest.raises(OptionError, match=words):
+            one_size(scale, size)
+    with pytest.raises(OptionError, match="'2x3' has two factors"):
+        all_scales(["4,2x3"], "")
+    with pytest.raises(OptionError, match="not a valid scale"):
+        SizeOptions(scale=["2x"]).sizes()
