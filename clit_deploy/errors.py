@@ -29,6 +29,10 @@ class ClosedError(ClitDeployError, RuntimeError):
     """An upscaler was used after it was closed, or in a forked process."""
 
 
+class CancelledError(ClitDeployError, RuntimeError):
+    """The caller of a render no longer wants it."""
+
+
 class NonFiniteError(ClitDeployError, ArithmeticError):
     """A graph computed NaN or infinite values."""
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from clit_deploy.config import RuntimeName, parse_bytes
+from clit_deploy.encoded_image import EncodedImage
 from clit_deploy.engines.select import choose_runtime
 from clit_deploy.errors import OptionError
 from clit_deploy.images.pixels import check_pixels
@@ -166,6 +167,30 @@ class Upscaler:
         """
         job = self._renderer.job(image, scale=scale, size=size)
         return self._renderer.prepare(job, held_per_pixel=12).array(image, clip=clip)
+
+    def encode(
+        self,
+        image: NDArray[np.generic],
+        *,
+        cache: str | int = "256MB",
+        half: bool = False,
+    ) -> EncodedImage:
+        """Keep an image's features, to render any part of it at any zoom.
+
+        Args:
+            image: uint8, uint16 or float32 (0 to 1), `[h, w, 3]`. It is not copied.
+            cache: bytes of features to keep, as a number or like `1GB`; what was not read for the
+                longest time goes first.
+            half: keep them as float16: twice as many, and colors differ by about 1e-3.
+
+        Raises:
+            ImageError: another shape or type, or values that are not finite.
+            OptionError: the cache is not a size, or does not hold one tile of features; or `half`
+                on a device.
+            ClosedError: the upscaler is closed, or the process was forked.
+        """
+        self._renderer.job(image, scale=1.0)
+        return EncodedImage(self._renderer, image, parse_bytes(cache), half=half)
 
     def query(
         self,

@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zoo": {"errors", "system"},
     "render": LOW | {"families"},
     "engines": LOW | {"render"},
-    "upscaler": LOW | {"render", "engines", "zoo"},
+    "encoded_image": LOW | {"render"},
+    "upscaler": LOW | {"render", "engines", "zoo", "encoded_image"},
     "quality": LOW | {"render", "engines", "upscaler"},
     "tasks": LOW | {"render", "engines", "upscaler", "quality", "zoo"},
     "passes": {"errors", "plan"},
@@ -47,8 +48,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": LOW
     | {"engines", "upscaler", "quality", "tasks", "profile", "calibration", "export", "training"}
     | {"_version", "zoo"},
-    # The surface of the package: `upscaler`, `models` and `export` are imported when used.
-    "__init__": {"errors", "_version", "upscaler", "models", "export"},
+    # The surface of the package: all but the errors is imported when used.
+    "__init__": {"errors", "_version", "encoded_image", "upscaler", "models", "export"},
     "__main__": {"cli", "system"},
 }
 

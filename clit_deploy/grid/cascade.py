@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 from clit_deploy.errors import SizeError
-from clit_deploy.grid.geometry import Axis
+from clit_deploy.grid.geometry import Axis, Region
 
 MAX_STAGE_FACTOR = 4.0
 """Largest factor of a stage that another one can follow (CLIT, section 3.3 and its code)."""
@@ -15,6 +15,9 @@ LARGEST_SCALE = 1_000_000
 
 Size = tuple[int, int]
 """Height and width in pixels."""
+
+Regions = tuple[Region, Region]
+"""A rectangle of an image: its rows, then its columns."""
 
 
 def factors(scale: float, stages: int) -> list[float]:
@@ -61,17 +64,43 @@ class StageGrid:
 
 
 def stage_grids(
-    image: Size, padded: Size, output: Size, scale: float, stages: int
+    image: Size,
+    padded: Size,
+    output: Size,
+    scale: float,
+    stages: int,
+    regions: Regions | None = None,
 ) -> list[StageGrid]:
-    """The grids of the stages that run, for an image that its encoder pads to the size `padded`."""
+    """The grids of the stages that run.
+
+    Args:
+        image: its height and width.
+        padded: the size that its encoder pads it to.
+        output: of the whole image, or of a part of it.
+        scale: decides how many stages of a cascade run.
+        stages: how many there are.
+        regions: the part of the image that the output shows; None for all of it.
+    """
     found = []
-    for grid in grids(image, output, scale, stages):
+    for grid in grids(image, whole_output(image, output, regions), scale, stages):
         rise = [Axis(i, g, p - i) for i, g, p in zip(image, grid, padded, strict=True)]
         axes = [
-            Axis(up.out, out, up.padded_out - up.out) for up, out in zip(rise, output, strict=True)
+            Axis(up.out, out, up.padded_out - up.out, region and region.on(up))
+            for up, out, region in zip(rise, output, regions or (None, None), strict=True)
         ]
         found.append(StageGrid((rise[0], rise[1]), (axes[0], axes[1])))
     return found
+
+
+def whole_output(image: Size, output: Size, regions: Regions | None) -> Size:
+    """The output that the whole image would have at the pitch of a region's output."""
+    if regions is None:
+        return output
+    rows, cols = (
+        max(side, round(side * out / region.length))  # rounding never makes a grid coarser
+        for side, out, region in zip(image, output, regions, strict=True)
+    )
+    return rows, cols
 
 
 def output_size(image: Size, scale: float | None, size: Size | None) -> tuple[Size, float]:

@@ -1,15 +1,18 @@
 """Where output pixels fall on a feature grid: exact integer arithmetic, one axis at a time.
 
 Output pixel `i` of `out` has its centre at `u = (2i + 1) * grid / (2 * out)` in grid pixels, where
-grid pixel `p` spans `[p, p + 1]`. Everything is computed on `(2i + 1) * grid` and `2 * out` as
-integers; only offsets, which lie in a few units around zero, become float64.
+grid pixel `p` spans `[p, p + 1]`; outputs over a region of the grid have another start and pitch.
+Everything is computed on numerators and denominators as integers; only offsets, which lie in a few
+units around zero, become float64.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -52,8 +55,21 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A part of an axis in its pixels, exact: from `start` over `length`."""
+
+    start: Fraction
+    length: Fraction
+
+    def on(self, rise: Axis) -> Region:
+        """The same part in pixels of a grid that is laid over this axis."""
+        up = Fraction(rise.out, rise.grid)
+        return Region(self.start * up, self.length * up)
+
+
+@dataclass(frozen=True)
 class Axis:
-    """`out` output pixels laid evenly over `grid` feature pixels.
+    """`out` output pixels laid evenly over `grid` feature pixels, or over a region of them.
 
     An encoder that pads its image gives `padding` more feature pixels past the last output.
     """
@@ -61,6 +77,8 @@ class Axis:
     grid: int
     out: int
     padding: int = 0
+    region: Region | None = None
+    """The part of the grid that the outputs cover; None for all of `grid`."""
 
     @property
     def padded_grid(self) -> int:
@@ -75,13 +93,15 @@ class Axis:
     @property
     def step(self) -> float:
         """Size of an output pixel in half grid pixels: the papers' relative cell."""
-        return 2 * self.grid / self.out
+        _, pitch, den = self._ratio
+        return 2 * pitch / den
 
     def outputs(self, pixels: Span) -> Span:
         """The output pixels whose centre lies on the grid pixels `pixels`: a partition of all."""
+        start, pitch, den = self._ratio
 
         def first(pixel: int) -> int:
-            output = -((self.grid - 2 * self.out * pixel) // (2 * self.grid))
+            output = -((pitch + start - 2 * den * pixel) // (2 * pitch))
             return min(max(output, 0), self.out)
 
         return Span(first(pixels.start), first(pixels.stop))
@@ -94,9 +114,9 @@ class Axis:
         """
         numerator, denominator = self._position(outputs)
         if anchor == "corner":
-            return (numerator - self.out) // denominator
-        cell = numerator // denominator
-        tied = numerator % denominator == 0
+            return ((numerator - denominator // 2) // denominator).astype(np.int64)
+        cell = (numerator // denominator).astype(np.int64)
+        tied = (numerator % denominator == 0).astype(bool)
         return np.where(tied, cell - (cell & 1), cell)
 
     def offset(self, outputs: NDArray[np.int64], pixel: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -104,19 +124,39 @@ class Axis:
 
         Inside a pixel the offset is in [-1, 1]: the relative coordinate of the papers.
         """
-        numerator = (2 * outputs + 1) * self.grid
-        denominator = 2 * self.out
-        return (2 * (numerator - pixel * denominator) - denominator) / denominator
+        numerator, denominator = self._position(outputs)
+        distance = (2 * (numerator - pixel * denominator) - denominator) / denominator
+        return distance.astype(np.float64)
 
     def bilinear(self, outputs: Span) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Lower grid pixel of each output (it may be -1) and the weight of its upper neighbor."""
         numerator, denominator = self._position(outputs)
-        lower = (numerator - self.out) // denominator
-        return lower, (numerator - self.out - lower * denominator) / denominator
+        beyond = numerator - denominator // 2
+        lower = beyond // denominator
+        weight = (beyond - lower * denominator) / denominator
+        return lower.astype(np.int64), weight.astype(np.float64)
 
-    def _position(self, outputs: Span) -> tuple[NDArray[np.int64], int]:
-        index = np.arange(outputs.start, outputs.stop, dtype=np.int64)
-        return (2 * index + 1) * self.grid, 2 * self.out
+    @property
+    def _ratio(self) -> tuple[int, int, int]:
+        """Integers `start, pitch, den`: the centre of output `i` is at
+        `(start + (2 i + 1) pitch) / (2 den)` in grid pixels."""
+        if self.region is None:
+            return 0, self.grid, self.out
+        pitch = self.region.length / self.out
+        den = math.lcm(2 * self.region.start.denominator, pitch.denominator)
+        return int(2 * den * self.region.start), int(den * pitch), den
+
+    def _position(self, outputs: Span | NDArray[np.int64]) -> tuple[NDArray[Any], int]:
+        """Numerators and denominator; Python's integers where 64 bits do not hold them."""
+        start, pitch, den = self._ratio
+        if isinstance(outputs, Span):
+            outputs = np.arange(outputs.start, outputs.stop, dtype=np.int64)
+        farthest = abs(start) + 2 * (self.out + 1) * pitch + 2 * den * (self.padded_grid + 1)
+        index = outputs if farthest < LARGEST_INT else outputs.astype(object)
+        return start + (2 * index + 1) * pitch, 2 * den
+
+
+LARGEST_INT = 1 << 60
 
 
 class AxisQueries(Protocol):

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.grid.geometry import Axis
 from clit_deploy.images.pixels import to_unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Size
-    from clit_deploy.grid.geometry import Span
+    from clit_deploy.grid.geometry import Axis, Span
     from clit_deploy.render.layout import Block
 
 
-def bilinear(image: NDArray[np.generic], output: Size, block: Block) -> NDArray[np.float32]:
-    """`image [h, w, c]` resampled to the size `output`, of which one block is computed."""
-    row, row_weight = _taps(Axis(image.shape[0], output[0]), block.rows)
-    col, col_weight = _taps(Axis(image.shape[1], output[1]), block.cols)
+def bilinear(
+    image: NDArray[np.generic], axes: tuple[Axis, Axis], block: Block
+) -> NDArray[np.float32]:
+    """`image [h, w, c]` resampled to one block of the outputs of `axes`."""
+    row, row_weight = _taps(axes[0], block.rows)
+    col, col_weight = _taps(axes[1], block.cols)
     first = col[0, 0]
     columns = image[:, first : col[1, -1] + 1]
     above, below = to_unit(columns[row[0]]), to_unit(columns[row[1]])

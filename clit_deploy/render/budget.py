@@ -54,8 +54,10 @@ def choose(
     scheduler: Scheduler,
     job: Job,
     allowed: int | None,
-    held_per_pixel: int,
-    header: ImageHeader | None = None,
+    held: int,
+    *,
+    streamed: bool = False,
+    tile: int | None = None,
     planes: int = 1,
 ) -> Forecast[Layout]:
     """The largest tile and block whose predicted peak fits.
@@ -64,28 +66,36 @@ def choose(
         scheduler: with the job's graphs loaded, so that the process already holds them.
         job: what to render.
         allowed: bytes that the process may hold; None takes what the machine has available.
-        held_per_pixel: bytes of output that stay in memory until the end, per output pixel.
-        header: of the image, if it is still to be decoded.
+        held: bytes that the process holds all the time.
+        streamed: no part of the output stays in memory.
+        tile: the side of tiles that are encoded one by one; None encodes rows of them.
         planes: how many images of this size are rendered side by side.
 
     Raises:
         MemoryBudgetError: not even the smallest cut fits; the message says what it needs.
     """
-    held = held_memory(job, held_per_pixel, header)
+    one_tile = tile is not None
     ways = (
-        Forecast(layout, held + working_memory(scheduler, job, layout, planes))
+        Forecast(layout, held + working_memory(scheduler, job, layout, planes, one_tile=one_tile))
         for layout in layouts(scheduler.manifest, scheduler.runtime.work_limits, job)
+        if layout.tile == tile or not one_tile
     )
     return _first_that_fits(
         ways,
         allowed,
         f"An output of {job.made[1]}x{job.made[0]} pixels",
-        f"request a smaller output{', or write a PNG, which is streamed' * bool(held_per_pixel)}",
+        f"request a smaller output{', or write a PNG, which is streamed' * (not streamed)}",
     )
 
 
 def held_memory(job: Job, held_per_pixel: int, header: ImageHeader | None = None) -> int:
-    """Bytes that the process holds all the time; arguments are those of `choose`."""
+    """Bytes that the process holds all the time.
+
+    Args:
+        job: what to render.
+        held_per_pixel: bytes of output that stay in memory until the end, per output pixel.
+        header: of the image, if it is still to be decoded.
+    """
     decoded = header.decoded_bytes if header else 0
     return memory.resident() + decoded + job.made[0] * job.made[1] * held_per_pixel
 
@@ -125,17 +135,28 @@ def _first_that_fits(
     )
 
 
-def working_memory(scheduler: Scheduler, job: Job, layout: Layout, planes: int = 1) -> int:
+def working_memory(
+    scheduler: Scheduler, job: Job, layout: Layout, planes: int = 1, *, one_tile: bool = False
+) -> int:
     """Bytes that rendering with `layout` takes in addition to what the process already holds.
 
-    Each of several `planes` holds its own strip, and its own features of a row of tiles.
+    Args:
+        scheduler: with the job's graphs loaded.
+        job: what to render.
+        layout: how to cut it.
+        planes: how many images of this size are rendered side by side; each holds its own strip,
+            and its own features of a row of tiles.
+        one_tile: features are encoded tile by tile instead of a row of tiles at once.
     """
     strip = (2 + planes) * min(layout.block, job.made[0]) * job.made[1] * 3 * 4
     if in_device(scheduler):
         return SLACK + strip * 11 // 10
     decoding = max(_stages(scheduler.manifest, job, layout, scheduler.runtime.work_limits))
-    encoding = _encoding(scheduler, job, layout.tile)
-    encoding += (planes - 1) * _features(scheduler, job, layout.tile)
+    if one_tile:
+        encoding = _one_tile(scheduler, job, layout)
+    else:
+        encoding = _encoding(scheduler, job, layout.tile)
+        encoding += (planes - 1) * _features(scheduler, job, layout.tile)
     # Freed memory stays with the allocators, so the parts add up.
     return SLACK + (encoding + strip + decoding) * 11 // 10
 
@@ -186,13 +207,23 @@ def _tile_rows(scheduler: Scheduler, job: Job, tile: int) -> tuple[list[Tile], i
     return scheduler.encoder.tiles(height, tile, scheduler.manifest.margin), width
 
 
+def _one_tile(scheduler: Scheduler, job: Job, layout: Layout) -> int:
+    """A tile in the encoder, and the features that a block of the output reads."""
+    info = scheduler.encoder.info
+    rows, cols = (
+        min(_cells(layout.block, side, out) + 2 * scheduler.manifest.margin, side)
+        for side, out in zip(job.size, job.whole, strict=True)
+    )
+    return rows * cols * info.channels * 4 + layout.tile**2 * info.bytes_per_pixel
+
+
 def _stages(manifest: Manifest, job: Job, layout: Layout, work_limits: WorkLimits) -> list[int]:
     found = []
     for info, grid in zip(
-        manifest.stages, grids(job.size, job.output, job.scale, len(manifest.stages)), strict=False
+        manifest.stages, grids(job.size, job.whole, job.scale, len(manifest.stages)), strict=False
     ):
-        sides = [_cells(layout.block, g, o) for g, o in zip(grid, job.output, strict=True)]
-        n = _slots(grid, job.output, layout.block)
+        sides = [_cells(layout.block, g, o) for g, o in zip(grid, job.whole, strict=True)]
+        n = _slots(grid, job.whole, layout.block)
         cells = min(cells_at_once(info, n, work_limits), sides[0] * sides[1])
         chunk = cells * (info.cell_bytes + n * info.query_bytes)
         reach = info.before + info.after

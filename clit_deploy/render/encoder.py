@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,12 +11,27 @@ from clit_deploy.grid.tiling import Tile, round_up, tiles
 from clit_deploy.images.pixels import to_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from clit_deploy.grid.cascade import Size
     from clit_deploy.grid.geometry import Span
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.runtimes.protocols import Array, Arrays, Runner, Runtime
+
+
+class FeatureSource(Protocol):
+    """Features of a (padded) image, whose size is `image`."""
+
+    @property
+    def image(self) -> Size:
+        """Height and width of the padded image."""
+        ...
+
+    def patch(self, rows: Span, cols: Span, stop: Callable[[], None] | None = None) -> Array:
+        """Features at `rows` and `cols`, `[1, channels, r, c]`; zero outside the image."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,12 @@ class Features:
     image: Size
     arrays: Arrays
 
-    def patch(self, rows: Span, cols: Span) -> Array:
+    def patch(
+        self,
+        rows: Span,
+        cols: Span,
+        stop: Callable[[], None] | None = None,  # noqa: ARG002
+    ) -> Array:
         """Features at `rows` and `cols`, `[1, channels, r, c]`; zero outside the image."""
         r, c = rows.clip(self.image[0]), cols.clip(self.image[1])
         if r.start < self.rows.start or r.stop > self.rows.stop:
@@ -73,25 +93,35 @@ class TileEncoder:
         """
         height, width = self.padded_size((image.shape[0], image.shape[1]))
         parts = self.tiles(width, tile, margin=0)
-        runner = self._runner((len(rows.seen), len(parts[0].seen)))
-        top = rows.valid.start - rows.seen.start
         arrays = self._runtime.arrays
         band: Array | None = None
         for part in parts:
             if cols and not part.core.within(cols):
                 continue
-            seen = image[_mirrored(rows.seen, len(image))][:, _mirrored(part.seen, image.shape[1])]
-            patch = np.ascontiguousarray(to_unit(seen).transpose(2, 0, 1)[None])
-            features = runner.run({"image": patch})
+            features = self._tile(image, rows.seen, part.seen, (rows.valid, part.core))
             if band is None:
                 band = arrays.empty((1, features.shape[1], len(rows.valid), width), features.dtype)
-            left = part.core.start - part.seen.start
-            arrays.copy(
-                band[:, :, :, part.core.start : part.core.stop],
-                features[:, :, top : top + len(rows.valid), left : left + len(part.core)],
-            )
+            arrays.copy(band[:, :, :, part.core.start : part.core.stop], features)
         assert band is not None  # noqa: S101  (every image has a tile)
         return Features(band, rows.valid, (height, width), arrays)
+
+    def core(self, image: NDArray[np.generic], rows: Tile, cols: Tile) -> Array:
+        """Features of the core of one tile, in memory of their own; `image` as in `encode`."""
+        view = self._tile(image, rows.seen, cols.seen, (rows.core, cols.core))
+        features = self._runtime.arrays.empty(view.shape, view.dtype)
+        self._runtime.arrays.copy(features, view)
+        return features
+
+    def _tile(
+        self, image: NDArray[np.generic], rows: Span, cols: Span, part: tuple[Span, Span]
+    ) -> Array:
+        """The features of a part of the pixels `rows x cols`, encoded together."""
+        seen = image[_mirrored(rows, len(image))][:, _mirrored(cols, image.shape[1])]
+        patch = np.ascontiguousarray(to_unit(seen).transpose(2, 0, 1)[None])
+        features = self._runner((len(rows), len(cols))).run({"image": patch})
+        top, left = part[0].start - rows.start, part[1].start - cols.start
+        view: Array = features[:, :, top : top + len(part[0]), left : left + len(part[1])]
+        return view
 
     def close(self) -> None:
         """Release the graphs."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import EngineError
-from clit_deploy.grid.cascade import MAX_STAGE_FACTOR, factors
-from clit_deploy.grid.geometry import Span
+from clit_deploy.grid.cascade import MAX_STAGE_FACTOR, factors, whole_output
+from clit_deploy.grid.geometry import Axis, Span
 from clit_deploy.grid.tiling import round_up, smallest
 
 if TYPE_CHECKING:
-    from clit_deploy.grid.cascade import Size
+    from clit_deploy.grid.cascade import Regions, Size
     from clit_deploy.grid.geometry import GroupedOutputs
     from clit_deploy.plan.manifest import Manifest, StageInfo
     from clit_deploy.runtimes.protocols import WorkLimits
@@ -55,6 +55,22 @@ class Job:
     """Decides how many stages of a cascade run."""
     window: Block | None = None
     """The part of the output that is rendered; None is all of it."""
+    regions: Regions | None = None
+    """The part of the image that the output shows; None is all of it."""
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """Output pixels over image pixels: rows, then columns."""
+        rows, cols = self.regions or (None, None)
+        return (
+            Axis(self.size[0], self.output[0], region=rows),
+            Axis(self.size[1], self.output[1], region=cols),
+        )
+
+    @property
+    def whole(self) -> Size:
+        """Height and width of the output if it showed the whole image."""
+        return whole_output(self.size, self.output, self.regions)
 
     @property
     def part(self) -> Block:
@@ -89,14 +105,8 @@ class PointLayout:
 
 def layouts(manifest: Manifest, limits: WorkLimits, job: Job) -> list[Layout]:
     """Ways to cut the job, from the fastest to the smallest."""
-    multiple = manifest.encoder.multiple
-    least = smallest(manifest.encoder.halo, manifest.margin, multiple)
-    longest = max(round_up(side, multiple) for side in job.size)
-    sides = [side for side in TILES if side >= least and side % multiple == 0] or [least]
-    if limits.max_tile:
-        sides = [side for side in [*sides, limits.max_tile] if side <= limits.max_tile]
-    sides = sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
-    ratios = [out / side for out, side in zip(job.output, job.size, strict=True)]
+    sides = tile_sides(manifest, limits, job.size)
+    ratios = [out / side for out, side in zip(job.whole, job.size, strict=True)]
     blocks = [side for side in BLOCKS if not limits.max_block or side <= limits.max_block]
     # Along an axis that grows less than the stages do, a block reads many features; engines for
     # that many at the full block size would need gigabytes.
@@ -104,6 +114,17 @@ def layouts(manifest: Manifest, limits: WorkLimits, job: Job) -> list[Layout]:
     if max(ratios) >= LARGEST_CELL or (limits.max_block and uneven):
         blocks = [LARGEST_CELL]
     return [Layout(tile, block) for block, tile in itertools.product(blocks, sides)]
+
+
+def tile_sides(manifest: Manifest, limits: WorkLimits, image: Size) -> list[int]:
+    """Sides of encoder tiles that suit an image of this size, largest first."""
+    multiple = manifest.encoder.multiple
+    least = smallest(manifest.encoder.halo, manifest.margin, multiple)
+    longest = max(round_up(side, multiple) for side in image)
+    sides = [side for side in TILES if side >= least and side % multiple == 0] or [least]
+    if limits.max_tile:
+        sides = [side for side in [*sides, limits.max_tile] if side <= limits.max_tile]
+    return sorted({min(side, max(longest, least)) for side in [*sides, least]}, reverse=True)
 
 
 def point_layouts(manifest: Manifest, limits: WorkLimits, job: Job) -> list[PointLayout]:

@@ -6,11 +6,13 @@ import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clit_deploy.grid.cascade import StageGrid
     from clit_deploy.grid.geometry import Span
     from clit_deploy.plan.manifest import StageInfo
     from clit_deploy.plan.plan_file import Plan
-    from clit_deploy.render.encoder import Features
+    from clit_deploy.render.encoder import FeatureSource
     from clit_deploy.render.tables.family_tables import Tables
     from clit_deploy.runtimes.protocols import Array, Arrays, Runtime
 
@@ -25,14 +27,21 @@ class MapMaker:
         self._arrays = runtime.arrays
         self._project = runtime.runner(plan, self.info.project, parallel=True)
 
-    def make(self, features: Features, stage_grid: StageGrid, rows: Span, cols: Span) -> Array:
+    def make(
+        self,
+        features: FeatureSource,
+        stage_grid: StageGrid,
+        rows: Span,
+        cols: Span,
+        stop: Callable[[], None] | None = None,
+    ) -> Array:
         """The maps that the cells `rows x cols` read, `[rows + window, cols + window, channels]`.
 
         Outside the grid they follow the stage's border: zero, or the nearest pixel inside.
         """
         wanted, inside = window_of(self.info, stage_grid, rows, cols)
         work = self._tables.project(self.index, stage_grid, inside[0], inside[1])
-        patch = features.patch(work.rows, work.cols)
+        patch = features.patch(work.rows, work.cols, stop)
         maps = self._project.run({"features": patch, **work.feeds})
         missing = [
             (a.start - w.start, w.stop - a.stop) for a, w in zip(inside, wanted, strict=True)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from clit_deploy.grid.geometry import Anchor, Axis
     from clit_deploy.grid.tiling import Tile
     from clit_deploy.plan.plan_file import Plan
-    from clit_deploy.render.encoder import Features
+    from clit_deploy.render.encoder import Features, FeatureSource
+    from clit_deploy.render.feature_tiles import FeatureTiles
     from clit_deploy.render.layout import Job, PointLayout
     from clit_deploy.render.maps import MapMaker
     from clit_deploy.render.scheduler import Scheduler
@@ -66,7 +67,7 @@ class PointStage:
     def run(
         self,
         graph: str,
-        features: Features,
+        features: FeatureSource,
         stage_grid: StageGrid,
         queries: Queries,
         scale: float,
@@ -76,7 +77,7 @@ class PointStage:
         rows, cols = (
             queries.on(axis, stage_grid.over_image[axis], self.info.anchor) for axis in range(2)
         )
-        spans = [_span(points.pixels()) for points in (rows, cols)]
+        spans = _span(rows.pixels()), _span(cols.pixels())
         maps = self._maps.make(features, stage_grid, *spans)
         # The maps begin `before` pixels ahead of the first cell.
         origin = np.array([span.start - self.info.before for span in spans])
@@ -131,6 +132,7 @@ class PointScheduler:
         queries: Queries,
         layout: PointLayout,
         progress: Callable[[float], None] | None = None,
+        tiles: FeatureTiles | None = None,
     ) -> NDArray[np.float32]:
         """Results without the bilinear base, float32 `[q, 3]`.
 
@@ -140,6 +142,7 @@ class PointScheduler:
             queries: inside the image.
             layout: side of an encoder tile, and queries at a time.
             progress: called with the part that is done, 0 to 1.
+            tiles: features that are kept between calls; None encodes what this one needs.
 
         Raises:
             ClosedError: the scheduler was closed in the meantime.
@@ -148,7 +151,7 @@ class PointScheduler:
         stages = self._scheduler.stage_grids(job)
         result = np.empty((len(queries.at), 3), np.float32)
         done = 0
-        for features, some in self._patches(image, queries, len(stages), layout.tile):
+        for features, some in self._patches(image, queries, len(stages), layout.tile, tiles):
             part = queries.take(some)
             total = np.zeros((len(some), 3), np.float32)
             for index, stage_grid in enumerate(stages):
@@ -166,14 +169,19 @@ class PointScheduler:
         return result
 
     def attention(
-        self, image: NDArray[np.generic], job: Job, query: Queries, layout: PointLayout
+        self,
+        image: NDArray[np.generic],
+        job: Job,
+        query: Queries,
+        layout: PointLayout,
+        tiles: FeatureTiles | None = None,
     ) -> list[NDArray[np.float32]]:
         """The attention of one query, `[heads, 2r + 1, 2r + 1]` for every stage that runs.
 
         Arguments and errors are those of `residuals`.
         """
         stages = self._scheduler.stage_grids(job)
-        features, _ = next(self._patches(image, query, len(stages), layout.tile))
+        features, _ = next(self._patches(image, query, len(stages), layout.tile, tiles))
         found = []
         for index, stage_grid in enumerate(stages):
             with self._scheduler.life.work():
@@ -203,25 +211,41 @@ class PointScheduler:
         return self._last[2]
 
     def _patches(
-        self, image: NDArray[np.generic], queries: Queries, stages: int, tile: int
-    ) -> Iterator[tuple[Features, NDArray[np.int64]]]:
+        self,
+        image: NDArray[np.generic],
+        queries: Queries,
+        stages: int,
+        side: int,
+        tiles: FeatureTiles | None,
+    ) -> Iterator[tuple[FeatureSource, NDArray[np.int64]]]:
         """Features and the queries that need them, patch by patch of the image."""
         height, width, _ = image.shape
         inside = np.minimum(queries.at.astype(np.int64), (height - 1, width - 1))
-        padded = self.encoder.padded_size((height, width))
-        side = max(PATCH // 4 ** (stages - 1), 1)
-        for rows in self.encoder.tiles(padded[0], tile, self.manifest.margin):
-            within = (inside[:, 0] >= rows.core.start) & (inside[:, 0] < rows.core.stop)
-            band = np.flatnonzero(within)
-            if not len(band):
-                continue
-            features = self._encode(image, rows, tile)
-            patch = inside[band] // side
-            key = patch[:, 0] * (width // side + 1) + patch[:, 1]
+        patch = max(PATCH // 4 ** (stages - 1), 1)
+        for features, band in self._bands(image, inside[:, 0], side, tiles):
+            place = inside[band] // patch
+            key = place[:, 0] * (width // patch + 1) + place[:, 1]
             order = np.argsort(key, kind="stable")
             cuts = np.flatnonzero(np.diff(key[order])) + 1
             for some in np.split(band[order], cuts):
                 yield features, some
+
+    def _bands(
+        self,
+        image: NDArray[np.generic],
+        row: NDArray[np.int64],
+        side: int,
+        tiles: FeatureTiles | None,
+    ) -> Iterator[tuple[FeatureSource, NDArray[np.int64]]]:
+        """Features of one row of tiles after the other, and the queries in it."""
+        if tiles:
+            yield tiles, np.arange(len(row))
+            return
+        padded = self.encoder.padded_size((image.shape[0], image.shape[1]))
+        for rows in self.encoder.tiles(padded[0], side, self.manifest.margin):
+            band = np.flatnonzero((row >= rows.core.start) & (row < rows.core.stop))
+            if len(band):
+                yield self._encode(image, rows, side), band
 
 
 def _span(pixels: NDArray[np.int64]) -> Span:

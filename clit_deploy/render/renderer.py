@@ -22,7 +22,8 @@ from clit_deploy.render.budget import (
     working_memory,
 )
 from clit_deploy.render.coordinates import pixel_query
-from clit_deploy.render.layout import BATCHES, Job, Layout, PointLayout, layouts
+from clit_deploy.render.feature_tiles import FeatureTiles
+from clit_deploy.render.layout import BATCHES, Job, Layout, PointLayout, layouts, tile_sides
 from clit_deploy.render.points import PointScheduler
 from clit_deploy.render.scheduler import Scheduler
 from clit_deploy.system import memory
@@ -39,6 +40,13 @@ if TYPE_CHECKING:
     from clit_deploy.runtimes.protocols import Runtime
 
 
+KEPT_TILE = 256
+"""Largest side of a tile whose features are kept: a region should not encode much that it does not
+show."""
+FEW_TILES = 4
+"""Tiles that a cache should hold: those around a corner."""
+
+
 @dataclass(frozen=True)
 class Rendering:
     """A job that is ready to be rendered: how it is cut, and the memory to expect."""
@@ -46,6 +54,7 @@ class Rendering:
     job: Job
     forecast: Forecast[Layout]
     _scheduler: Scheduler
+    _tiles: FeatureTiles | None = None
 
     @property
     def is_fastest(self) -> bool:
@@ -54,13 +63,17 @@ class Rendering:
         return self.forecast.layout == layouts(self._scheduler.manifest, limits, self.job)[0]
 
     def strips(
-        self, image: NDArray[np.generic], progress: Callable[[float], None] | None = None
+        self,
+        image: NDArray[np.generic],
+        progress: Callable[[float], None] | None = None,
+        stop: Callable[[], None] | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """The job's part of the output from top to bottom, `[rows, W, 3]` at a time, not clipped.
 
         Args:
             image: `[h, w, 3]` of the job's size, of any type of `images.pixels`.
             progress: called with the part that is done, 0 to 1.
+            stop: called before each chunk; it raises where the work is not wanted any more.
 
         Raises:
             ClosedError: the renderer was closed in the meantime.
@@ -68,13 +81,21 @@ class Rendering:
             DeviceMemoryError: out of device memory; the message says what would fit.
         """
         with with_memory_advice(self._scheduler, self.job, self.forecast):
-            yield from self._scheduler.strips(image, self.job, self.forecast.layout, progress)
+            yield from self._scheduler.strips(
+                image, self.job, self.forecast.layout, progress, self._tiles, stop
+            )
 
-    def array(self, image: NDArray[np.generic], *, clip: bool = False) -> NDArray[np.float32]:
+    def array(
+        self,
+        image: NDArray[np.generic],
+        *,
+        clip: bool = False,
+        stop: Callable[[], None] | None = None,
+    ) -> NDArray[np.float32]:
         """The job's part of the output, `[H, W, 3]`; arguments and errors are those of `strips`."""
         result = np.empty((*self.job.made, 3), np.float32)
         row = 0
-        for strip in self.strips(image):
+        for strip in self.strips(image, stop=stop):
             out = result[row : row + len(strip)]
             np.clip(strip, 0, 1, out=out) if clip else np.copyto(out, strip)
             row += len(strip)
@@ -144,6 +165,7 @@ class Renderer:
         header: ImageHeader | None = None,
         layout: Layout | None = None,
         planes: int = 1,
+        tiles: FeatureTiles | None = None,
     ) -> Rendering:
         """Load the graphs of a job and decide how to cut it.
 
@@ -153,6 +175,7 @@ class Renderer:
             header: of the image, if it is still to be decoded.
             layout: how to cut the job; None chooses what fits.
             planes: how many images of this size are rendered side by side: 2 with transparency.
+            tiles: features that are kept between jobs; None encodes what this one needs.
 
         Raises:
             MemoryBudgetError: it does not fit into the memory allowed.
@@ -160,15 +183,51 @@ class Renderer:
         scheduler = self._scheduler
         scheduler.open_stages(job)
         layout = layout or self._layout
+        held = held_memory(job, held_per_pixel, header) + (tiles.room if tiles else 0)
         if layout:
-            need = working_memory(scheduler, job, layout, planes)
-            forecast = Forecast(layout, held_memory(job, held_per_pixel, header) + need)
+            if tiles:
+                layout = dataclasses.replace(layout, tile=tiles.side)
+            need = working_memory(scheduler, job, layout, planes, one_tile=tiles is not None)
+            forecast = Forecast(layout, held + need)
         else:
-            forecast = choose(scheduler, job, self.max_memory, held_per_pixel, header, planes)
+            forecast = choose(
+                scheduler,
+                job,
+                self.max_memory,
+                held,
+                streamed=held_per_pixel == 0,
+                tile=tiles.side if tiles else None,
+                planes=planes,
+            )
         if header:
             decoding = memory.resident() + header.decoding_bytes
             forecast = dataclasses.replace(forecast, peak=max(forecast.peak, decoding))
-        return Rendering(job, forecast, scheduler)
+        return Rendering(job, forecast, scheduler, tiles)
+
+    def tiles(self, image: NDArray[np.generic], cache: int, *, half: bool) -> FeatureTiles:
+        """The features of an image, to be computed when they are first read.
+
+        Args:
+            image: `[h, w, 3]` of any type of `images.pixels`.
+            cache: bytes of features to keep.
+            half: keep them as float16.
+
+        Raises:
+            OptionError: the cache does not hold one tile.
+        """
+        scheduler = self._scheduler
+        size = image.shape[0], image.shape[1]
+        sides = tile_sides(scheduler.manifest, scheduler.runtime.work_limits, size)
+        several = [side for side in sides if side <= KEPT_TILE] or sides[-1:]
+        for side in several:
+            found = FeatureTiles(
+                scheduler.encoder, image, side, cache,
+                half=half, life=scheduler.life, arrays=self.runtime.arrays,
+            )  # fmt: skip
+            if found.tile_bytes * FEW_TILES <= cache:
+                break
+        found.check_budget()
+        return found
 
     def leanest(self, job: Job) -> Layout:
         """The way to cut a job that encodes the fewest pixels outside the job's part."""
@@ -198,6 +257,7 @@ class Renderer:
         job: Job,
         queries: Queries,
         progress: Callable[[float], None] | None = None,
+        tiles: FeatureTiles | None = None,
     ) -> NDArray[np.float32]:
         """The colors at single points of an image, float32 `[q, 3]`; the job decides the cascade.
 
@@ -207,11 +267,15 @@ class Renderer:
         """
         self._scheduler.life.check()
         layout = self.point_forecast(job, held=12 * len(queries.at)).layout
-        rgb = self._points.residuals(image, job, queries, layout, progress)
+        rgb = self._points.residuals(image, job, queries, layout, progress, tiles)
         return rgb + bilinear_at(image, queries.at) if self.plan.manifest.bilinear_base else rgb
 
     def attention(
-        self, image: NDArray[np.generic], job: Job, at: tuple[int, int]
+        self,
+        image: NDArray[np.generic],
+        job: Job,
+        at: tuple[int, int],
+        tiles: FeatureTiles | None = None,
     ) -> list[NDArray[np.float32]]:
         """The attention of one output pixel, by stage; see `Upscaler.attention`.
 
@@ -220,7 +284,8 @@ class Renderer:
             CoordinateError: `at` is outside the output.
         """
         query = self.attention_query(job, at)
-        return self._points.attention(image, job, query, self.point_forecast(job).layout)
+        layout = self.point_forecast(job).layout
+        return self._points.attention(image, job, query, layout, tiles)
 
     def attention_query(self, job: Job, at: tuple[int, int]) -> Queries:
         """The query of one output pixel, of a plan that has attention.

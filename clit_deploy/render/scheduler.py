@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.grid.cascade import StageGrid, stage_grids
-from clit_deploy.grid.geometry import Axis, Span
+from clit_deploy.grid.geometry import Span
 from clit_deploy.render.bilinear import bilinear
 from clit_deploy.render.encoder import TileEncoder
 from clit_deploy.render.finite import check_finite
@@ -24,12 +24,13 @@ from clit_deploy.render.tables import tables_of
 from clit_deploy.system.phases import phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from clit_deploy.plan.plan_file import Plan
-    from clit_deploy.render.encoder import Features
+    from clit_deploy.render.encoder import Features, FeatureSource
+    from clit_deploy.render.feature_tiles import FeatureTiles
     from clit_deploy.render.layout import Job, Layout
     from clit_deploy.runtimes.protocols import Runtime
 
@@ -78,7 +79,8 @@ class Scheduler:
     def stage_grids(self, job: Job) -> list[StageGrid]:
         """The grids of the stages that run."""
         padded = self.encoder.padded_size(job.size)
-        return stage_grids(job.size, padded, job.output, job.scale, len(self.manifest.stages))
+        stages = len(self.manifest.stages)
+        return stage_grids(job.size, padded, job.output, job.scale, stages, job.regions)
 
     def strips(
         self,
@@ -86,6 +88,8 @@ class Scheduler:
         job: Job,
         layout: Layout,
         progress: Callable[[float], None] | None = None,
+        tiles: FeatureTiles | None = None,
+        stop: Callable[[], None] | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Render the job's part of the output from top to bottom.
 
@@ -94,6 +98,8 @@ class Scheduler:
             job: the sizes, and the cascade.
             layout: how to cut the work.
             progress: called with the part that is done, 0 to 1.
+            tiles: features that are kept between jobs; None encodes what this one needs.
+            stop: called before each chunk; it raises where the work is not wanted any more.
 
         Yields: `[rows, W, 3]` float32, not clipped, strip after strip; W is the part's width.
 
@@ -101,25 +107,21 @@ class Scheduler:
             ClosedError: the scheduler was closed in the meantime.
             NonFiniteError: a stage computed NaN or infinite values.
         """
-        axis = Axis(job.size[0], job.output[0])
-        height, _ = self.encoder.padded_size(job.size)
         stages = self.stage_grids(job)
         part = job.part
-        wanted = self._columns(job)
         done = 0
-        for tile in self.encoder.tiles(height, layout.tile, self.manifest.margin):
-            outputs = axis.outputs(tile.core).within(part.rows)
-            if not outputs:  # nothing but padding, or outside the part
-                continue
-            with self.life.work(), phase("encoder"):
-                features = self.encoder.encode(image, tile, layout.tile, wanted)
+        sources: Iterable[tuple[FeatureSource, Span]] = (
+            [(tiles, part.rows)] if tiles else self._bands(image, job, layout.tile)
+        )
+        for features, outputs in sources:
             for rows in outputs.split(layout.block):
                 strip = np.empty((len(rows), len(part.cols), 3), np.float32)
                 for cols in part.cols.split(layout.block):
-                    with self.life.work():
-                        block = self._block(image, job, stages, features, Block(rows, cols))
+                    block = Block(rows, cols)
                     left = part.cols.start
-                    strip[:, cols.start - left : cols.stop - left] = block
+                    strip[:, cols.start - left : cols.stop - left] = self._block(
+                        image, job, stages, features, block, stop
+                    )
                     done += len(rows) * len(cols)
                     if progress:
                         progress(done / (len(part.rows) * len(part.cols)))
@@ -129,7 +131,7 @@ class Scheduler:
     def encoded_pixels(self, job: Job, layout: Layout) -> int:
         """Pixels of all tiles that the job's part needs; halos count as often as they are read."""
         height, width = self.encoder.padded_size(job.size)
-        axis, wanted = Axis(job.size[0], job.output[0]), self._columns(job)
+        axis, wanted = job.axes[0], self._columns(job)
         rows = [
             tile
             for tile in self.encoder.tiles(height, layout.tile, self.manifest.margin)
@@ -142,11 +144,26 @@ class Scheduler:
         ]
         return sum(len(row.seen) * len(col.seen) for row in rows for col in cols)
 
+    def _bands(
+        self, image: NDArray[np.generic], job: Job, side: int
+    ) -> Iterator[tuple[Features, Span]]:
+        """The features of one row of tiles after the other, and the rows of the output on them."""
+        height, _ = self.encoder.padded_size(job.size)
+        wanted = self._columns(job)
+        for tile in self.encoder.tiles(height, side, self.manifest.margin):
+            outputs = job.axes[0].outputs(tile.core).within(job.part.rows)
+            if not outputs:  # nothing but padding, or outside the part
+                continue
+            with self.life.work(), phase("encoder"):
+                features = self.encoder.encode(image, tile, side, wanted)
+            yield features, outputs
+            del features
+
     def _columns(self, job: Job) -> Span | None:
         """The columns of the image whose features the job's part needs; None for all."""
-        if job.window is None:
+        if job.window is None and job.regions is None:
             return None
-        cells = Axis(job.size[1], job.output[1]).cells(job.window.cols, "pixel")
+        cells = job.axes[1].cells(job.part.cols, "pixel")
         margin = self.manifest.margin
         return Span(int(cells[0]), int(cells[-1]) + 1).grow(margin, margin)
 
@@ -155,12 +172,16 @@ class Scheduler:
         image: NDArray[np.generic],
         job: Job,
         stages: list[StageGrid],
-        features: Features,
+        features: FeatureSource,
         block: Block,
+        stop: Callable[[], None] | None,
     ) -> NDArray[np.float32]:
         rgb: NDArray[np.float32] | None = None
         for index, stage_grid in enumerate(stages):
-            answer = self._stage(index).render(features, stage_grid, job.scale, block, self._pool)
+            with self.life.work():
+                answer = self._stage(index).render(
+                    features, stage_grid, job.scale, block, self._pool, stop
+                )
             check_finite(answer, index, len(stages))
             if rgb is not None:
                 rgb *= np.float32(self.manifest.decay)
@@ -169,7 +190,7 @@ class Scheduler:
         assert rgb is not None  # noqa: S101  (every cascade has a first stage)
         if self.manifest.bilinear_base:
             with phase("base"):
-                rgb += bilinear(image, job.output, block)
+                rgb += bilinear(image, job.axes, block)
         return rgb
 
     def _stage(self, index: int) -> Stage:

@@ -18,6 +18,7 @@ from clit_deploy.system.phases import phase
 from clit_deploy.system.threads import thread_limit_explained
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from clit_deploy.grid.cascade import StageGrid
     from clit_deploy.plan.manifest import StageInfo
     from clit_deploy.plan.plan_file import Plan
-    from clit_deploy.render.encoder import Features
+    from clit_deploy.render.encoder import FeatureSource
     from clit_deploy.render.layout import Block
     from clit_deploy.render.maps import MapMaker
     from clit_deploy.render.tables.family_tables import Feeds, Side, Tables
@@ -62,21 +63,23 @@ class Stage:
 
     def render(
         self,
-        features: Features,
+        features: FeatureSource,
         stage_grid: StageGrid,
         scale: float,
         block: Block,
         pool: Executor,
+        stop: Callable[[], None] | None = None,
     ) -> NDArray[np.float32]:
-        """What the stage adds to a block of the output, `[rows, cols, 3]`."""
+        """What the stage adds to a block of the output, `[rows, cols, 3]`; `stop` is called before
+        each chunk, and raises where the work is not wanted any more."""
         rows = GroupedOutputs.sort(stage_grid.over_grid[0], block.rows, self.info.anchor)
         cols = GroupedOutputs.sort(stage_grid.over_grid[1], block.cols, self.info.anchor)
         with phase(f"{self._name}.project"):
-            maps = self._maps.make(features, stage_grid, rows.cells, cols.cells)
+            maps = self._maps.make(features, stage_grid, rows.cells, cols.cells, stop)
         size = self._tables.cell(rows, cols, scale)
         while True:
             try:
-                return self._decoded(maps, rows, cols, size, pool)
+                return self._decoded(maps, rows, cols, size, pool, stop)
             except DeviceMemoryError:
                 if self._limits.chunk_factor == 1:
                     raise
@@ -95,6 +98,7 @@ class Stage:
         cols: GroupedOutputs,
         size: NDArray[np.float32],
         pool: Executor,
+        stop: Callable[[], None] | None,
     ) -> NDArray[np.float32]:
         """The block `rows x cols`, chunk by chunk."""
         shape = chunk_shape(self.info, rows, cols, self._limits)
@@ -105,6 +109,8 @@ class Stage:
 
         def decode(chunk: tuple[_Part, _Part]) -> None:
             row, col = chunk
+            if stop:
+                stop()
             feeds = {"maps": self._window(maps, row, col), "cell": size, **row.feeds, **col.feeds}
             if self._pairs:
                 feeds.update(self._pairs.of_slots(row.slots, col.slots))

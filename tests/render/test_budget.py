@@ -4,7 +4,7 @@ import pytest
 import clit_deploy
 from clit_deploy.config import parse_bytes, show_bytes
 from clit_deploy.errors import MemoryBudgetError, OptionError
-from clit_deploy.render.budget import choose, working_memory
+from clit_deploy.render.budget import choose, held_memory, working_memory
 from clit_deploy.render.layout import layouts
 from clit_deploy.system import memory
 from tests.helpers import photo
@@ -41,8 +41,8 @@ def test_layouts_shrink_and_so_does_their_memory(up):
 def test_a_limit_chooses_a_smaller_cut(up, monkeypatch):
     monkeypatch.setattr(memory, "resident", lambda: 100_000_000)
     job = up.renderer.job(photo(600, 600), scale=4)
-    free = choose(up.renderer._scheduler, job, None, 0)
-    tight = choose(up.renderer._scheduler, job, 200_000_000, 0)
+    free = choose(up.renderer._scheduler, job, None, held_memory(job, 0))
+    tight = choose(up.renderer._scheduler, job, 200_000_000, held_memory(job, 0))
     assert tight.peak <= 200_000_000 < free.peak
     assert tight.layout.tile < free.layout.tile
 
@@ -51,7 +51,7 @@ def test_what_cannot_fit_is_refused_with_the_number_needed(up, monkeypatch):
     monkeypatch.setattr(memory, "resident", lambda: 100_000_000)
     job = up.renderer.job(photo(300, 300), scale=30)
     with pytest.raises(MemoryBudgetError, match=r"needs about 1\.\d\d GB .* 500 MB is allowed"):
-        choose(up.renderer._scheduler, job, 500_000_000, held_per_pixel=12)
+        choose(up.renderer._scheduler, job, 500_000_000, held_memory(job, 12))
 
 
 def test_an_output_past_the_machine_is_refused_at_once(up):

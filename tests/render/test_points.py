@@ -173,6 +173,7 @@ def test_points_find_the_cells_of_exact_arithmetic(side, scale, anchor):
 
 def test_bilinear_samples_are_those_of_the_grid():
     image = np.random.RandomState(0).rand(7, 9, 3).astype(np.float32)
-    whole = bilinear(image, (23, 31), Block(Span(0, 23), Span(0, 31)))
+    axes = Axis(7, 23), Axis(9, 31)
+    whole = bilinear(image, axes, Block(Span(0, 23), Span(0, 31)))
     at = (grid(23, 31) + 1) / 2 * (7, 9)
     assert np.abs(bilinear_at(image, at).reshape(whole.shape) - whole).max() < 1e-6

@@ -10,7 +10,7 @@ from PIL import Image
 import clit_deploy
 from clit_deploy.cli.report import describe, verification
 from clit_deploy.errors import ParityError, SizeError
-from clit_deploy.grid.geometry import Span
+from clit_deploy.grid.geometry import Axis, Span
 from clit_deploy.grid.tiling import smallest
 from clit_deploy.models import load_checkpoint
 from clit_deploy.plan.plan_file import Plan
@@ -78,7 +78,7 @@ def test_threads_change_nothing(plans):
 def test_bilinear_is_the_usual_one():
     image = np.random.RandomState(0).rand(7, 9, 1).astype(np.float32)
     block = Block(Span(3, 20), Span(0, 31))
-    got = bilinear(image, (23, 31), block)[..., 0]
+    got = bilinear(image, (Axis(7, 23), Axis(9, 31)), block)[..., 0]
     pillow = Image.fromarray(image[..., 0]).resize((31, 23), Image.Resampling.BILINEAR)
     assert np.abs(got - np.asarray(pillow)[3:20]).max() < 1e-6
 

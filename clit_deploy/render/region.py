@@ -1,0 +1,85 @@
+"""Regions of an image that a caller asks for: checked, exact, and the output that they make."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from clit_deploy.errors import CoordinateError, SizeError
+from clit_deploy.grid.cascade import check_scale
+from clit_deploy.grid.geometry import Region
+from clit_deploy.render.layout import Job
+
+if TYPE_CHECKING:
+    from clit_deploy.grid.cascade import Regions, Size
+
+FINEST = 10**6
+"""A position is a fraction of at most this denominator, so that 37 / 2.7, which no float holds,
+lies exactly on the border of a pixel."""
+
+
+def region_job(
+    image: Size,
+    region: tuple[float, float, float, float],
+    *,
+    scale: float | None = None,
+    size: Size | None = None,
+) -> Job:
+    """The job that shows a region of an image.
+
+    Args:
+        image: its height and width.
+        region: left, top, width and height in pixels of the image, whole or not.
+        scale: factor of both sides, at least 1; the output's sides round like Python's `round`; or
+        size: height and width of the output in pixels, neither smaller than the region's.
+
+    Raises:
+        CoordinateError: the region is empty, reaches outside the image, or is not four numbers.
+        SizeError: neither or both of scale and size, or one that is too small.
+    """
+    regions = regions_of(region, image)
+    sides = [part.length for part in regions]
+    if (scale is None) == (size is None):
+        raise SizeError("Give either a scale or an output size, but not both.")
+    if scale is not None:
+        check_scale(scale)
+        height, width = (max(round(float(side * Fraction(scale))), 1) for side in sides)
+        return Job(image, (height, width), float(scale), regions=regions)
+    try:
+        height, width = map(int, size)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SizeError(f"The size is {size!r}; it must be (height, width) in pixels.") from error
+    if height < math.floor(sides[0]) or width < math.floor(sides[1]) or min(height, width) < 1:
+        raise SizeError(
+            f"The output size {width}x{height} is below the region's {float(sides[1]):g}x"
+            f"{float(sides[0]):g} (width x height); these models only enlarge, so request at "
+            "least that size."
+        )
+    wanted = max(float(height / sides[0]), float(width / sides[1]), 1.0)
+    return Job(image, (height, width), wanted, regions=regions)
+
+
+def regions_of(region: tuple[float, float, float, float], image: Size) -> Regions:
+    """Left, top, width and height as exact parts of the rows and columns of an image.
+
+    Raises:
+        CoordinateError: see `region_job`.
+    """
+    try:
+        left, top, width, height = (Fraction(number).limit_denominator(FINEST) for number in region)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CoordinateError(
+            f"The region is {region!r:.80}; it must be four numbers: left, top, width and height."
+        ) from error
+    rows, cols = Region(top, height), Region(left, width)
+    if not all(
+        part.length > 0 and part.start >= 0 and part.start + part.length <= side
+        for part, side in zip((rows, cols), image, strict=True)
+    ):
+        raise CoordinateError(
+            f"The region {', '.join(f'{float(n):g}' for n in (left, top, width, height))} (left, "
+            f"top, width, height) is empty or outside the image, which is {image[1]} pixels wide "
+            f"and {image[0]} high."
+        )
+    return rows, cols
