@@ -19,6 +19,7 @@ from clit_deploy.errors import ClitDeployError, MemoryBudgetError
 
 if TYPE_CHECKING:
     from clit_deploy import models as models
+    from clit_deploy.encoded_image import EncodedImage as EncodedImage
     from clit_deploy.export.checkpoint_export import export_checkpoint as export_checkpoint
     from clit_deploy.upscaler import Upscaler as Upscaler
     from clit_deploy.upscaler import load as load
@@ -26,12 +27,21 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
+    "EncodedImage": "clit_deploy.encoded_image",
     "Upscaler": "clit_deploy.upscaler",
     "load": "clit_deploy.upscaler",
     "export_checkpoint": "clit_deploy.export.checkpoint_export",
 }
 
-__all__ = ["ClitDeployError", "Upscaler", "__version__", "export_checkpoint", "load", "models"]
+__all__ = [
+    "ClitDeployError",
+    "EncodedImage",
+    "Upscaler",
+    "__version__",
+    "export_checkpoint",
+    "load",
+    "models",
+]
 
 
 def __getattr__(name: str) -> Any:
