@@ -12,6 +12,7 @@ from clit_deploy.cli.json_document import failure, plain, print_document
 from clit_deploy.cli.terminal import terminal
 from clit_deploy.cli.workload import count
 from clit_deploy.errors import SomeFailedError
+from clit_deploy.system.files import is_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +72,8 @@ class BatchReport:
                 print_document(results=[{**plain(outcome.result), "runtime": self._runtime}])
             else:
                 height, width = outcome.result.size
-                terminal.result(
+                say = terminal.note if is_stream(outcome.task.target) else terminal.result
+                say(
                     f"{outcome.result.output}  {width}x{height}  {outcome.result.seconds:.1f} s  "
                     f"{self._runtime}"
                 )

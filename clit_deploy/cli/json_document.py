@@ -12,7 +12,7 @@ import json
 import math
 from typing import Any
 
-import typer
+from clit_deploy.cli.terminal import print_result
 
 SCHEMA = 1
 """Raised when a field is renamed, removed, or changes its meaning."""
@@ -37,12 +37,12 @@ def keep(**fields: Any) -> None:
 
 def print_document(**fields: Any) -> None:
     """Print the result of a command."""
-    typer.echo(_text(fields))
+    print_result(_text(fields))
 
 
 def print_failure(error: BaseException, message: str, code: int) -> None:
     """Print why a command failed, and what it had finished."""
-    typer.echo(_text({**_finished, "error": failure(error, message, code)}))
+    print_result(_text({**_finished, "error": failure(error, message, code)}))
 
 
 def failure(error: BaseException, message: str, code: int) -> dict[str, Any]:

@@ -7,7 +7,9 @@ gets a line of its own.
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -35,7 +37,7 @@ class Terminal:
         if self.bar is not None and sys.stdout.isatty():
             self.error(text)
         else:
-            typer.echo(text)
+            print_result(text)
 
     def error(self, text: str) -> None:
         """Print a message in any case."""
@@ -43,6 +45,17 @@ class Terminal:
             typer.echo(text, err=True)
         else:
             self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_result(text: str) -> None:
+    """Print a line on stdout. If that fails, it is said once on stderr, and the work goes on: the
+    files that it makes are worth more than their names."""
+    try:
+        typer.echo(text)
+    except OSError as error:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        if not isinstance(error, BrokenPipeError):  # its reader has seen enough
+            terminal.error(f"clit-deploy: stdout cannot be written: {error.strerror}.")
 
 
 terminal = Terminal()

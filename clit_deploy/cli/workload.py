@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.errors import ClitDeployError
 from clit_deploy.images.image_files import open_image
-from clit_deploy.system.files import is_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
 
 def image_size(path: Path) -> Size | None:
     """Height and width from the header of an image; None if it cannot be read, which whoever reads
-    the whole image reports, or only once."""
-    if is_stream(path):
-        return None
+    the whole image reports."""
     try:
         with open_image(path) as image:
             return image.header.size

@@ -15,6 +15,7 @@ from clit_deploy.images.signatures import BYTES, kind_of
 from clit_deploy.images.vips_library import LOADERS
 from clit_deploy.system import memory
 from clit_deploy.system.files import check_file
+from clit_deploy.system.standard_streams import seekable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,19 +80,20 @@ def open_image(path: Path, *, srgb: bool = False) -> Iterator[ImageFile]:
     """Open an image file and read its header.
 
     Args:
-        path: the file.
+        path: the file, a pipe, or `-` for stdin. A stream is read once, into a temporary file.
         srgb: convert colors to sRGB by the file's profile.
 
     Raises:
         MissingFileError: no such file.
         ImageError: not an image, empty, or more pixels than the file can hold.
     """
-    check_file(path, "image file")
-    with path.open("rb") as file:
+    stored = seekable(path)
+    check_file(stored, "image file")
+    with stored.open("rb") as file:
         head = file.read(BYTES)
     if not head:
         raise ImageError(f"{path} is empty; copy it again.")
-    reader = _reader(path, kind_of(head, str(path)), srgb=srgb)
+    reader = _reader(stored, kind_of(head, str(path)), srgb=srgb)
     try:
         yield ImageFile(path, reader)
     finally:

@@ -113,7 +113,7 @@ class VipsWriter:
             with self._path.open("r+b") as file:
                 target = library.Target.new_to_descriptor(file.fileno())
                 save = getattr(self._with_metadata(image), f"{_SAVERS[self._form.name]}_target")
-                save(target, **self._settings)
+                save(target, keep=_kept(self._metadata), **self._settings)
         except BaseException as error:
             self._errors.append(error)
         finally:
@@ -139,6 +139,14 @@ class VipsWriter:
             if data is not None:
                 image.set_type(vips().GValue.blob_type, name, data)
         return image
+
+
+def _kept(metadata: Metadata) -> int:
+    """What libvips may write, as `VipsForeignKeep`. With EXIF it writes the resolution, and makes
+    EXIF of its own where there is none."""
+    exif = metadata.exif or metadata.dpi
+    found = [exif, metadata.xmp, metadata.iptc, metadata.profile]
+    return sum(1 << bit for bit, block in enumerate(found) if block is not None)
 
 
 _SAVERS = {

@@ -185,7 +185,7 @@ def longest_name(folder: Path) -> int:
 
 
 def check_writable(path: Path, *, force: bool, make_folder: bool = False) -> None:
-    """Check an output file before the work begins.
+    """Check an output file before the work begins; a stream is written in any case.
 
     Args:
         path: the file; of a link, what it leads to.
@@ -197,6 +197,8 @@ def check_writable(path: Path, *, force: bool, make_folder: bool = False) -> Non
         OutputError: the path is a folder, its name is too long, or its folder is missing or not
             writable.
     """
+    if is_stream(path):
+        return
     try:
         target = path.resolve()
         folder = target.parent
@@ -219,6 +221,10 @@ def check_writable(path: Path, *, force: bool, make_folder: bool = False) -> Non
         raise OutputError(errno.EISDIR, f"{path} is a folder; name a file.")
     if taken and not force:
         raise OutputExistsError(f"{path} exists; use --force to overwrite it, or another name.")
+    _check_folder_writable(folder)
+
+
+def _check_folder_writable(folder: Path) -> None:
     if not folder.is_dir():
         raise OutputError(errno.ENOENT, f"The folder {folder} does not exist.")
     if not os.access(folder, os.W_OK):

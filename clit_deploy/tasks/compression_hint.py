@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.errors import ClitDeployError
 from clit_deploy.images.image_files import open_image
-from clit_deploy.system.files import is_stream
 from clit_deploy.zoo.named_models import is_packaged, model_for_compressed_images, named_models
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ def compression_hint(plan: Plan, images: Sequence[Path]) -> str | None:
 
 
 def _quality(path: Path) -> int:
-    if is_stream(path):  # it can be read once only
-        return 100
     try:
         with open_image(path) as image:
             return 100 if image.header.jpeg_quality is None else image.header.jpeg_quality

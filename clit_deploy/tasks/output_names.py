@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.errors import OptionError, OutputError
 from clit_deploy.images.image_formats import SUFFIXES
-from clit_deploy.system.files import is_folder
+from clit_deploy.system.files import is_folder, is_stream
 from clit_deploy.tasks.image_tasks import Task, check_names
 from clit_deploy.tasks.output_template import TemplateFields, check_template, filled, is_template
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from clit_deploy.grid.cascade import Size
     from clit_deploy.tasks.image_sources import Source
     from clit_deploy.tasks.output_size import OutputSize
+
+
+STDOUT = Path("-")
 
 
 def png(image: Path) -> str:  # noqa: ARG001
@@ -97,6 +100,10 @@ class _Namer:
         self._folder = self._file = None
         if output is not None and self._template is None:
             path = Path(output)
+            if is_stream(path) and several:
+                raise OutputError(
+                    errno.ENOTDIR, f"{path} takes one result; name a folder for several."
+                )
             if several or is_folder(path) or output.endswith(("/", os.sep)):
                 _check_is_folder(path)
                 self._folder = path
@@ -111,6 +118,8 @@ class _Namer:
         """The file for one result."""
         if self._file is not None:
             return self._file
+        if self._template is None and self._folder is None and is_stream(source.path):
+            return STDOUT  # nothing is beside a stream
         if self._template is not None:
             return Path(filled(self._template, self._fields(source, wanted, size, number)))
         name = f"{self._stem(source)}_{wanted.label}{self._extension(source.path)}"

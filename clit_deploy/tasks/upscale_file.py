@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from clit_deploy.images.image_files import open_image
 from clit_deploy.images.image_formats import check_format, held_per_pixel
 from clit_deploy.images.image_options import DEFAULT, ImageOptions
 from clit_deploy.images.image_writer import image_writer
 from clit_deploy.system import memory
-from clit_deploy.system.files import check_writable
+from clit_deploy.system.files import check_writable, is_stream
 from clit_deploy.system.phases import phase
+from clit_deploy.system.standard_streams import send
 from clit_deploy.tasks.finished_strips import Result, finished_strips
+from clit_deploy.tasks.result_format import result_suffix
 from clit_deploy.tasks.turns import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from clit_deploy.grid.cascade import Size
     from clit_deploy.render.layout import Layout
@@ -63,7 +67,7 @@ def upscale_file(
     Args:
         up: a loaded plan.
         source: the image.
-        target: where to write.
+        target: where to write; `-` for stdout, which gets the whole file at the end.
         wanted: the size of the output.
         options: how to write it.
         force: overwrite `target`.
@@ -74,6 +78,9 @@ def upscale_file(
     Raises:
         ClitDeployError: anything that is wrong, before the work starts if it can be known.
     """
+    if is_stream(target):
+        settings: dict[str, Any] = {"layout": layout, "progress": progress, "turn": turn}
+        return _upscale_to_stream(up, source, target, wanted, options, **settings)
     start = time.perf_counter()
     check_writable(target, force=force)
     with open_image(source, srgb=options.srgb) as file:
@@ -114,3 +121,19 @@ def upscale_file(
         predicted_bytes=forecast.peak,
         peak_bytes=memory.peak(),
     )
+
+
+def _upscale_to_stream(
+    up: Upscaler,
+    source: Path,
+    stream: Path,
+    wanted: OutputSize,
+    options: ImageOptions,
+    **settings: Any,
+) -> UpscaleResult:
+    """The same by way of a temporary file: most formats cannot be written front to back."""
+    with tempfile.TemporaryDirectory(prefix="clit-deploy-") as folder:
+        file = Path(folder) / f"out{result_suffix(source, [wanted], options)}"
+        result = upscale_file(up, source, file, wanted, options=options, **settings)
+        send(file, stream)
+    return dataclasses.replace(result, output=str(stream))
