@@ -17,6 +17,7 @@ from clit_deploy.images.jpeg_quality import quality_of
 from clit_deploy.images.metadata import Metadata
 from clit_deploy.images.orientation import is_sideways, turned, turned_size
 from clit_deploy.images.pixels import ROWS, check_white
+from clit_deploy.images.tiff_exif import exif_of_tiff
 from clit_deploy.images.transparency import FILLING_BYTES
 from clit_deploy.images.vips_failures import readable
 from clit_deploy.images.vips_library import LOADERS, vips
@@ -65,7 +66,12 @@ class VipsFile:
     def __init__(self, path: Path, kind: str, *, srgb: bool = False) -> None:
         self._path, self._kind = path, kind
         self._chunks = png_chunks.read_chunks(path) if kind == "PNG" else []
-        self._tags = tiff_tags.TiffTags(path) if kind == "TIFF" else None
+        self._tags = tiff_tags.TiffTags.of(path) if kind == "TIFF" else None
+        if self._tags is not None and self._tags.is_camera_raw():
+            raise ImageError(
+                f"{path} is a camera's raw file, of which only a preview could be read. Develop it "
+                "to a TIFF, PNG or JPEG first."
+            )
         with readable(path, self._tags):
             load = getattr(vips().Image, LOADERS[kind])
             stop_at = "error" if kind == "TIFF" else "truncated"
@@ -180,7 +186,7 @@ class VipsFile:
     def _metadata(self) -> Metadata:
         found = Metadata(
             profile=fitting_profile(self._stored),
-            exif=bare(self._exif),
+            exif=exif_of_tiff(self._path) if self._kind == "TIFF" else bare(self._exif),
             xmp=self._field("xmp-data"),
             iptc=self._field("iptc-data"),
             dpi=self._dpi(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clit_deploy.errors import MemoryBudgetError, OutputError
 from clit_deploy.images.exif import marked
+from clit_deploy.images.tiff_exif import add_exif_to_tiff
 from clit_deploy.images.tiff_stream import ClosedStreamError, RowStream
 from clit_deploy.images.vips_library import vips
 from clit_deploy.system.threads import thread_limit_explained
@@ -114,6 +115,8 @@ class VipsWriter:
                 target = library.Target.new_to_descriptor(file.fileno())
                 save = getattr(self._with_metadata(image), f"{_SAVERS[self._form.name]}_target")
                 save(target, keep=_kept(self._metadata), **self._settings)
+            if self._form.name == "TIFF" and self._metadata.exif is not None:
+                add_exif_to_tiff(self._path, self._metadata.exif)
         except BaseException as error:
             self._errors.append(error)
         finally:
