@@ -23,9 +23,9 @@ ROWS = 64
 """Rows that are converted at once, so that no temporary array has the size of the image."""
 
 
-def white_of(dtype: np.dtype[Any]) -> int:
+def white_of(dtype: np.dtype[Any] | type) -> int:
     """The value of white in an image of this type."""
-    return {"u1": 255, "u2": 65535}.get(dtype.str[1:], 1)
+    return {"u1": 255, "u2": 65535}.get(np.dtype(dtype).str[1:], 1)
 
 
 def check_pixels(image: NDArray[np.generic]) -> None:
