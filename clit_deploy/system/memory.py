@@ -40,14 +40,22 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def release_freed() -> None:
+    """Give all freed memory back to the system, so that `resident` counts what is in use.
+
+    Only glibc allows this.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def restart_peak() -> None:
     """Give freed memory back to the system, and restart `peak` from what is held now.
 
     Only Linux allows this. The counter belongs to this process alone.
     """
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    release_freed()
     with contextlib.suppress(OSError):
         CLEAR_REFS.write_text("5")
 

@@ -77,6 +77,7 @@ class Turns:
 
     def _fitting(self, prepare: Callable[[], Rendering]) -> Rendering | None:
         if not self._admitted:
+            memory.release_freed()  # or what earlier images have freed would count as in use
             rendering = prepare()
             self._predicted = rendering.forecast.peak
             return rendering

@@ -49,6 +49,12 @@ class Machine:
         self.lock = threading.Lock()
         monkeypatch.setattr(memory, "resident", lambda: self.held)
         monkeypatch.setattr(memory, "limit", lambda _: limit)
+        monkeypatch.setattr(memory, "release_freed", self.release)
+        self.released = 0
+
+    def release(self):
+        assert not self.held, "only when no image is in work"
+        self.released += 1
 
     def prepare(self):
         if self.limit is not None and self.held + self.need > self.limit and self.held:
@@ -108,6 +114,7 @@ def test_memory_is_not_promised_twice(monkeypatch, limit):
     assert machine.most <= limit
     assert any(machine.overlapped.values()) == (limit >= 200)
     if limit < 200:
+        assert machine.released == 8, "what an image has freed does not count for the next"
         spent = sum(outcome.result.seconds for outcome in done)
         assert spent <= took, "an image's seconds are without those that it waits for others"
 
