@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def fraction(b: Builder, turns: Tensor) -> Tensor:
-    """Angles in turns, reduced to -1/2..1/2."""
-    return b("Sub", turns, b("Round", turns))
+    """Angles in turns, reduced to -1/2..1/2. WebGPU has Floor, but no Round."""
+    return b("Sub", turns, b("Floor", b("Add", turns, 0.5)))
 
 
 def sine(b: Builder, turns: Tensor) -> Tensor:

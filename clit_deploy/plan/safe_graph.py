@@ -15,8 +15,8 @@ from clit_deploy.errors import GraphError, quote
 from clit_deploy.plan.protobuf import Message, Reader
 
 OPERATORS = frozenset(
-    {"Add", "Cast", "Clip", "Concat", "Conv", "DequantizeLinear", "Div", "Equal", "Erf", "Gather",
-     "Gemm", "Identity", "LayerNormalization", "LeakyRelu", "MatMul", "Max", "Min", "Mul",
+    {"Add", "Cast", "Clip", "Concat", "Conv", "DequantizeLinear", "Div", "Equal", "Erf", "Floor",
+     "Gather", "Gemm", "Identity", "LayerNormalization", "LeakyRelu", "MatMul", "Max", "Min", "Mul",
      "QuantizeLinear", "Range", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Round", "Shape",
      "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
 )  # fmt: skip

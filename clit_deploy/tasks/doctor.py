@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
 import platform
@@ -20,8 +21,10 @@ from clit_deploy.runtimes.cuda.cuda_api import open_cuda
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.ort.sessions import CUDA, usable_cpus
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt, newer_release
+from clit_deploy.runtimes.webgpu.plugin import check_installed, found_adapters, tried
 from clit_deploy.system import memory
 from clit_deploy.system.cache import folder
+from clit_deploy.system.extras import install_command
 from clit_deploy.system.gpu_nodes import check_nvidia_driver
 from clit_deploy.system.jetson import jetson
 from clit_deploy.zoo.named_models import default_model
@@ -29,6 +32,7 @@ from clit_deploy.zoo.named_models import default_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from clit_deploy.runtimes.webgpu.adapters import Adapter
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +57,11 @@ def examine() -> list[Finding]:
         _device,
         lambda: _tensorrt(Flavour.TENSORRT),
         lambda: _tensorrt(Flavour.RTX),
+        _webgpu,
         _memory,
         _cache,
         _numbers,
+        _advice,
     ]
     return [_safely(check) for check in checks]
 
@@ -145,6 +151,68 @@ def _tensorrt(flavour: Flavour) -> Finding:
         return Finding(name, "not installed", "fault" if fault else "absent", _bottom(error))
     advice = None if trt.is_rtx else newer_release(trt.version, jetson())
     return Finding(name, trt.version, "good", advice and f"If 'build' refuses engines: {advice}")
+
+
+def _webgpu() -> Finding:
+    """Adapters with their numbers for `--device`; those of the plugin's choice are tried."""
+    try:
+        found = found_adapters()
+    except ClitDeployError as error:
+        return Finding("WebGPU", "no adapter", "absent", str(error))
+    if not found:
+        return Finding("WebGPU", "no adapter", "absent", "It needs a GPU and its Vulkan driver.")
+    shown = "; ".join(f"{number}: {_adapter(one)}" for number, one in enumerate(found))
+    installed = False
+    try:
+        check_installed()
+        installed = True
+        for adapter in found:
+            if adapter.preference and adapter.is_gpu:
+                tried(adapter)
+    except ClitDeployError as error:
+        if not any(adapter.is_gpu for adapter in found):
+            return Finding("WebGPU", shown, "absent")
+        return Finding("WebGPU", shown, "fault" if installed else "absent", str(error))
+    return Finding("WebGPU", shown, "good")
+
+
+def _adapter(adapter: Adapter) -> str:
+    parts = [f"{adapter.name} ({adapter.kind})", f"driver {adapter.driver}"]
+    if adapter.storage_bytes:
+        parts.append(f"tensors to {show_bytes(adapter.storage_bytes)}")
+    if adapter.is_gpu and adapter.preference:
+        with contextlib.suppress(ClitDeployError):
+            parts.append("FP16 works" if tried(adapter).fp16 else "no FP16")
+    return ", ".join(parts)
+
+
+def _advice() -> Finding:
+    """What would make this machine faster."""
+    nvidia = _works(check_nvidia_driver)
+    if nvidia and _works(lambda: load_tensorrt(Flavour.TENSORRT)) and _works(open_cuda):
+        text = "engines: 'clit-deploy build PLAN', then --runtime tensorrt"
+    elif nvidia:
+        text = f"TensorRT for the NVIDIA GPU: {install_command('tensorrt-cu13')}"
+    elif any(adapter.is_gpu for adapter in _adapters_or_none()):
+        installed = _works(check_installed)
+        text = "--runtime webgpu" if installed else f"WebGPU: {install_command('webgpu')}"
+    else:
+        text = "a GPU, or more CPU cores; an INT8 plan ('clit-deploy calibrate') on this CPU"
+    return Finding("Faster with", text, "good")
+
+
+def _adapters_or_none() -> list[Adapter]:
+    with contextlib.suppress(ClitDeployError):
+        return found_adapters()
+    return []
+
+
+def _works(check: Callable[[], object]) -> bool:
+    try:
+        check()
+    except ClitDeployError:
+        return False
+    return True
 
 
 def _bottom(error: ClitDeployError) -> str:

@@ -13,8 +13,8 @@ from clit_deploy.plan.safe_graph import OPERATORS
 from tests.helpers import tiny_checkpoint, tiny_clit
 
 DECODE_OPS = {
-    "Add", "Clip", "Concat", "Div", "Erf", "MatMul", "Mul", "ReduceSum", "Relu", "Reshape", "Shape",
-    "Round", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Transpose", "Unsqueeze",
+    "Add", "Clip", "Concat", "Div", "Erf", "Floor", "MatMul", "Mul", "ReduceSum", "Relu", "Reshape",
+    "Shape", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Transpose", "Unsqueeze",
 }  # fmt: skip
 PROJECT_OPS = {
     "Add", "Concat", "Conv", "MatMul", "Mul", "Reshape", "Shape", "Squeeze", "Transpose",

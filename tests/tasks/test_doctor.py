@@ -12,6 +12,8 @@ from clit_deploy.errors import RuntimeUnavailableError
 from clit_deploy.runtimes.cuda import cuda_api as cuda_module
 from clit_deploy.runtimes.ort import ort_runtime as ort_module
 from clit_deploy.runtimes.trt import tensorrt_api as trt_module
+from clit_deploy.runtimes.webgpu.adapters import Adapter
+from clit_deploy.runtimes.webgpu.plugin import Abilities
 from clit_deploy.system import gpu_nodes
 from clit_deploy.system import jetson as machine_module
 from clit_deploy.system.jetson import Jetson
@@ -19,7 +21,8 @@ from clit_deploy.tasks import doctor
 from tests.fakes.machine import Machine
 from tests.helpers import cli
 
-NAMES = ["Python", "ONNX Runtime", "Jetson", "GPU", "TensorRT", "TensorRT-RTX", "Memory", "Cache"]
+NAMES = ["Python", "ONNX Runtime", "Jetson", "GPU", "TensorRT", "TensorRT-RTX", "WebGPU", "Memory"]
+NAMES += ["Cache", "Numbers", "Faster with"]
 
 
 def finding(name):
@@ -29,7 +32,9 @@ def finding(name):
         "Jetson": doctor._jetson,
         "GPU": doctor._device,
         "TensorRT": lambda: doctor._tensorrt(trt_module.Flavour.TENSORRT),
+        "WebGPU": doctor._webgpu,
         "Cache": doctor._cache,
+        "Faster with": doctor._advice,
         "Numbers": doctor._numbers,
     }
     found = checks[name]()
@@ -58,7 +63,7 @@ def no_tensorrt(monkeypatch):
 def test_on_this_machine():
     told = cli("doctor")
     assert told.returncode == 0, told.stdout + told.stderr
-    for name in [*NAMES, "Numbers"]:
+    for name in NAMES:
         assert f"\n  {name} " in f"\n{told.stdout}" or f"\n- {name} " in told.stdout
     assert "relative error" in told.stdout
 
@@ -67,7 +72,7 @@ def test_as_json():
     told = cli("doctor", "--json")
     assert told.returncode == 0, told.stderr
     found = json.loads(told.stdout)["findings"]
-    assert [one["name"] for one in found] == [*NAMES, "Numbers"]
+    assert [one["name"] for one in found] == NAMES
     assert {one["state"] for one in found} <= {"good", "absent"}
     assert all(one["repair"] for one in found if one["state"] == "fault")
 
@@ -191,6 +196,60 @@ def test_no_device_is_no_fault_but_has_its_reason(monkeypatch):
     monkeypatch.setattr(doctor, "open_cuda", nothing)
     found = finding("GPU")
     assert (found.state, found.repair) == ("absent", "There is no NVIDIA driver on this machine.")
+
+
+GPU = Adapter("Radeon 780M", "integrated", "radv Mesa 25", 4_294_967_295, "high-performance")
+PROGRAM = Adapter("SwiftShader", "software", "SwiftShader driver", 1 << 30, None)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A machine with a GPU and a software adapter, on which the plugin works."""
+    monkeypatch.setattr(doctor, "found_adapters", lambda: [GPU, PROGRAM])
+    monkeypatch.setattr(doctor, "check_installed", lambda: "0.4.0")
+    monkeypatch.setattr(doctor, "tried", lambda adapter: Abilities(fp16=True))
+    monkeypatch.setattr(gpu_nodes, "NVIDIA_NODES", ())
+
+
+def test_adapters_are_listed_with_their_numbers(gpu, monkeypatch):
+    found = finding("WebGPU")
+    assert (found.state, found.repair) == ("good", None)
+    assert found.found == (
+        "0: Radeon 780M (integrated), driver radv Mesa 25, tensors to 4.29 GB, FP16 works; "
+        "1: SwiftShader (software), driver SwiftShader driver, tensors to 1.07 GB"
+    )
+    assert finding("Faster with").found == "--runtime webgpu"
+    monkeypatch.setattr(doctor, "tried", lambda adapter: Abilities(fp16=False))
+    assert "no FP16" in finding("WebGPU").found
+
+
+def test_a_gpu_without_the_plugin_is_absent_with_its_repair(gpu, monkeypatch):
+    words = "WebGPU needs a package, which is not installed. pip install it"
+
+    def missing():
+        raise RuntimeUnavailableError(words)
+
+    monkeypatch.setattr(doctor, "check_installed", missing)
+    found = finding("WebGPU")
+    assert (found.state, found.repair) == ("absent", words)
+    assert "WebGPU: pip install" in finding("Faster with").found
+
+
+def test_a_plugin_that_fails_on_a_gpu_is_a_fault(gpu, monkeypatch):
+    def crashes(adapter):
+        raise RuntimeUnavailableError("The WebGPU plugin fails on Radeon 780M (signal 11).")
+
+    monkeypatch.setattr(doctor, "tried", crashes)
+    found = finding("WebGPU")
+    assert (found.state, "signal 11" in found.repair) == ("fault", True)
+
+
+def test_without_a_gpu_nothing_is_to_be_repaired(gpu, monkeypatch):
+    monkeypatch.setattr(doctor, "found_adapters", lambda: [PROGRAM])
+    assert finding("WebGPU").state == "good"
+    assert "a GPU, or more CPU cores" in finding("Faster with").found
+    monkeypatch.setattr(doctor, "found_adapters", list)
+    assert finding("WebGPU").state == "absent"
 
 
 def test_wrong_numbers_are_a_fault(monkeypatch):
