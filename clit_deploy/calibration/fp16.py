@@ -77,7 +77,7 @@ class _Choice:
         return self.device - kept
 
 
-def fp16_plan(plan: Plan, report: Callable[[str], None]) -> Plan:
+def fp16_plan(plan: Plan, report: Callable[[str], None], floats: Plan | None = None) -> Plan:
     """The FP16 form of a plan: of FP32 graphs, or of what Q/DQ leaves of them.
 
     Its parity report has the errors of graphs that round every result, the worst case on hardware.
@@ -85,6 +85,8 @@ def fp16_plan(plan: Plan, report: Callable[[str], None]) -> Plan:
     Args:
         plan: an FP32 or INT8 plan that passed its parity check.
         report: called with a sentence about each step.
+        floats: of an INT8 plan, the FP32 plan that it was made from; the FP16 forms of its graphs
+            are stored beside those with INT8, because they can be faster.
 
     Raises:
         ParityError: it loses too much even with every graph FP32.
@@ -101,9 +103,23 @@ def fp16_plan(plan: Plan, report: Callable[[str], None]) -> Plan:
     kept = {name: sorted(nodes) for name, nodes in choice.nodes.items() if nodes}
     half = Fp16Report(PHOTOGRAPH.name, cases, first, kept, sorted(choice.whole))
     typed = {name: choice.typed(name, graph) for name, graph in graphs.items()}
+    forms = _float_forms(plan) if floats else {}
+    for name, form in forms.items():
+        assert floats is not None  # noqa: S101  (there are no forms without them)
+        typed[form] = choice.typed(name, _model(floats, name))
     return plan.replaced(
-        _stored(typed), precision=precision.value, half=half, proof=_parity(plan, emulated)
+        _stored(typed),
+        precision=precision.value,
+        half=half,
+        proof=_parity(plan, emulated),
+        float_forms=forms,
     )
+
+
+def _float_forms(plan: Plan) -> dict[str, str]:
+    """Names for the FP16 forms of the graphs that have INT8 products."""
+    counts = plan.manifest.quantization.counts if plan.manifest.quantization else {}
+    return {name: f"fp16.{name}" for name, count in counts.items() if count}
 
 
 def _choose(plan: Plan, graphs: Graphs) -> tuple[_Choice, str | None]:

@@ -116,7 +116,7 @@ def quantize_plan(
     found, made = _search(bare, settings, report)
     report("comparing the INT8 plan with the float plan")
     made = with_int8_report(_with_half_weights(made).replaced({}, quantization=found), bare)
-    return fp16_plan(made, report) if settings.precision is Precision.INT8_FP16 else made
+    return fp16_plan(made, report, bare) if settings.precision is Precision.INT8_FP16 else made
 
 
 def _search(

@@ -112,6 +112,7 @@ def build_and_report(
         cuda = None
     trt = load_tensorrt(flavour)
     graphs = len(shape_ranges(opened, work_limits_of(opened, limits)))
+    graphs += len(opened.manifest.float_forms) if cuda else 0
     made = build_into(
         opened,
         trt,

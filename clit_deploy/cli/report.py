@@ -112,10 +112,12 @@ def _half(manifest: Manifest) -> list[str]:
 def engine_line(engines: EngineSet) -> str:
     """One set of engines."""
     found = engines.relative_error
+    floats = sum(engine.source is not None for engine in engines.engines)
+    forms = f"{floats} graphs in FP16 because it is faster, " if floats else ""
     compared = "not compared yet" if found is None else f"within {found:.1e} of ONNX Runtime"
     return (
         f"  engines    {engines.title}: tiles to {engines.tile}, blocks to {engines.block}, "
-        f"chunks of {engines.times}, {compared}"
+        f"chunks of {engines.times}, {forms}{compared}"
     )
 
 

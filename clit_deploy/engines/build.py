@@ -24,7 +24,7 @@ from clit_deploy.runtimes.trt.engine_builder import BuildOptions, EngineBuilder
 from clit_deploy.system.jetson import jetson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.runtimes.cuda.cuda_api import Gpu
@@ -61,6 +61,7 @@ def build_engines(
     limits: EngineLimits | None = None,
     gpu: Gpu | None = None,
     progress: Callable[[str], None] | None = None,
+    only: Collection[str] | None = None,
 ) -> tuple[Plan, bytes | None]:
     """Build engines of all graphs of a plan. Its engines for other devices stay.
 
@@ -71,6 +72,7 @@ def build_engines(
         limits: the largest tiles, blocks and chunks.
         gpu: the GPU of this machine, if it has one.
         progress: gets a line of text before each graph.
+        only: the graphs to build; None for all.
 
     Returns: the plan in memory, and the timing cache (None for TensorRT-RTX).
 
@@ -86,7 +88,8 @@ def build_engines(
     if options.capabilities:
         options = dataclasses.replace(options, capabilities=made.targets)
     builder, engines, members = EngineBuilder(trt), [], {}
-    for member, some in shape_ranges(plan, work_limits).items():
+    ranges = shape_ranges(plan, work_limits)
+    for member, some in ranges.items() if only is None else ((x, ranges[x]) for x in only):
         report(f"building {member} with {trt.title}")
         graph = plan.read(member)
         shapes = [
@@ -116,7 +119,7 @@ def with_fitting_engines(
     for engines in reversed(plan.manifest.engines):
         # Another driver runs the same engines.
         same = dataclasses.replace(engines, engines=(), relative_error=None, driver=wanted.driver)
-        current = all(plan.manifest.digests.get(x.graph) == x.digest for x in engines.engines)
+        current = all(plan.manifest.digests.get(x.built_from) == x.digest for x in engines.engines)
         if same == wanted and current and (members := _read(plan, engines)):
             return with_engines(plan, engines, members)
     return None
@@ -243,6 +246,6 @@ def differences(plan: Plan, engines: EngineSet, version: str, gpu: Gpu) -> list[
     board = jetson()
     if engines.l4t and board and engines.l4t != board.l4t:
         found.append(f"they were built on L4T {engines.l4t}, not {board.l4t}")
-    if any(plan.manifest.digests.get(x.graph) != x.digest for x in engines.engines):
+    if any(plan.manifest.digests.get(x.built_from) != x.digest for x in engines.engines):
         found.append("they were built from other graphs than the plan's")
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy.engines.forms import as_built
 from clit_deploy.errors import EngineError
 from clit_deploy.grid.cascade import output_size
 from clit_deploy.images.image_files import PHOTOGRAPH, read_image
@@ -54,14 +55,14 @@ def check_engines(plan: Plan, runtime: Runtime) -> float:
     Raises:
         EngineError: the error is above the tolerance, or NaN.
     """
-    repair = "Use --runtime cpu."
+    repair, graphs = "Use --runtime cpu.", plan
     if isinstance(runtime, EngineRuntime):
         runtime.kernels.eager = True
-        repair = runtime.repair()
+        repair, graphs = runtime.repair(), as_built(plan, runtime.engines)
     allowed = allowed_error(plan)
     worst = 0.0
     side = min(runtime.work_limits.max_tile or LARGEST_TILE, LARGEST_TILE)
-    ours, theirs = (_answers(plan, r, side) for r in (runtime, open_runtime("cpu")))
+    ours, theirs = _answers(plan, runtime, side), _answers(graphs, open_runtime("cpu"), side)
     for (what, got), (_, expected) in zip(ours, theirs, strict=True):
         error = float(np.abs(got - expected).max()) / (float(expected.std()) or 1.0)
         if not error <= allowed:

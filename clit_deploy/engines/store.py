@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.engines.build import build_engines, differences, with_fitting_engines
 from clit_deploy.engines.check import check_engines
+from clit_deploy.engines.forms import keep_faster
 from clit_deploy.errors import ClitDeployError, OptionError, OutputError
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_runtime import EngineRuntime
@@ -20,7 +21,7 @@ from clit_deploy.system.files import check_writable
 from clit_deploy.system.locks import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from clit_deploy.engines.build import EngineLimits
@@ -132,11 +133,30 @@ class BuildJob:
         store = Store(f"timing-{trt.flavour.value}-{trt.version}-{device}", self.timing_cache)
         if not trt.is_rtx:
             options = dataclasses.replace(options, timing_cache=store.read())
-        made, timing = build_engines(
-            plan, trt, options, limits=self.limits, gpu=gpu, progress=self.progress
-        )
-        if timing is not None:
-            store.write(timing)
+
+        def build(plan: Plan, only: Collection[str] | None = None) -> Plan:
+            nonlocal options
+            made, timing = build_engines(
+                plan,
+                trt,
+                options,
+                limits=self.limits,
+                gpu=gpu,
+                progress=self.progress,
+                only=only,
+            )
+            options = dataclasses.replace(options, timing_cache=timing)
+            return made
+
+        made, forms = build(plan), plan.manifest.float_forms
+        if (
+            forms
+            and self.cuda
+            and not differences(made, made.manifest.engines[-1], trt.version, self.cuda.gpu)
+        ):
+            made = keep_faster(made, trt, self.cuda, lambda floats: build(floats, forms))
+        if options.timing_cache is not None:
+            store.write(options.timing_cache)
         return verify_engines(made, trt, self.cuda) if self.cuda else made
 
 

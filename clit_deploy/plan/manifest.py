@@ -170,6 +170,13 @@ class Engine:
     """SHA-256 of the graph that it was built from."""
     profiles: list[dict[str, Annotated[list[Shape], Length(3, 3)]]]
     """Min, opt and max shape of every input, for each optimization profile."""
+    source: Graph | None = None
+    """The FP16 form of the graph, if that was built because it is faster."""
+
+    @property
+    def built_from(self) -> str:
+        """The graph that it was built from."""
+        return self.source or self.graph
 
 
 @dataclass(frozen=True)
@@ -271,6 +278,8 @@ class Manifest:
     """Only in FP16 plans."""
     engines: Annotated[tuple[EngineSet, ...], Length(0, 64)] = ()
     quantization: Quantization | None = None
+    float_forms: dict[Graph, Graph] = field(default_factory=dict)
+    """In INT8-FP16 plans, the FP16 form of each graph with INT8 products."""
     digests: dict[Member, Sha256] = field(default_factory=dict)
     """SHA-256 of every other member."""
     format: int = FORMAT
@@ -286,6 +295,7 @@ class Manifest:
         Returns: `encoder`, `project`, `decode`, `point`, `attention` or `pairs`; None if the
             manifest does not use the graph.
         """
+        member = {form: graph for graph, form in self.float_forms.items()}.get(member, member)
         if member == self.encoder.graph:
             return "encoder", self.encoder.channels
         for stage in self.stages:

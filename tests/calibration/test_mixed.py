@@ -1,16 +1,24 @@
 """INT8 and FP16 in one plan, for TensorRT."""
 
+import json
+
+import numpy as np
 import onnx
 import pytest
 import torch
 
 import clit_deploy
+from clit_deploy.cli.report import engine_line
+from clit_deploy.engines import forms as forms_module
 from clit_deploy.engines.build import build_engines
+from clit_deploy.engines.forms import in_float_form
+from clit_deploy.engines.store import build_into
 from clit_deploy.errors import BuildError
 from clit_deploy.passes.fp16_types import INTER_GRAPH, element_types
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour, load_tensorrt
+from tests.engines.offers import SMALL
 from tests.engines.text import engine_types, operand_types
 from tests.fakes.machine import Machine
 from tests.helpers import cli, photo, tiny_checkpoint, tiny_clit, tiny_liif
@@ -113,3 +121,52 @@ def test_int8_for_cpus_is_not_built(plans):
     plan = Plan.open(plans["liif"]).replaced({}, precision="int8")
     with pytest.raises(BuildError, match="precision int8-fp16"):
         build_engines(plan, machine.trt, BuildOptions(), gpu=machine.cuda.gpu)
+
+
+def test_both_forms_are_in_the_plan_and_are_the_same_function(mixed):
+    plan = mixed["liif"]
+    forms = plan.manifest.float_forms
+    assert set(forms) == {name for name, n in plan.manifest.quantization.counts.items() if n}
+    for graph, form in forms.items():
+        typed, plain = (onnx.load_model_from_string(plan.read(name)) for name in (graph, form))
+        assert not {"QuantizeLinear", "DequantizeLinear"} & {n.op_type for n in plain.graph.node}
+        for k in ("input", "output"):
+            assert str(getattr(typed.graph, k)) == str(getattr(plain.graph, k))
+    image, floats = photo(20, 20), in_float_form(plan, set(forms))
+    with (
+        clit_deploy.load(plan, runtime="cpu") as one,
+        clit_deploy.load(floats, runtime="cpu") as two,
+    ):
+        pictures = [up.upscale(image, scale=2) for up in (one, two)]
+    assert 0 < np.abs(pictures[0] - pictures[1]).max() < 0.2
+
+
+@pytest.mark.parametrize("faster", [[], ["encoder.onnx"], None])
+def test_build_times_both_forms_and_keeps_the_faster(mixed, tmp_path, monkeypatch, faster):
+    """On the simulated device both take as long, so INT8 stays unless a test says otherwise."""
+    machine, path = Machine.make(), mixed["liif"].save(tmp_path / "model.plan")
+    timed, forms = [], mixed["liif"].manifest.float_forms
+    wanted = set(forms) if faster is None else set(faster)
+    real = forms_module.milliseconds
+
+    def milliseconds(plan, engines, *where):
+        timed.append(real(plan, engines, *where))
+        first = len(timed) == 1
+        return {
+            name: ms + (1 if first == (name in wanted) else 0) for name, ms in timed[-1].items()
+        }
+
+    monkeypatch.setattr(forms_module, "milliseconds", milliseconds)
+    plan = build_into(Plan.open(path), machine.trt, BuildOptions(), SMALL, machine.cuda)
+    (made,) = plan.manifest.engines
+    assert [set(times) for times in timed] == [{x.graph for x in made.engines}, set(forms)]
+    assert all(ms > 0 for times in timed for ms in times.values())
+    assert {x.graph: x.source for x in made.engines if x.source} == {g: forms[g] for g in wanted}
+    assert made.relative_error <= 2e-3, "each is compared with the form that it was built from"
+    for engine in made.engines:
+        content = json.loads(plan.read(engine.member)[len(b"FAKEENGINE") :])
+        assert bytes.fromhex(content["graph"]) == plan.read(engine.built_from)
+    assert machine.runtime(plan).engines == made
+    assert (f"{len(wanted)} graphs in FP16" in engine_line(made)) is bool(wanted)
+    again = build_into(Plan.open(path), machine.trt, BuildOptions(), SMALL, machine.cuda)
+    assert again.manifest.engines == plan.manifest.engines, "and nothing is built twice"

@@ -45,6 +45,7 @@ class EngineRuntime:
         self._device = DeviceArrays(cuda)
         self.arrays: Arrays = self._device
         self._trt = trt
+        self.engines = engines
         self._engines = {engine.graph: engine for engine in engines.engines}
         self._loaded: dict[str, Any] = {}
         self._runners: dict[str, EngineRunner] = {}
