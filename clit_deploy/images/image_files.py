@@ -26,6 +26,10 @@ PHOTOGRAPH = Path(__file__).parents[1] / "zoo" / "grapes.png"
 """A photograph of 128x128 pixels that ships with the package, to measure plans with."""
 
 
+LARGE = 128_000_000
+"""Bytes of decoded pixels; a larger image is not held as a whole where that can be helped."""
+
+
 class Reader(Protocol):
     """What reads an image file."""
 
@@ -35,6 +39,12 @@ class Reader(Protocol):
 
     def decode(self) -> DecodedImage:
         """The pixels."""
+
+    def rolling_header(self) -> ImageHeader | None:
+        """The header if only the rows in use are held; None if the whole image is needed."""
+
+    def roll(self) -> DecodedImage:
+        """The image with the rows in use only."""
 
     def close(self) -> None:
         """Close the file."""
@@ -46,11 +56,17 @@ class ImageFile:
     def __init__(self, path: Path, reader: Reader) -> None:
         self.path = path
         self._reader = reader
-
-    @property
-    def header(self) -> ImageHeader:
+        self.header = reader.header
         """What is known before anything is decoded."""
-        return self._reader.header
+        self._rolls = False
+
+    def allow_rolling(self) -> None:
+        """Hold only the rows in use of a large image, if its format and orientation allow it. Then
+        `decode` returns at once, and the pixels can be taken once, from top to bottom, while the
+        file is open."""
+        rolling = self._reader.rolling_header()
+        if rolling is not None and self.header.decoded_bytes > LARGE:
+            self.header, self._rolls = rolling, True
 
     def decode(self, max_memory: int | None = None) -> DecodedImage:
         """The pixels, in the file's own type.
@@ -72,7 +88,11 @@ class ImageFile:
                 f"{'allowed' if limit == max_memory else 'available'}. Allow more, or use a "
                 "smaller image."
             )
-        return self._reader.decode()
+        if self._rolls:
+            return self._reader.roll()
+        decoded = self._reader.decode()
+        self._reader.close()
+        return decoded
 
 
 @contextmanager

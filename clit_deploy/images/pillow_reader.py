@@ -71,6 +71,13 @@ class PillowFile:
             pixels = turned(self._pixels(), self._orientation)
         return decoded_image(pixels, alpha=self.header.alpha, metadata=self._metadata())
 
+    def rolling_header(self) -> None:
+        """Pillow decodes whole images."""
+
+    def roll(self) -> DecodedImage:
+        """The same as `decode`."""
+        return self.decode()
+
     def _mode(self) -> str:
         """The mode that the pixels are taken in."""
         mode = self._image.mode

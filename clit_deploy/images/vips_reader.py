@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from clit_deploy.images.jpeg_quality import quality_of
 from clit_deploy.images.metadata import Metadata
 from clit_deploy.images.orientation import is_sideways, turned, turned_size
 from clit_deploy.images.pixels import ROWS, check_white
+from clit_deploy.images.rolling_rows import REACH, RollingRows
 from clit_deploy.images.tiff_exif import exif_of_tiff
 from clit_deploy.images.transparency import FILLING_BYTES
 from clit_deploy.images.vips_failures import readable
@@ -24,6 +26,7 @@ from clit_deploy.images.vips_library import LOADERS, vips
 from clit_deploy.system.interrupts import check
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -83,7 +86,7 @@ class VipsFile:
 
     def close(self) -> None:
         """Close the file, and free what was decoded."""
-        del self._image, self._stored
+        self._image = self._stored = None
 
     def decode(self) -> DecodedImage:
         """The pixels in the file's own type.
@@ -97,22 +100,58 @@ class VipsFile:
             pixels = turned(self._pixels(), self._orientation)
         return decoded_image(pixels, alpha=self.header.alpha, metadata=self._metadata())
 
+    def rolling_header(self) -> ImageHeader | None:
+        """The header if only the rows in use are held; None if the image is needed as a whole."""
+        header, height = self.header, self.header.size[0]
+        if header.alpha or self._orientation != 1:
+            return None
+        rows = min(REACH + ROWS, height)
+        held = header.decoded_bytes // height * rows
+        beside = header.decoding_bytes - header.decoded_bytes
+        return dataclasses.replace(
+            header, decoded_bytes=held + beside, decoding_bytes=held + beside
+        )
+
+    def roll(self) -> DecodedImage:
+        """The image with the rows in use only; it is decoded while it is rendered, from top to
+        bottom, once. So what is wrong with the file may be found late.
+
+        Raises:
+            ImageError: while rows are taken: see `decode`.
+        """
+        self._warn_about_losses()
+        rows = RollingRows(
+            self._bands(), self.header.size, 1 if self.header.gray else 3, self._dtype()
+        )
+        # A renderer takes rows, and nothing else that arrays have.
+        rgb = cast("NDArray[np.generic]", rows)
+        return DecodedImage(rgb, None, self.header.gray, self._metadata())
+
     def _pixels(self) -> NDArray[np.generic]:
-        """The pixels `[h, w, channels]` as they are stored, copied band by band."""
+        """The pixels `[h, w, channels]` as they are stored."""
         image = self._image
+        result = np.empty((image.height, image.width, image.bands), self._dtype())
+        row = 0
+        for band in self._bands():
+            result[row : row + len(band)] = band
+            row += len(band)
+        return result
+
+    def _bands(self) -> Iterator[NDArray[np.generic]]:
+        """The pixels from top to bottom, `ROWS` rows at a time."""
+        image, wanted = self._image, self._dtype()
         if image.format not in _TYPES:  # signed, or of 32 bits
             image = image.cast("double")
         kind = np.dtype(_TYPES[image.format])
-        result = np.empty((image.height, image.width, image.bands), self._dtype())
         region = vips().Region.new(image)  # one thread, so that rows are read in order
         for rows in Span(0, image.height).split(ROWS):
             check()
-            fetched = region.fetch(0, rows.start, image.width, len(rows))
+            with readable(self._path, self._tags):
+                fetched = region.fetch(0, rows.start, image.width, len(rows))
             values = np.frombuffer(fetched, kind)
             if kind not in (np.uint8, np.uint16):
-                check_white(values, 1 if result.dtype == np.float32 else 65535)
-            result[rows.start : rows.stop] = values.reshape(len(rows), image.width, image.bands)
-        return result
+                check_white(values, 1 if wanted == np.float32 else 65535)
+            yield values.reshape(len(rows), image.width, image.bands).astype(wanted, copy=False)
 
     def _dtype(self) -> np.dtype[Any]:
         """The type of the decoded pixels."""

@@ -24,9 +24,9 @@ def bilinear(
     """`image [h, w, c]` resampled to one block of the outputs of `axes`."""
     row, row_weight = _taps(axes[0], block.rows)
     col, col_weight = _taps(axes[1], block.cols)
-    first = col[0, 0]
-    columns = image[:, first : col[1, -1] + 1]
-    above, below = to_unit(columns[row[0]]), to_unit(columns[row[1]])
+    top, first = row[0, 0], col[0, 0]
+    near = image[top : row[1, -1] + 1][:, first : col[1, -1] + 1]
+    above, below = to_unit(near[row[0] - top]), to_unit(near[row[1] - top])
     rows = above + (below - above) * row_weight[:, None, None]
     left = rows[:, col[0] - first]
     result: NDArray[np.float32] = left + (rows[:, col[1] - first] - left) * col_weight[:, None]

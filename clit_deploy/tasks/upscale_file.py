@@ -84,6 +84,7 @@ def upscale_file(
     start = time.perf_counter()
     check_writable(target, force=force)
     with open_image(source, srgb=options.srgb) as file:
+        file.allow_rolling()
         header = file.header
         with phase("prepare"):
             job = wanted.job(up.renderer, header.size)
@@ -100,15 +101,20 @@ def upscale_file(
             )
         with phase("read"):
             image = file.decode(up.max_memory)
-    result = Result.of(target, header, options)
-    metadata = image.metadata.for_result(job.made, strip=options.strip)
-    writer = image_writer(
-        target, job.made, result.channels, dtype=result.dtype, metadata=metadata, options=options
-    )
-    with writer as append, turn.computing():
-        for rows in finished_strips(rendering, image, result, progress):
-            with phase("write"):
-                append(rows)
+        result = Result.of(target, header, options)
+        metadata = image.metadata.for_result(job.made, strip=options.strip)
+        writer = image_writer(
+            target,
+            job.made,
+            result.channels,
+            dtype=result.dtype,
+            metadata=metadata,
+            options=options,
+        )
+        with writer as append, turn.computing():
+            for rows in finished_strips(rendering, image, result, progress):
+                with phase("write"):
+                    append(rows)
     forecast = rendering.forecast
     return UpscaleResult(
         input=str(source),
