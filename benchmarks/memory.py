@@ -1,10 +1,14 @@
 """Peak resident memory of `clit-deploy run` at a large scale, under a limit and without one.
 
     python -m benchmarks.memory [--scale 30] [--size 320x240] [--limit 1GB] [--dim 64] [--json FILE]
+    python -m benchmarks.memory --files [--megapixels 200] [--limit 1GB]
 
 Runs the real command in processes of its own, compares the two outputs pixel by pixel, and
 prints what was predicted and what was held. `--dim 256` is the published CLIT (slow: the output
 has 69 megapixels); memory differs, the scheduling does not.
+
+`--files` measures reading and writing instead, with a model of 8 channels: a photograph of 12
+megapixels as JPEG with a profile and EXIF at x2, and a large PNG at x1.5.
 """
 
 from __future__ import annotations
@@ -15,11 +19,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
-from benchmarks.common import clit_spec, random_plan, report
+from benchmarks.common import EDSR, clit_spec, random_plan, report
+from clit_deploy.images.png import PngWriter
 
 
 def run(plan: Path, image: Path, target: Path, scale: float, limit: str | None) -> dict[str, float]:
@@ -33,6 +39,59 @@ def run(plan: Path, image: Path, target: Path, scale: float, limit: str | None) 
     return found
 
 
+def small_liif() -> dict[str, Any]:
+    """LIIF that is small enough for hundreds of megapixels."""
+    encoder = {**EDSR, "args": {"no_upsampling": True, "n_resblocks": 1, "n_feats": 8}}
+    mlp = {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [24, 24]}}
+    return {"name": "liif", "args": {"encoder_spec": encoder, "imnet_spec": mlp}}
+
+
+def write_photograph(path: Path) -> Path:
+    """A JPEG of 4000x3000 pixels, with a profile and EXIF."""
+    rng = np.random.RandomState(0)
+    small = Image.fromarray(rng.randint(0, 256, (375, 500, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0132] = "maker", "2026:01:02 03:04:05"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photograph = small.resize((4000, 3000), Image.Resampling.BICUBIC)
+    photograph.save(path, quality=92, exif=exif, icc_profile=profile)
+    return path
+
+
+def write_large(path: Path, megapixels: float) -> Path:
+    """An RGB PNG of 4:3, made row by row."""
+    height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
+    width = height * 4 // 3
+    across = np.arange(width, dtype=np.uint32)[:, None] // 37 * np.array([1, 2, 3], np.uint32)
+    with path.open("wb") as file, PngWriter(file, width, height, 3) as png:
+        for row in range(height):
+            png.write(((across + row // 29) % 251).astype(np.uint8)[None])
+    return path
+
+
+def measure_files(limit: str, megapixels: float) -> list[dict[str, Any]]:
+    """A row for each file."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        _, plan = random_plan(small_liif(), folder)
+        photograph = write_photograph(Path(folder) / "photograph.jpg")
+        large = write_large(Path(folder) / "large.png", megapixels)
+        for image, scale in ((photograph, 2), (large, 1.5)):
+            target = Path(folder) / f"out{image.suffix}"
+            found = run(plan, image, target, scale, limit)
+            rows.append(
+                {
+                    "file": f"{image.name} x{scale:g}",
+                    "limit": limit,
+                    "output": f"{found['width']}x{found['height']}",
+                    "predicted MB": found["predicted_bytes"] / 1e6,
+                    "peak MB": found["peak_bytes"] / 1e6,
+                    "seconds": found["seconds"],
+                }
+            )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=30)
@@ -40,8 +99,14 @@ def main() -> None:
     parser.add_argument("--limit", default="1GB")
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--no-unlimited", action="store_true", help="only the limited run")
+    parser.add_argument("--files", action="store_true", help="measure reading and writing")
+    parser.add_argument("--megapixels", type=float, default=200, help="of the large file")
     parser.add_argument("--json")
     args = parser.parse_args()
+    if args.files:
+        rows = measure_files(args.limit, args.megapixels)
+        report("Memory of large files, LIIF with 8 channels", rows, args.json)
+        return
     width, height = map(int, args.size.split("x"))
     Image.MAX_IMAGE_PIXELS = None
     rows = []
@@ -58,7 +123,7 @@ def main() -> None:
             rows.append(
                 {
                     "limit": limit or "none",
-                    "output": f"{found['size'][1]}x{found['size'][0]}",  # type: ignore[index]
+                    "output": f"{found['width']}x{found['height']}",
                     "tile": found["tile"],
                     "block": found["block"],
                     "predicted MB": found["predicted_bytes"] / 1e6,
