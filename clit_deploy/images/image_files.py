@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from clit_deploy.config import show_bytes
 from clit_deploy.errors import ImageError, MemoryBudgetError
 from clit_deploy.images.signatures import BYTES, kind_of
+from clit_deploy.images.tiff_tags import TiffTags
 from clit_deploy.images.vips_library import LOADERS
 from clit_deploy.system import memory
 from clit_deploy.system.files import check_file
@@ -121,7 +122,7 @@ def open_image(path: Path, *, srgb: bool = False) -> Iterator[ImageFile]:
 
 
 def _reader(path: Path, kind: str, *, srgb: bool) -> Reader:
-    if kind in LOADERS:
+    if kind in LOADERS and not (kind == "TIFF" and TiffTags.of(path).is_narrow_lab()):
         from clit_deploy.images.vips_reader import VipsFile
 
         return VipsFile(path, kind, srgb=srgb)

@@ -12,7 +12,7 @@ from clit_deploy.system.files import check_folder, is_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXTENSIONS = {*SUFFIXES, ".heic", ".heif", ".jfif", ".jp2", ".ppm", ".pgm", ".pbm"}
+EXTENSIONS = {*SUFFIXES, ".heic", ".heif", ".jfif", ".jp2", ".ppm", ".pgm", ".pbm", ".tga"}
 """Of files that are taken for images in a folder. A file that is named itself may have any."""
 
 

@@ -18,6 +18,10 @@ _TURNED = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8](?=[\"'<])")
 """The orientation in XMP, as an attribute or an element."""
 
 
+PHOTOSHOP = b"Photoshop 3.0\0"
+"""What JPEG puts before the resources of Photoshop."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """Blocks of bytes as the formats define them."""
@@ -28,6 +32,7 @@ class Metadata:
     """Starts with its byte order."""
     xmp: bytes | None = None
     iptc: bytes | None = None
+    """As JPEG has it: resources of Photoshop, and IPTC among them."""
     dpi: tuple[float, float] | None = None
     """Pixels an inch, across and down; None if the file does not say."""
     chunks: tuple[Chunk, ...] = ()

@@ -1,4 +1,4 @@
-"""Reading the formats that the wheels of libvips do not decode: BMP, PPM, JPEG 2000 and HEIC."""
+"""Reading formats that the wheels of libvips do not decode: BMP, JPEG 2000, HEIC and others."""
 
 from __future__ import annotations
 
@@ -25,13 +25,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PLUGINS = {"BMP": ["BMP", "DIB"], "PPM": ["PPM"], "JPEG 2000": ["JPEG2000"], "HEIC": ["HEIF"]}
+PLUGINS = {
+    "BMP": ["BMP", "DIB"],
+    "PPM": ["PPM"],
+    "JPEG 2000": ["JPEG2000"],
+    "HEIC": ["HEIF"],
+    "ICO": ["ICO"],
+    "TGA": ["TGA"],
+    "TIFF": ["TIFF"],
+}
 """Pillow's names of the formats that it may read, by the kind of the file."""
 
 _HELD = 24
 """Bytes a pixel: Pillow's image, and what its decoders hold beside it."""
 _CODEC = 24_000_000
-_MODES = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LA": "RGBA", "PA": "RGBA"}
+_MODES = {
+    "LAB": "RGB",
+    "1": "L",
+    "P": "RGB",
+    "CMYK": "RGB",
+    "YCbCr": "RGB",
+    "LA": "RGBA",
+    "PA": "RGBA",
+}
 """What modes are converted to; the others stay."""
 _KEPT = ("L", "RGB", "RGBA", "F", "I")
 
@@ -98,6 +114,8 @@ class PillowFile:
         for rows in Span(0, image.height).split(ROWS):
             check()
             band = image.crop((0, rows.start, image.width, rows.stop))
+            if band.mode == "LAB":
+                band = _from_lab(band)
             values = np.asarray(band if band.mode.startswith("I;16") else band.convert(mode))
             if values.dtype not in (np.uint8, np.uint16):
                 check_white(values, 1 if mode == "F" else 65535)
@@ -134,6 +152,16 @@ class PillowFile:
             xmp=info.get("xmp"),
             dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
         )
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    """CIE Lab as sRGB."""
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    made = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    assert made is not None  # noqa: S101  (only a conversion in place returns nothing)
+    return made
 
 
 def _register_heic(path: Path) -> None:

@@ -18,6 +18,7 @@ _STARTS = (
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
     (b"BM", "BMP"),
+    (b"\0\0\x01\0", "ICO"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     *((b"P%d" % digit, "PPM") for digit in range(1, 7)),
@@ -31,26 +32,29 @@ _BRANDS = {
 }
 """Kinds of files with boxes, by their brand; the last three do not name a codec."""
 
+_CONVERT = "file, which cannot be read. Convert it to PNG, TIFF or JPEG first."
 _REFUSED = (
-    (b"\xff\x0a", "a JPEG XL"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL"),
-    (b"8BPS", "a Photoshop (PSD)"),
-    (b"v/1\x01", "an OpenEXR"),
-    (b"#?RADIANCE", "a Radiance HDR"),
-    (b"SIMPLE  =", "a FITS"),
-    (b"DDS ", "a DDS"),
-    (b"\0\0\x01\0", "an icon (ICO)"),
-    (b"FUJIFILMCCD-RAW", "a camera's raw"),
-    (b"IIRO", "a camera's raw"),
-    (b"IIU\0", "a camera's raw"),
-    (b"gimp xcf", "a GIMP (XCF)"),
-    (b"\x8aMNG", "an MNG"),
-    (b"\x97JB2", "a JBIG2"),
-    (b"%PDF", "a PDF"),
-    (b"%!PS", "a PostScript"),
-    (b"<svg", "an SVG"),
+    (b"\xff\x0a", f"a JPEG XL {_CONVERT}"),
+    (b"\0\0\0\x0cJXL ", f"a JPEG XL {_CONVERT}"),
+    (b"8BPS", f"a Photoshop (PSD) {_CONVERT}"),
+    (b"v/1\x01", f"an OpenEXR {_CONVERT}"),
+    (b"#?RADIANCE", f"a Radiance HDR {_CONVERT}"),
+    (b"SIMPLE  =", f"a FITS {_CONVERT}"),
+    (b"DDS ", f"a DDS {_CONVERT}"),
+    (b"FUJIFILMCCD-RAW", f"a camera's raw {_CONVERT}"),
+    (b"IIRO", f"a camera's raw {_CONVERT}"),
+    (b"IIU\0", f"a camera's raw {_CONVERT}"),
+    (b"gimp xcf", f"a GIMP (XCF) {_CONVERT}"),
+    (b"\x8aMNG", f"an MNG {_CONVERT}"),
+    (b"%PDF", f"a PDF {_CONVERT}"),
+    (b"%!PS", f"a PostScript {_CONVERT}"),
+    (b"<svg", f"an SVG {_CONVERT}"),
+    (b"version https://git-lfs", "a Git LFS pointer; fetch the image itself with 'git lfs pull'."),
+    (b"<!doctype html", "a web page and not an image; download the image itself."),
+    (b"<html", "a web page and not an image; download the image itself."),
+    (b"PK\x03\x04", "a zip archive; unpack the images in it."),
 )
-"""Kinds that are recognized, to name them."""
+"""Files that are recognized, to name them."""
 
 
 def kind_of(head: bytes, name: str) -> str:
@@ -60,7 +64,8 @@ def kind_of(head: bytes, name: str) -> str:
         head: its first `BYTES` bytes.
         name: of the file, for messages.
 
-    Returns: `PNG`, `JPEG`, `TIFF`, `GIF`, `WebP`, `AVIF`, `HEIC`, `BMP`, `PPM` or `JPEG 2000`.
+    Returns: `PNG`, `JPEG`, `TIFF`, `GIF`, `WebP`, `AVIF`, `HEIC`, `BMP`, `PPM`,
+        `JPEG 2000`, `ICO` or `TGA`.
 
     Raises:
         ImageError: another kind, which is named if it is known.
@@ -72,13 +77,32 @@ def kind_of(head: bytes, name: str) -> str:
     for start, kind in _STARTS:
         if head.startswith(start):
             return kind
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    for start, called in _REFUSED:
-        if text.startswith(start) or head.startswith(start):
-            raise ImageError(_cannot_be_read(name, called))
-    if b"<svg" in text:
-        raise ImageError(_cannot_be_read(name, "an SVG"))
+    _refuse_known(head, name)
+    if _may_be_tga(head):
+        return "TGA"
     raise ImageError(f"{name} is not an image in a format that can be read.")
+
+
+def _refuse_known(head: bytes, name: str) -> None:
+    """Name a file that is recognized and cannot be read.
+
+    Raises:
+        ImageError: it is one.
+    """
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for start, what in _REFUSED:
+        if head.startswith(start) or text.startswith(start.lower()):
+            raise ImageError(f"{name} is {what}")
+    if b"<svg" in text:
+        raise ImageError(f"{name} is an SVG {_CONVERT}")
+
+
+def _may_be_tga(head: bytes) -> bool:
+    """Whether the header of a TGA file is possible: these files have no signature."""
+    if len(head) < 18:
+        return False
+    palette, kind, bits = head[1], head[2], head[16]
+    return palette in (0, 1) and kind in (1, 2, 3, 9, 10, 11) and bits in (8, 15, 16, 24, 32)
 
 
 def _boxed(head: bytes, name: str) -> str:
@@ -91,11 +115,7 @@ def _boxed(head: bytes, name: str) -> str:
     if named:
         return named[0]
     brand = brands[0].decode("latin-1")
-    raise ImageError(_cannot_be_read(name, f"a video or camera file ({quote(brand)})"))
-
-
-def _cannot_be_read(name: str, called: str) -> str:
-    return f"{name} is {called} file, which cannot be read. Convert it to PNG, TIFF or JPEG first."
+    raise ImageError(f"{name} is a video or a camera's raw ({quote(brand)}) {_CONVERT}")
 
 
 def missing_heic(name: str) -> str:

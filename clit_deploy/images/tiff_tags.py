@@ -96,3 +96,7 @@ class TiffTags:
         """Whether the image is a sensor's data, or a small preview of it."""
         is_preview = self.number(SUBFILE, 0) & 1 and INNER in self.tags
         return bool(is_preview) or self.number(PHOTOMETRIC, 1) in (32803, 34892)
+
+    def is_narrow_lab(self) -> bool:
+        """Whether the pixels are CIE Lab of 8 bits, which libvips 8.18 does not read."""
+        return self.number(PHOTOMETRIC, 1) == 8 and self.number(BITS, 1) == 8

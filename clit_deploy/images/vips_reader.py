@@ -15,7 +15,7 @@ from clit_deploy.images.color_profile import fitting_profile, to_rgb_or_gray
 from clit_deploy.images.decoded_image import DecodedImage, ImageHeader, decoded_image
 from clit_deploy.images.exif import bare, orientation
 from clit_deploy.images.jpeg_quality import quality_of
-from clit_deploy.images.metadata import Metadata
+from clit_deploy.images.metadata import PHOTOSHOP, Metadata
 from clit_deploy.images.orientation import is_sideways, turned, turned_size
 from clit_deploy.images.pixels import ROWS, check_white
 from clit_deploy.images.rolling_rows import REACH, RollingRows
@@ -227,11 +227,18 @@ class VipsFile:
             profile=fitting_profile(self._stored),
             exif=exif_of_tiff(self._path) if self._kind == "TIFF" else bare(self._exif),
             xmp=self._field("xmp-data"),
-            iptc=self._field("iptc-data"),
+            iptc=self._iptc(),
             dpi=self._dpi(),
             chunks=tuple(png_chunks.kept_chunks(self._chunks)),
         )
         return found.without_colors() if self._converted else found
+
+    def _iptc(self) -> bytes | None:
+        if self._kind == "TIFF":
+            found = self._field("photoshop-data")
+            return None if found is None else PHOTOSHOP + found
+        iptc: bytes | None = self._field("iptc-data")
+        return iptc
 
     def _dpi(self) -> tuple[float, float] | None:
         """Pixels an inch, if the file states them."""

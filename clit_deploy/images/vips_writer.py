@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clit_deploy.errors import MemoryBudgetError, OutputError
 from clit_deploy.images.exif import marked
+from clit_deploy.images.metadata import PHOTOSHOP
 from clit_deploy.images.tiff_exif import add_exif_to_tiff
 from clit_deploy.images.tiff_stream import ClosedStreamError, RowStream
 from clit_deploy.images.vips_library import vips
@@ -138,6 +139,9 @@ class VipsWriter:
             "xmp-data": self._metadata.xmp,
             "iptc-data": self._metadata.iptc,
         }
+        if self._form.name == "TIFF":  # which has the resources of Photoshop, and IPTC among them
+            iptc = blocks.pop("iptc-data")
+            blocks["photoshop-data"] = iptc and iptc.removeprefix(PHOTOSHOP)
         for name, data in blocks.items():
             if data is not None:
                 image.set_type(vips().GValue.blob_type, name, data)
@@ -148,7 +152,7 @@ def _kept(metadata: Metadata) -> int:
     """What libvips may write, as `VipsForeignKeep`. With EXIF it writes the resolution, and makes
     EXIF of its own where there is none."""
     exif = metadata.exif or metadata.dpi
-    found = [exif, metadata.xmp, metadata.iptc, metadata.profile]
+    found = [exif, metadata.xmp, metadata.iptc, metadata.profile, metadata.iptc]
     return sum(1 << bit for bit, block in enumerate(found) if block is not None)
 
 
