@@ -6,7 +6,6 @@ shaders, so all but one are slow tests.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +35,21 @@ TOLERANCE = 1e-5
 @pytest.fixture(scope="module")
 def device():
     """The adapter under test; without a GPU, a software adapter that has to be named."""
-    try:
-        check_installed()
-        if not any(adapter.is_gpu for adapter in found_adapters()) and SWIFTSHADER.exists():
-            os.environ["VK_DRIVER_FILES"] = str(SWIFTSHADER)
-            vulkan_devices.vulkan_devices.cache_clear()
-        number, adapter = next(
-            (k, one) for k, one in enumerate(found_adapters()) if one.preference is not None
-        )
-        tried(adapter)
-    except ClitDeployError as error:
-        pytest.skip(str(error))
-    except StopIteration:
-        pytest.skip("there is no WebGPU adapter, neither a GPU nor Chromium's SwiftShader")
-    return str(number)
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            check_installed()
+            if not any(adapter.is_gpu for adapter in found_adapters()) and SWIFTSHADER.exists():
+                patch.setenv("VK_DRIVER_FILES", str(SWIFTSHADER))
+                vulkan_devices.vulkan_devices.cache_clear()
+            found = enumerate(found_adapters())
+            number, adapter = next((k, one) for k, one in found if one.preference is not None)
+            tried(adapter)
+        except ClitDeployError as error:
+            pytest.skip(str(error))
+        except StopIteration:
+            pytest.skip("there is no WebGPU adapter, neither a GPU nor Chromium's SwiftShader")
+        yield str(number)
+    vulkan_devices.vulkan_devices.cache_clear()
 
 
 def on_cpu(plan, device):
@@ -87,7 +87,9 @@ def test_every_node_of_every_encoder_does(device, encoder, tmp_path):
         del args["no_upsampling"]
     spec = tiny_liif(encoder_spec={"name": encoder, "args": args})
     path = clit_deploy.export_checkpoint(tiny_checkpoint(tmp_path, spec))
-    assert on_cpu(Plan.open(path), device) == []
+    found = [(member, kind) for member, kind, _ in on_cpu(Plan.open(path), device)]
+    # SwinIR reads the height and the width of the image, two integers.
+    assert found == [("encoder.onnx", "Squeeze")] * (2 if encoder == "swinir" else 0)
     assert difference(path, device, scale=2) <= TOLERANCE
 
 
@@ -108,8 +110,9 @@ def test_it_computes_what_the_cpu_computes(plans, device):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FAMILIES, "lte"])
-def test_every_family_does_and_cascades_do(plans, device, name):
-    assert difference(plans[name], device, side=3, scale=5) <= TOLERANCE
+def test_every_family_does_and_a_cascade_does(plans, device, name):
+    scale = 5 if name == "clit-r1" else 2
+    assert difference(plans[name], device, side=3, scale=scale) <= TOLERANCE
 
 
 @pytest.mark.slow
