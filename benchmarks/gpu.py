@@ -23,6 +23,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -217,25 +218,33 @@ def described() -> dict[str, Any]:
     return found
 
 
+def write(path: Path, about: dict[str, Any], rows: list[Row], tests: Path | None) -> None:
+    """One JSON: the machine, the results of the tests and the rows so far."""
+    record: dict[str, Any] = {"machine": about}
+    if tests is not None and tests.exists():
+        (suite,) = ElementTree.parse(tests).getroot().iter("testsuite")  # noqa: S314  (our own)
+        record["tests"] = {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")}
+    record["rows"] = [dataclasses.asdict(row) for row in rows]
+    path.write_text(json.dumps(record, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--plans", type=Path, required=True, help="folder with the plans")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--tests", type=Path, help="JUnit file of the tests, for the record")
-    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--seconds", type=float, default=270)
     parser.add_argument("--device", help="a WebGPU adapter; software ones have to be named")
     parser.add_argument("--tiny", action="store_true")
     args = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     about, rows = described(), []
-    for row in rows_of(args.plans, args.seconds, args.device, tiny=args.tiny):
-        rows.append(row)
-        print(dataclasses.asdict(row), flush=True)
-        if args.json:  # after every row: whoever stops it keeps what there is
-            record = {"machine": about, "rows": [dataclasses.asdict(row) for row in rows]}
-            if args.tests and args.tests.exists():
-                record["tests"] = args.tests.read_text().split(">", 2)[1][-400:]
-            args.json.write_text(json.dumps(record, indent=1) + "\n")
+    with contextlib.suppress(KeyboardInterrupt):  # whoever stops it keeps what there is
+        for row in rows_of(args.plans, args.seconds, args.device, tiny=args.tiny):
+            rows.append(row)
+            print(dataclasses.asdict(row), flush=True)
+            if args.json:
+                write(args.json, about, rows, args.tests)
     print("\n".join(["", about.get("gpu", about["cpu"]), "", *table(rows)]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 
@@ -77,6 +78,17 @@ def test_what_begins_too_late_is_written_down(tmp_path):
     rows = list(rows_of(tmp_path, 0, None, tiny=True))
     assert {row.note for row in rows} == {"no time was left"}
     assert {(row.model, row.scale) for row in rows} == set(gpu.TINY_CASES)
+
+
+def test_one_json_has_the_machine_the_tests_and_the_rows(tmp_path):
+    (tmp_path / "tests.xml").write_text(
+        '<testsuites><testsuite tests="9" failures="1" errors="0" skipped="2"/></testsuites>'
+    )
+    gpu.write(tmp_path / "gpu.json", {"gpu": "H100"}, [ROW], tmp_path / "tests.xml")
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["machine"] == {"gpu": "H100"}
+    assert found["tests"] == {"tests": "9", "failures": "1", "errors": "0", "skipped": "2"}
+    assert found["rows"][0]["contender"] == "plan fp32 webgpu"
 
 
 @pytest.mark.parametrize("name", ["gpu-check", "gpu-go"])

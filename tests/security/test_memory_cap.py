@@ -73,6 +73,20 @@ def test_there_is_no_cap_beside_a_gpu(tmp_path, monkeypatch):
 
 
 @linux
+def test_the_cap_is_lifted_for_a_gpu_driver_that_has_no_such_file():
+    """That of AMD or Intel, when WebGPU is opened; the user's own limit comes back."""
+    code = (
+        "import resource; from clit_deploy.system.memory_cap import cap_memory, lift_cap;"
+        "data = resource.RLIMIT_DATA; hard = resource.getrlimit(data)[1];"
+        "resource.setrlimit(data, (10**15, hard)); cap_memory();"
+        "print(resource.getrlimit(data)[0] < 10**15); lift_cap(); lift_cap();"
+        "print(resource.getrlimit(data)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", str(10**15)]
+
+
+@linux
 def test_a_cap_leaves_a_tighter_limit_and_never_grows(tmp_path):
     code = (
         "import resource; from clit_deploy.system.memory_cap import cap_memory;"
