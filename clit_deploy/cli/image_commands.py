@@ -54,7 +54,7 @@ def warp(
 ) -> None:
     """Rotate, shear or tilt an image, resampled by the network itself.
 
-    The matrix 4,0,0,0,4,0 is a scale of 4. Outside the image the output is transparent, or black
+    The matrix 4,0,0,0,4,0 is a scale of 4. Outside the image the output is transparent, or white
     in formats without transparency.
     """
     from clit_deploy.tasks.warp import Homography, warp_file

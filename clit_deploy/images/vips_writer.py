@@ -171,7 +171,7 @@ def _settings(
     """Arguments of libvips' saver."""
     quality = options.quality or QUALITY.get(name)
     if name == "JPEG":
-        return {"Q": quality, "subsample_mode": "off", "optimize_coding": True}
+        return {"Q": quality, "subsample_mode": "off"}  # optimized tables need all of it in memory
     if name == "WebP":
         if options.lossless:
             return {"lossless": True, "exact": True}

@@ -9,7 +9,7 @@ import numpy as np
 
 from clit_deploy.grid.geometry import Span
 from clit_deploy.images.image_formats import channels_of, depth_of
-from clit_deploy.images.image_options import DEPTHS
+from clit_deploy.images.image_options import DEFAULT, DEPTHS, ImageOptions
 from clit_deploy.images.pixels import to_depth
 from clit_deploy.images.transparency import is_opaque, over, within_input
 from clit_deploy.render.layout import Block
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.images.decoded_image import DecodedImage, ImageHeader
-    from clit_deploy.images.image_options import ImageOptions
     from clit_deploy.render.renderer import Rendering
 
 
@@ -36,7 +35,7 @@ class Result:
     """8-bit color under transparent parts, if there is no alpha."""
 
     @classmethod
-    def of(cls, target: Path, header: ImageHeader, options: ImageOptions) -> Result:
+    def of(cls, target: Path, header: ImageHeader, options: ImageOptions = DEFAULT) -> Result:
         """The rows of a file that an input with this header becomes."""
         gray = header.gray and not _is_colored(target, header, options)
         depth = depth_of(target, options.depth or header.depth)
@@ -70,8 +69,20 @@ def finished_strips(
     alphas = _alphas(rendering, image)
     for strip in rendering.strips(image.rgb, progress):
         colors = strip.mean(axis=2, keepdims=True) if image.gray else strip
-        alpha = None if alphas is None else next(alphas)
-        yield to_depth(_in_channels(colors, alpha, result), result.dtype)
+        yield finished(colors, None if alphas is None else next(alphas), result)
+
+
+def finished(
+    colors: NDArray[np.float32], alpha: NDArray[np.float32] | None, result: Result
+) -> NDArray[Any]:
+    """Rows of the result in the file's type.
+
+    Args:
+        colors: `[rows, W, 1]` or `[rows, W, 3]`, 0 to 1.
+        alpha: `[rows, W, 1]`; None for opaque.
+        result: what the rows have to be.
+    """
+    return to_depth(_in_channels(colors, alpha, result), result.dtype)
 
 
 def _in_channels(

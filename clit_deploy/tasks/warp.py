@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from dataclasses import dataclass
@@ -13,14 +14,14 @@ from clit_deploy.errors import CoordinateError, SizeError
 from clit_deploy.grid.cascade import LARGEST_SCALE
 from clit_deploy.grid.geometry import NOISE, Span
 from clit_deploy.images.image_files import open_image
-from clit_deploy.images.image_formats import channels_of, check_format, held_per_pixel
+from clit_deploy.images.image_formats import check_format, held_per_pixel
 from clit_deploy.images.image_writer import image_writer
-from clit_deploy.images.pixels import to_bytes
 from clit_deploy.render.bilinear import bilinear_at
 from clit_deploy.render.coordinates import output_of
 from clit_deploy.render.layout import Job
 from clit_deploy.render.points import Queries
 from clit_deploy.system.files import check_writable
+from clit_deploy.tasks.finished_strips import Result, finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,16 +133,22 @@ def warp_file(
         header = file.header
         probe = _probe(way, size, header.size)
         full = _inside(way.queries(*_corners(size)), header.size).all()
-        alpha = header.alpha or not full
-        check_format(target, size, alpha=alpha)
-        channels = channels_of(target, alpha=alpha)
+        result = Result.of(target, dataclasses.replace(header, alpha=header.alpha or not full))
+        check_format(target, size, alpha=header.alpha or not full)
         job = Job(header.size, *output_of(probe, header.size))
         held = held_per_pixel(target) * size[0] * size[1] + header.decoded_bytes
         up.renderer.point_forecast(job, held)  # refuses before anything is decoded
         image = file.decode(up.max_memory)
-    with image_writer(target, size, channels) as append:
+    metadata = image.metadata.for_result(size)
+    with image_writer(
+        target, size, result.channels, dtype=result.dtype, metadata=metadata
+    ) as append:
         for rows in Span(0, size[0]).split(max(STRIP // size[1], 1)):
-            append(to_bytes(_strip(up, job, image, way, rows, size[1])[..., :channels]))
+            strip = _strip(up, job, image, way, rows, size[1])
+            colors, alpha = strip[..., :3], strip[..., 3:]
+            if image.gray:
+                colors = colors.mean(axis=2, keepdims=True)
+            append(finished(colors, alpha, result))
             if progress:
                 progress(rows.stop / size[0])
     seconds = time.perf_counter() - start

@@ -6,8 +6,9 @@ from PIL import Image
 
 import clit_deploy
 from clit_deploy.errors import CoordinateError, OutputExistsError, SizeError
+from clit_deploy.images.image_files import read_image
 from clit_deploy.tasks.warp import Homography, warp_file
-from tests.helpers import cli, photo
+from tests.helpers import ROOT, cli, photo
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_quarter_turn_turns_the_output(plans, picture, tmp_path):
     assert np.abs(turned - big).max() <= 1
 
 
-def test_the_outside_is_transparent_or_black(plans, picture, tmp_path):
+def test_the_outside_is_transparent_or_white(plans, picture, tmp_path):
     with clit_deploy.load(plans["liif"]) as up:
         moved = Homography.parse("2,0,10,0,2,6")
         warp_file(up, picture, tmp_path / "a.png", moved, (40, 60))
@@ -55,7 +56,19 @@ def test_the_outside_is_transparent_or_black(plans, picture, tmp_path):
     inside = np.zeros((40, 60), bool)
     inside[6:34, 10:46] = True
     assert np.array_equal(rgba[..., 3] == 255, inside)
-    assert not pixels(tmp_path / "a.bmp")[~inside].any()
+    assert (pixels(tmp_path / "a.bmp")[~inside] == 255).all()
+
+
+def test_a_warped_image_keeps_its_depth_channels_and_profile(plans, tmp_path):
+    odd = ROOT / "tests" / "odd" / "images"
+    larger = Homography.parse("2,0,0,0,2,0")
+    with clit_deploy.load(plans["liif"]) as up:
+        warp_file(up, odd / "icc_gray18.png", tmp_path / "gray.png", larger, (64, 64))
+        warp_file(up, odd / "ramp_rgb16.png", tmp_path / "deep.png", larger, (64, 128))
+    gray, deep = read_image(tmp_path / "gray.png"), read_image(tmp_path / "deep.png")
+    assert gray.gray
+    assert gray.metadata.profile == read_image(odd / "icc_gray18.png").metadata.profile
+    assert deep.rgb.dtype == np.uint16
 
 
 def test_perspective_lands_where_the_matrix_says():
