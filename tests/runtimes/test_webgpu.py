@@ -14,6 +14,7 @@ import pytest
 import clit_deploy
 from clit_deploy.errors import ClitDeployError
 from clit_deploy.plan.plan_file import Plan
+from clit_deploy.render.layout import Layout
 from clit_deploy.runtimes.webgpu import vulkan_devices
 from clit_deploy.runtimes.webgpu.plugin import NAME, check_installed, found_adapters, tried
 from clit_deploy.runtimes.webgpu.webgpu_runtime import open_webgpu
@@ -117,11 +118,12 @@ def test_every_family_does_and_a_cascade_does(plans, device, name):
 
 @pytest.mark.slow
 def test_tiles_do(plans, device):
-    """An image of several encoder tiles, with the adapter's limit on their side."""
-    plan = Plan.open(plans["liif"])
-    runtime = open_webgpu(plan, device)
-    assert runtime.work_limits.max_tile
-    assert difference(plans["liif"], device, side=40, size=(50, 60)) <= TOLERANCE
+    """Several encoder tiles, blocks and chunks."""
+    image, outputs = photo(40, 41), []
+    for options in ({"runtime": "cpu"}, {"runtime": "webgpu", "device": device}):
+        with clit_deploy.Upscaler(plans["liif"], layout=Layout(32, 64), **options) as up:
+            outputs.append(up.upscale(image, size=(70, 80), clip=False))
+    assert np.abs(outputs[1] - outputs[0]).max() <= TOLERANCE * outputs[0].std()
 
 
 @pytest.mark.slow
