@@ -79,7 +79,7 @@ def test_the_public_surface_is_small(plans):
     with clit_deploy.load(plans["liif"], runtime="cpu", threads=1) as up:
         public = {name for name in dir(up) if not name.startswith("_")}
         assert public == {
-            *("upscale", "query", "attention", "close"),
+            *("upscale", "encode", "query", "attention", "close"),
             *("plan", "runtime", "max_memory", "renderer"),
         }
         assert repr(up).startswith("<Upscaler of liif.plan on onnxruntime ")

@@ -106,7 +106,7 @@ def output_suffix(
         return named_suffix(options.format)
     own = next((form for form in FORMATS if form.name == header.format), None)
     reason = _obstacle(own, header, output, options)
-    if own is None or reason:
+    if own is None or (reason and own.name != "PNG"):
         log.warning("%s: %s, so the result is a PNG", source.name, reason)
         return ".png"
     return source.suffix if source.suffix.lower() in own.suffixes else own.suffixes[0]
@@ -130,6 +130,12 @@ def _obstacle(
     return None
 
 
+def _way_out(size: Size) -> str:
+    fitting = [form for form in FORMATS if max(size) <= form.longest and form.largest is None]
+    names = " or ".join(f"a {form.suffixes[0]}" for form in fitting if form.name in ("PNG", "TIFF"))
+    return f"write {names}" if names else "request a smaller output"
+
+
 def check_format(
     path: Path, size: Size, *, alpha: bool = False, options: ImageOptions = DEFAULT
 ) -> None:
@@ -150,7 +156,7 @@ def check_format(
     if max(size) > form.longest or size[0] * size[1] * 3 > (form.largest or 1 << 63):
         raise SizeError(
             f"{form.name} files hold at most {form.longest:,} pixels a side, but the output has "
-            f"{size[1]}x{size[0]}; write a .png or a .tif."
+            f"{size[1]}x{size[0]}; {_way_out(size)}."
         )
     if options.depth is not None and options.depth not in form.depths:
         raise OptionError(

@@ -301,7 +301,7 @@ def _device(name: str) -> torch.device:
     present = torch.cuda.is_available()
     if name == "cuda" and not present:
         raise TrainingError(
-            "CUDA was asked for, but this PyTorch finds no GPU; use --device cpu, or install a "
+            "CUDA was requested, but this PyTorch finds no GPU; use --device cpu, or install a "
             "CUDA build of torch."
         )
     return torch.device("cpu" if name == "cpu" or not present else "cuda")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Patch:
-    """Which outputs of a square crop are asked for."""
+    """Which outputs of a square crop are decoded."""
 
     low: int
     """Side of the low-resolution crop."""

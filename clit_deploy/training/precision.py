@@ -49,7 +49,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
             f"Unknown precision {wanted!r}; use --precision auto, float32 or bfloat16."
         )
     if wanted == "float32":
-        return Precision(False, "float32, as asked for")
+        return Precision(False, "float32, as requested")
     if device.type == "cuda":
         return _on_gpu(wanted)
     gain = bfloat16_gain()

@@ -62,7 +62,7 @@ class Config:
     most: int = 96
     """its largest side in output pixels."""
     queries: int = 2304
-    """Output pixels of a patch that are asked for where a family has no dense form."""
+    """Output pixels of a patch that are decoded where a family has no dense form."""
     factors: tuple[float, ...] = (4.0, 4.0, 2.0)
     """Largest factor of each stage (CLIT, section 4.1); the smallest is 1."""
     shares: tuple[float, ...] = (0.6, 0.28, 0.12)

@@ -82,7 +82,7 @@ def test_the_main_job(plans, picture, tmp_path):
         (["--iterations", 3, "--duration", "1s"], ["--duration and --iterations"], 2),
         (["--sweep", "color=1"], ["not a valid sweep", "tile"], 2),
         (["--scale", "big"], ["not a valid scale"], 2),
-        (["--sweep", "runtime=cpu,cuda"], ["CUDA"], 1),
+        (["--sweep", "runtime=cpu,cuda"], ["NVIDIA driver", "--runtime cpu"], 1),
         (["--threads", 0], ["threads"], 2),
         (["--max-memory", "lots"], ["memory size"], 2),
         (["--reference", "none.plan"], ["none.plan"], 1),

@@ -73,7 +73,8 @@ def test_a_figure_is_drawn(plans, tmp_path):
 def test_bad_places_are_refused(plans, tmp_path, arguments, words, code):
     picture = tmp_path / "photo.png"
     Image.fromarray(photo(20, 24)).save(picture)
-    done = cli("attention", picture, "-e", plans["clit"], "-o", tmp_path / "m.png", *arguments)
+    fixed = ["-e", plans["clit"], "-o", tmp_path / "m.png", "--runtime", "cpu"]
+    done = cli("attention", picture, *fixed, *arguments)
     assert done.returncode == code
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -69,7 +69,7 @@ def test_a_pack_that_is_too_large_or_lacks_something_is_refused(
     with pytest.raises(TrainingError, match="take fewer photographs"):
         pack.pack(tmp_path / "large", photos, [recipe])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingFileError, match="no pictures"):
+    with pytest.raises(MissingFileError, match="no images"):
         pack.pack(tmp_path / "none", tmp_path / "empty", [recipe])
     (tmp_path / "start.pth").unlink()
     with pytest.raises(MissingFileError, match=r"start\.pth"):

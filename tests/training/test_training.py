@@ -109,7 +109,7 @@ def test_train_export_run(folder, tmp_path):
     done = cli("train", recipe, "--images", folder, "-o", run, *told)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
-    assert "6 pictures to train on, 2 to validate; float32, as asked for" in lines
+    assert "6 images to train on, 2 to validate; float32, as requested" in lines
     assert "step 3: all 2 stages train from here on" in lines
     assert any(line.startswith("step 6  loss 0.") and " dB" in line for line in lines)
     with (run / "log.csv").open() as file:
@@ -388,7 +388,7 @@ def test_a_batch_is_what_it_says(folder, config):
     found = draw(photos, config, 1, step=5, queries=50)
     batch = to_batch(found, CPU)
     assert batch.image.shape == (3, 3, 16, 16)
-    # At a factor of 1 the small picture has the very colors that are asked for.
+    # At a factor of 1 the small image has the very colors that are requested.
     patch = batch.patch
     rows, cols = (slice(span.start, span.stop) for span in (patch.rows, patch.cols))
     assert torch.equal(batch.image[:, :, rows, cols], batch.truth)
