@@ -11,17 +11,12 @@ from clit_deploy.calibration.settings import Settings
 from clit_deploy.cli.json_document import print_document
 from clit_deploy.cli.options import (
     CalibrationImagesOption,
-    DeviceOption,
     EngineOption,
     ForceOption,
     ImagesOption,
     JsonOption,
     MaxDropOption,
-    MemoryOption,
     PlanArgument,
-    RebuildOption,
-    RuntimeOption,
-    ThreadsOption,
     beside,
     chosen_plan,
     plans_argument,
@@ -29,11 +24,12 @@ from clit_deploy.cli.options import (
     scale_option,
     whole_option,
 )
+from clit_deploy.cli.running_options import RunningOptions
 from clit_deploy.cli.step_totals import PRECISION_STEPS
 from clit_deploy.cli.terminal import ProgressBar, StepCounter, terminal
 from clit_deploy.cli.typed_values import all_scales
 from clit_deploy.cli.workload import count, image_pixels, megapixels
-from clit_deploy.config import Precision, RuntimeName
+from clit_deploy.config import Precision
 from clit_deploy.errors import OptionError
 from clit_deploy.images.image_folders import images_in
 from clit_deploy.images.image_formats import check_format
@@ -93,11 +89,7 @@ def compare(
             "--figure", metavar="FILE", help="A figure of the differences from the first plan, x10."
         ),
     ] = None,
-    runtime: RuntimeOption = RuntimeName.AUTO,
-    threads: ThreadsOption = None,
-    max_memory: MemoryOption = None,
-    rebuild: RebuildOption = True,
-    device: DeviceOption = None,
+    running: RunningOptions = RunningOptions(),  # noqa: B008
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,7 +110,7 @@ def compare(
         f"{count(len(chosen), 'plan')}, {count(len(found), 'image')}, {count(len(wanted), 'scale')}"
     )
     terminal.note(f"{work}: {megapixels(2 * len(chosen) * len(wanted) * image_pixels(found))}")
-    where = RunOptions(runtime, threads, max_memory, rebuild, device)
+    where = RunOptions(**vars(running))
     with ProgressBar(work) as progress:
         rows = compare_plans(chosen, images, wanted, where, progress)
     name = difference_figure(chosen, images, wanted[-1], figure, where) if figure else None

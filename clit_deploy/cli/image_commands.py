@@ -9,23 +9,18 @@ import typer
 from clit_deploy.cli.json_document import plain, print_document
 from clit_deploy.cli.options import (
     DefaultEngineOption,
-    DeviceOption,
     ForceOption,
     ImageArgument,
     JsonOption,
-    MemoryOption,
     OutputOption,
-    RebuildOption,
-    RuntimeOption,
     ScaleOption,
     SizeOption,
-    ThreadsOption,
 )
+from clit_deploy.cli.running_options import RunningOptions
 from clit_deploy.cli.size_options import one_size
 from clit_deploy.cli.terminal import ProgressBar, terminal
 from clit_deploy.cli.typed_values import parse_position, parse_size
 from clit_deploy.cli.workload import megapixels
-from clit_deploy.config import RuntimeName
 from clit_deploy.errors import OptionError
 
 
@@ -44,11 +39,7 @@ def warp(
     output: OutputOption,
     size: SizeOption = None,
     engine: DefaultEngineOption = None,
-    runtime: RuntimeOption = RuntimeName.AUTO,
-    threads: ThreadsOption = None,
-    max_memory: MemoryOption = None,
-    rebuild: RebuildOption = True,
-    device: DeviceOption = None,
+    where: RunningOptions = RunningOptions(),  # noqa: B008
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,7 +49,6 @@ def warp(
     in formats without transparency.
     """
     from clit_deploy.tasks.warp import Homography, warp_file
-    from clit_deploy.upscaler import load
 
     way, wanted = Homography.parse(matrix), parse_size(size)
     if wanted is None:
@@ -66,14 +56,7 @@ def warp(
     about = f"{image.name}, {megapixels(wanted[0] * wanted[1])}"
     terminal.note(about)
     with (
-        load(
-            engine,
-            runtime=runtime,
-            threads=threads,
-            max_memory=max_memory,
-            rebuild=rebuild,
-            device=device,
-        ) as up,
+        where.load(engine) as up,
         ProgressBar(about) as progress,
     ):
         result = warp_file(up, image, output, way, wanted, force=force, progress=progress)
@@ -97,27 +80,15 @@ def attention(
     engine: DefaultEngineOption = None,
     scale: ScaleOption = None,
     size: SizeOption = None,
-    runtime: RuntimeOption = RuntimeName.AUTO,
-    threads: ThreadsOption = None,
-    max_memory: MemoryOption = None,
-    rebuild: RebuildOption = True,
-    device: DeviceOption = None,
+    where: RunningOptions = RunningOptions(),  # noqa: B008
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Draw which pixels one output pixel attends to, for each head and stage (CLIT and LIT)."""
     from clit_deploy.tasks.attention_figure import attention_file
-    from clit_deploy.upscaler import load
 
     position, wanted = parse_position(at), one_size(scale, size)
-    with load(
-        engine,
-        runtime=runtime,
-        threads=threads,
-        max_memory=max_memory,
-        rebuild=rebuild,
-        device=device,
-    ) as up:
+    with where.load(engine) as up:
         maps = attention_file(up, image, output, position, wanted, force=force)
         name = up.runtime.name
     if as_json:

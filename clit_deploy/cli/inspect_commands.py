@@ -10,18 +10,13 @@ import typer
 
 from clit_deploy.cli.json_document import print_document
 from clit_deploy.cli.options import (
-    DeviceOption,
     EngineOption,
     JsonOption,
-    MemoryOption,
     PlanArgument,
-    RebuildOption,
-    RuntimeOption,
-    ThreadsOption,
     chosen_plan,
 )
+from clit_deploy.cli.running_options import RunningOptions
 from clit_deploy.cli.terminal import terminal
-from clit_deploy.config import RuntimeName
 
 
 def info(
@@ -48,11 +43,7 @@ def verify(
             metavar="IMAGE", help="Compare tiled with whole on this image.", show_default="noise"
         ),
     ] = None,
-    runtime: RuntimeOption = RuntimeName.AUTO,
-    threads: ThreadsOption = None,
-    max_memory: MemoryOption = None,
-    rebuild: RebuildOption = True,
-    device: DeviceOption = None,
+    where: RunningOptions = RunningOptions(),  # noqa: B008
     as_json: JsonOption = False,
 ) -> None:
     """Repeat the plan's parity check on this machine, and compare tiled with whole."""
@@ -64,15 +55,7 @@ def verify(
     path = chosen_plan(plan, engine)
     opened = Plan.open(path)
     terminal.note(f"checking {len(opened.manifest.digests)} members of {opened.name}")
-    result = verify_plan(
-        opened,
-        image,
-        runtime,
-        threads=threads,
-        max_memory=max_memory,
-        rebuild=rebuild,
-        device=device,
-    )
+    result = verify_plan(opened, image, **vars(where))
     if as_json:
         print_document(result=result)
     else:

@@ -15,18 +15,13 @@ from clit_deploy.cli.file_options import FileOptions
 from clit_deploy.cli.json_document import keep, one_line_each
 from clit_deploy.cli.options import (
     DefaultEngineOption,
-    DeviceOption,
     JsonOption,
-    MemoryOption,
-    RebuildOption,
-    RuntimeOption,
-    ThreadsOption,
 )
+from clit_deploy.cli.running_options import RunningOptions
 from clit_deploy.cli.size_options import SizeOptions
 from clit_deploy.cli.terminal import ProgressBar, terminal
 from clit_deploy.cli.typed_values import may_be_decimal_comma
 from clit_deploy.cli.workload import count, image_size, megapixels
-from clit_deploy.config import RuntimeName
 from clit_deploy.system.files import make_folders
 from clit_deploy.system.interrupts import Interrupted
 
@@ -56,11 +51,7 @@ def run(
     files: FileOptions = FileOptions(),  # noqa: B008
     encoding: EncodingOptions = EncodingOptions(),  # noqa: B008
     figures: FigureOptions = FigureOptions(),  # noqa: B008
-    runtime: RuntimeOption = RuntimeName.AUTO,
-    threads: ThreadsOption = None,
-    max_memory: MemoryOption = None,
-    rebuild: RebuildOption = True,
-    device: DeviceOption = None,
+    where: RunningOptions = RunningOptions(),  # noqa: B008
     as_json: JsonOption = False,
 ) -> None:
     """Upscale images. Several images or scales make several files.
@@ -68,26 +59,15 @@ def run(
     In a folder, hidden files and files that are not images are passed over.
     An image that fails does not stop the others.
     """
-    from clit_deploy.upscaler import load
-
     one_line_each()
     keep(results=[])
     files.check(images or [])
     sizes, options = wanted.sizes(), encoding.image_options()
     _explain_comma(wanted.scale, sizes)
     sources = files.sources(images or [])
-    open_plan = functools.partial(
-        load,
-        engine,
-        runtime=runtime,
-        threads=threads,
-        max_memory=max_memory,
-        rebuild=rebuild,
-        device=device,
-    )
     if figures.preview is not None:
         preview = Preview.of(figures, sources, sizes, files)
-        with open_plan() as up:
+        with where.load(engine) as up:
             preview.draw(up, force=files.force, as_json=as_json)
         return
     tasks, skipped = _tasks(sources, sizes, files, options)
@@ -99,7 +79,7 @@ def run(
     make_folders({task.target.parent for task in (*tasks, *skipped)})
     if not tasks:
         return
-    with open_plan() as up:
+    with where.load(engine) as up:
         _upscale(up, tasks, files, options, report)
         if figures.compare is not None:
             figures.draw_comparison(up, tasks[0])

@@ -11,20 +11,16 @@ import typer
 from clit_deploy.cli.json_document import print_document
 from clit_deploy.cli.options import (
     DefaultEngineOption,
-    DeviceOption,
     ImagesOption,
     JsonOption,
-    MemoryOption,
-    RebuildOption,
-    RuntimeOption,
     ThreadsOption,
     scale_option,
     whole_option,
 )
+from clit_deploy.cli.running_options import RunningOptions
 from clit_deploy.cli.terminal import ProgressBar, terminal
 from clit_deploy.cli.typed_values import all_scales
 from clit_deploy.cli.workload import count, image_pixels, megapixels
-from clit_deploy.config import RuntimeName
 from clit_deploy.errors import MissingDependencyError
 from clit_deploy.images.image_folders import images_in
 from clit_deploy.system.extras import install_command
@@ -134,31 +130,19 @@ def evaluate(
             show_default="no compression",
         ),
     ] = None,
-    runtime: RuntimeOption = RuntimeName.AUTO,
-    threads: ThreadsOption = None,
-    max_memory: MemoryOption = None,
-    rebuild: RebuildOption = True,
-    device: DeviceOption = None,
+    where: RunningOptions = RunningOptions(),  # noqa: B008
     as_json: JsonOption = False,
 ) -> None:
     """Measure PSNR and SSIM of a plan on high-resolution images, with bicubic beside it."""
     from clit_deploy.cli.report import score_table
     from clit_deploy.cli.verdicts import evaluated
     from clit_deploy.quality.evaluate import evaluate as score_all
-    from clit_deploy.upscaler import load
 
     wanted, found = all_scales(scale, SCALES), images_in(images)
     work = f"{count(len(found), 'image')}, {count(len(wanted), 'scale')}"
     terminal.note(f"{work}: {megapixels(len(wanted) * image_pixels(found))}")
     with (
-        load(
-            engine,
-            runtime=runtime,
-            threads=threads,
-            max_memory=max_memory,
-            rebuild=rebuild,
-            device=device,
-        ) as up,
+        where.load(engine) as up,
         ProgressBar(work) as progress,
     ):
         scores = score_all(
