@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -12,8 +12,6 @@ from clit_deploy.cli.options import whole_option
 from clit_deploy.cli.typed_values import option_parser, parse_color
 from clit_deploy.images.image_formats import named_suffix
 from clit_deploy.images.image_options import WHITE, ImageOptions
-
-_PANEL = "The output file"
 
 
 class Depth(str, Enum):
@@ -24,17 +22,15 @@ class Depth(str, Enum):
     FLOAT = "float"
 
 
-def _option(*names: str, **settings: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=_PANEL, **settings)
-
-
 @dataclass(frozen=True)
 class EncodingOptions:
     """How an output is written. By default it is like the input."""
 
+    PANEL: ClassVar[str] = "The output file"
+
     format: Annotated[
         str | None,
-        _option(
+        typer.Option(
             "--format",
             parser=option_parser(named_suffix),
             metavar="FORMAT",
@@ -44,28 +40,27 @@ class EncodingOptions:
     ] = None
     depth: Annotated[
         Depth | None,
-        _option("--depth", help="Bits of a channel.", show_default="the input's own"),
+        typer.Option("--depth", help="Bits of a channel.", show_default="the input's own"),
     ] = None
     quality: Annotated[
         int | None,
         whole_option(
             "--quality",
-            rich_help_panel=_PANEL,
             metavar="1-100",
             help="Of JPEG, WebP and AVIF.",
             show_default="95; AVIF 85",
         ),
     ] = None
-    lossless: Annotated[bool, _option("--lossless", help="Of WebP and AVIF.")] = False
+    lossless: Annotated[bool, typer.Option("--lossless", help="Of WebP and AVIF.")] = False
     tiled: Annotated[
-        bool, _option("--tiled", help="TIFF in tiles with smaller copies, for large images.")
+        bool, typer.Option("--tiled", help="TIFF in tiles with smaller copies, for large images.")
     ] = False
     srgb: Annotated[
-        bool, _option("--srgb", help="Convert to sRGB instead of keeping the color profile.")
+        bool, typer.Option("--srgb", help="Convert to sRGB instead of keeping the color profile.")
     ] = False
     background: Annotated[
         Any,
-        _option(
+        typer.Option(
             "--background",
             parser=option_parser(parse_color),
             metavar="COLOR",
@@ -73,9 +68,9 @@ class EncodingOptions:
             show_default="white",
         ),
     ] = None
-    strip: Annotated[bool, _option("--strip", help="Write no metadata but the color profile.")] = (
-        False
-    )
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Write no metadata but the color profile.")
+    ] = False
 
     def image_options(self) -> ImageOptions:
         """The same for the library.

@@ -71,7 +71,7 @@ class FileOptions:
             raise OptionError("No IMAGE is named; name an image or a folder, or use --from.")
 
     def sources(self, images: list[Path]) -> list[Source]:
-        """The images that are meant.
+        """The named images, those of folders, patterns and lists included.
 
         Raises:
             MissingFileError: a name leads nowhere, or a folder or pattern contains no images.
