@@ -9,6 +9,7 @@ import typer
 
 from clit_deploy.cli.engine_commands import ChunkOption, TileOption
 from clit_deploy.cli.options import (
+    ChangedPlanOption,
     EngineOption,
     ForceOption,
     PlanArgument,
@@ -20,7 +21,6 @@ from clit_deploy.cli.typed_values import parse_capability
 from clit_deploy.config import parse_bytes
 from clit_deploy.errors import RuntimeUnavailableError
 from clit_deploy.runtimes.trt.tensorrt_api import Flavour
-from clit_deploy.system.files import check_writable
 
 if TYPE_CHECKING:
     from clit_deploy.engines.build import EngineLimits
@@ -62,24 +62,17 @@ def build(
     ] = None,
     tile: TileOption = None,
     chunk: ChunkOption = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="The result.", show_default="the plan itself"
-        ),
-    ] = None,
+    output: ChangedPlanOption = None,
     force: ForceOption = False,
 ) -> None:
     """Build TensorRT engines for this device, or for others, and store them in the plan."""
     from clit_deploy.engines.build import engine_limits
     from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 
-    path = own_plan(chosen_plan(plan, engine), output)
+    path = own_plan(chosen_plan(plan, engine), output, force=force)
     capabilities = tuple(parse_capability(text) for text in compute_capability or ())
     options = BuildOptions(capabilities, parse_bytes(workspace) if workspace else None)
     limits = engine_limits(tile, chunk)
-    if output is not None:
-        check_writable(output, force=force)
     build_and_report(path, runtime, options, limits, output, timing_cache)
 
 

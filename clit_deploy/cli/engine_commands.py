@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clit_deploy.cli.options import (
+    ChangedPlanOption,
     EngineOption,
     ForceOption,
     PlanArgument,
@@ -15,7 +16,6 @@ from clit_deploy.cli.options import (
     own_plan,
     whole_option,
 )
-from clit_deploy.system.files import check_writable
 
 TileOption = Annotated[
     int | None, whole_option("--tile", metavar="PIXELS", help="Largest side of an encoder tile.")
@@ -53,12 +53,7 @@ def unpack(
 def strip(
     plan: PlanArgument = None,
     engine: EngineOption = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="The result.", show_default="the plan itself"
-        ),
-    ] = None,
+    output: ChangedPlanOption = None,
     force: ForceOption = False,
 ) -> None:
     """Remove the engines of a plan; 'clit-deploy build' makes them again."""
@@ -66,9 +61,7 @@ def strip(
     from clit_deploy.engines.store import strip_engines
     from clit_deploy.plan.plan_file import Plan
 
-    path = own_plan(chosen_plan(plan, engine), output)
-    if output is not None:
-        check_writable(output, force=force)
+    path = own_plan(chosen_plan(plan, engine), output, force=force)
     opened = Plan.open(path)
     for engines in opened.manifest.engines:
         typer.echo(f"without {engine_line(engines).split(None, 1)[1]}")

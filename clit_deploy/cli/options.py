@@ -10,6 +10,7 @@ import typer
 from clit_deploy.cli.typed_values import option_parser, parse_number, parse_whole
 from clit_deploy.config import RuntimeName
 from clit_deploy.errors import OptionError
+from clit_deploy.system.files import check_writable
 from clit_deploy.zoo.named_models import default_model, find_plan, is_packaged, named_models
 
 RUNNING = "Where to run"
@@ -131,6 +132,13 @@ SizeOption = Annotated[
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="The result.", show_default=False)
 ]
+ChangedPlanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="The result.", show_default="the plan itself"
+    ),
+]
+"""Of commands that change a plan in place if no output is named."""
 _IMAGES = "A folder of images, or an image. Repeat it for several."
 ImagesOption = Annotated[
     list[Path],
@@ -168,13 +176,16 @@ def chosen_plan(argument: Path | None, engine: Path | None) -> Path:
     return plan
 
 
-def own_plan(plan: Path, output: Path | None) -> Path:
+def own_plan(plan: Path, output: Path | None, *, force: bool) -> Path:
     """A plan that is going to be changed in place, or written to `output`.
 
     Raises:
         OptionError: it is one of the package, and no output is named.
+        OutputError, OutputExistsError: the output may not or cannot be written.
     """
-    if output is None and is_packaged(plan):
+    if output is not None:
+        check_writable(output, force=force)
+    elif is_packaged(plan):
         raise OptionError(
             f"'{plan.stem}' is part of the package, which stays as it is; name another plan to "
             f"write, like -o {plan.name}."
