@@ -114,21 +114,41 @@ def output_size(image: Size, scale: float | None, size: Size | None) -> tuple[Si
     Raises:
         SizeError: neither or both are given, or one is below 1, not finite or too small.
     """
-    if (scale is None) == (size is None):
-        raise SizeError("Give either a scale or an output size, but not both.")
+    check_request(scale, size)
     if scale is not None:
-        check_scale(scale)
         return (round(image[0] * scale), round(image[1] * scale)), float(scale)
-    try:
-        height, width = map(int, size)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SizeError(f"The size is {size!r}; it must be (height, width) in pixels.") from error
+    height, width = whole_size(size)
     if height < image[0] or width < image[1]:
         raise SizeError(
             f"The output size {width}x{height} is below the image's {image[1]}x{image[0]} "
             "(width x height); these models only enlarge, so request at least that size."
         )
     return (height, width), max(height / image[0], width / image[1])
+
+
+def check_request(scale: float | None, size: Size | None) -> None:
+    """Refuse a request that is not one valid scale or one size.
+
+    Raises:
+        SizeError: neither or both are given, or the scale is not valid.
+    """
+    if (scale is None) == (size is None):
+        raise SizeError("Give either a scale or an output size, but not both.")
+    if scale is not None:
+        check_scale(scale)
+
+
+def whole_size(size: Size | None) -> Size:
+    """A requested height and width as integers.
+
+    Raises:
+        SizeError: it is something else.
+    """
+    try:
+        height, width = map(int, size)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SizeError(f"The size is {size!r}; it must be (height, width) in pixels.") from error
+    return height, width
 
 
 def check_scale(scale: float | None) -> None:

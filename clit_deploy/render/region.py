@@ -1,4 +1,4 @@
-"""Regions of an image that a caller asks for: checked, exact, and the output that they make."""
+"""A requested region of an image: checked, made exact, and the output that it makes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import CoordinateError, SizeError
-from clit_deploy.grid.cascade import check_scale
+from clit_deploy.grid.cascade import check_request, whole_size
 from clit_deploy.grid.geometry import Region
 from clit_deploy.render.layout import Job
 
@@ -40,16 +40,11 @@ def region_job(
     """
     regions = regions_of(region, image)
     sides = [part.length for part in regions]
-    if (scale is None) == (size is None):
-        raise SizeError("Give either a scale or an output size, but not both.")
+    check_request(scale, size)
     if scale is not None:
-        check_scale(scale)
         height, width = (max(round(float(side * Fraction(scale))), 1) for side in sides)
         return Job(image, (height, width), float(scale), regions=regions)
-    try:
-        height, width = map(int, size)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SizeError(f"The size is {size!r}; it must be (height, width) in pixels.") from error
+    height, width = whole_size(size)
     if height < math.floor(sides[0]) or width < math.floor(sides[1]) or min(height, width) < 1:
         raise SizeError(
             f"The output size {width}x{height} is below the region's {float(sides[1]):g}x"
