@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clit_deploy.errors import CancelledError, OptionError
 from clit_deploy.grid.geometry import Span
+from clit_deploy.images.pixels import to_depth
 from clit_deploy.render.coordinates import output_of, queries_of
 from clit_deploy.render.layout import Job
 from clit_deploy.render.region import region_job
@@ -110,7 +111,7 @@ class EncodedImage:
             job, held_per_pixel=12 + kind.itemsize, tiles=self._tiles
         )
         made = rendering.array(self._image, clip=True, stop=_stop(cancel))
-        return made if kind == np.float32 else _rounded(made, kind)
+        return to_depth(made, kind)
 
     def prefetch(
         self,
@@ -172,9 +173,3 @@ def _stop(cancel: threading.Event | Callable[[], bool] | None) -> Callable[[], N
             raise CancelledError("The render was cancelled.")
 
     return stop
-
-
-def _rounded(made: NDArray[np.float32], kind: np.dtype[Any]) -> NDArray[np.generic]:
-    made *= np.iinfo(kind).max
-    made += 0.5
-    return made.astype(kind)

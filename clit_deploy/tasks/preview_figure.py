@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import CoordinateError
-from clit_deploy.grid.geometry import Axis, Span
+from clit_deploy.grid.geometry import Span
 from clit_deploy.images.image_files import open_image
 from clit_deploy.render.layout import Block
 from clit_deploy.tasks.side_by_side import check_sheet, write_sheet
@@ -104,9 +104,6 @@ def _region(image: Size, at: tuple[int, int], side: int) -> Block:
 def _outputs(job: Job, region: Block) -> Block:
     """The pixels of the output whose centers lie in a region of the image."""
     rows, cols = (
-        Axis(length, whole).outputs(span)
-        for length, whole, span in zip(
-            job.size, job.output, (region.rows, region.cols), strict=True
-        )
+        axis.outputs(span) for axis, span in zip(job.axes, (region.rows, region.cols), strict=True)
     )
     return Block(rows, cols)
