@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import MissingDependencyError
@@ -29,13 +30,21 @@ _ALLOWED = ("Png", "Jpeg", "Webp", "Tiff", "Nsgif", "Heif")
 """Parts of the names of their classes."""
 
 
-@functools.cache
+_setting_up = threading.Lock()
+
+
 def vips() -> ModuleType:
     """The library, set up once.
 
     Raises:
         MissingDependencyError: it is not installed, or cannot be loaded.
     """
+    with _setting_up:  # a second thread would block again what the first one reads with
+        return _set_up()
+
+
+@functools.cache
+def _set_up() -> ModuleType:
     # What libvips says on the way to an error is part of the error.
     logging.getLogger("pyvips").setLevel(logging.ERROR)
     try:
