@@ -66,7 +66,8 @@ def train(folder: Path) -> list[str]:
     (folder / "photos").mkdir()
     for k in range(4):
         Image.fromarray(photo(96, 100, seed=k)).save(folder / "photos" / f"{k:03d}_crop_0.png")
-    (folder / "long.toml").write_text(TOML.replace("steps = 4", "steps = 100000"))
+    assert "steps = 6\n" in TOML
+    (folder / "long.toml").write_text(TOML.replace("steps = 6\n", "steps = 100000\n"))
     return ["train", "long.toml", "--images", "photos", "-o", "unfinished", "--device", "cpu"]
 
 
@@ -114,6 +115,28 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
     command.communicate(timeout=60)
     assert command.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
     assert not (tmp_path / "image_x16.png").exists()
+
+
+def test_a_signal_after_the_work_changes_nothing(tmp_path):
+    """While the interpreter ends, which takes a second where large libraries are loaded."""
+    program = """
+import os, signal, sys
+
+class Last:
+    def __del__(self, kill=os.kill, number=signal.SIGTERM, process=os.getpid()):
+        kill(process, number)
+
+last = Last()
+sys.argv[1:] = ["info", "liif"]
+from clit_deploy.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "liif" in done.stdout
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):

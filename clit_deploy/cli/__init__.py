@@ -58,7 +58,10 @@ def main() -> None:
         sys.exit(app(arguments, prog_name="clit-deploy", standalone_mode=False) or ExitCode.OK)
 
     try:
-        interrupts.run(command, _abandon)
+        try:
+            interrupts.run(command, _abandon)
+        finally:
+            interrupts.finish()
     except (Exception, interrupts.Interrupted) as error:
         fail(error, arguments)
 

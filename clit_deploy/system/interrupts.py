@@ -116,6 +116,14 @@ def run(work: Callable[[], None], abandon: Callable[[], None]) -> None:
         raise raised[0]
 
 
+def finish() -> None:
+    """Ignore signals from here on: the work is done, and one that comes while the interpreter ends
+    would make it look as if it were not."""
+    for each in SIGNALS:
+        if signal.getsignal(each) is _note:
+            signal.signal(each, signal.SIG_IGN)
+
+
 def _note(number: int, _: object) -> None:
     global _noted
     _noted = number
