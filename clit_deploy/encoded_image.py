@@ -11,7 +11,6 @@ from clit_deploy.grid.geometry import Span
 from clit_deploy.images.pixels import to_depth
 from clit_deploy.render.coordinates import output_of, queries_of
 from clit_deploy.render.layout import Job
-from clit_deploy.render.region import region_job
 
 if TYPE_CHECKING:
     import threading
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
 
     from clit_deploy.grid.cascade import Size
     from clit_deploy.render.feature_tiles import FeatureTiles
+    from clit_deploy.render.region import Rectangle
     from clit_deploy.render.renderer import Renderer
-
-    Rectangle = tuple[float, float, float, float]
-    """Left, top, width and height in pixels of the image, whole or not."""
 
 DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
@@ -106,7 +103,7 @@ class EncodedImage:
         kind = np.dtype(dtype)
         if kind not in DTYPES:
             raise OptionError(f"dtype is {kind}; use float32, uint8 or uint16.")
-        job = self._job(scale, size, region)
+        job = self._renderer.job_of(self.size, scale=scale, size=size, region=region)
         rendering = self._renderer.prepare(
             job, held_per_pixel=12 + kind.itemsize, tiles=self._tiles
         )
@@ -124,7 +121,7 @@ class EncodedImage:
         Raises:
             CoordinateError, CancelledError, MemoryBudgetError, ClosedError: see `render`.
         """
-        job = self._job(1.0, None, region)
+        job = self._renderer.job_of(self.size, scale=1.0, region=region)
         self._renderer.prepare(job, tiles=self._tiles)
         margin = self._renderer.plan.manifest.margin
         rows, cols = (
@@ -156,11 +153,6 @@ class EncodedImage:
         """How many stages of the model's cascade a scale or a size runs."""
         job = self._renderer.job(self._image, scale=scale, size=size)
         return job.depth(self._renderer.plan.manifest)
-
-    def _job(self, scale: float | None, size: Size | None, region: Rectangle | None) -> Job:
-        if region is None:
-            return self._renderer.job_of(self.size, scale=scale, size=size)
-        return region_job(self.size, region, scale=scale, size=size)
 
 
 def _stop(cancel: threading.Event | Callable[[], bool] | None) -> Callable[[], None] | None:

@@ -98,8 +98,12 @@ class Preview:
         at, side = parse_region(options.preview or "")
         if len(sources) * len(sizes) > 1:
             raise OptionError("--preview draws one region; name one image and one size.")
-        if options.compare is not None or files.in_place:
-            other = "--compare" if options.compare else "--in-place"
+        others = {
+            "--compare": options.compare is not None,
+            "--in-place": files.in_place,
+            "--region": sizes[0].region is not None,
+        }
+        for other in (name for name, given in others.items() if given):
             raise OptionError(f"--preview and {other} cannot be combined.")
         source = sources[0].path
         beside = source.with_name(f"{source.stem}_preview.png")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from clit_deploy.cli.options import ScaleOption, SizeOption, whole_option
-from clit_deploy.cli.typed_values import all_factors, parse_size
+from clit_deploy.cli.typed_values import all_factors, parse_rectangle, parse_size
 from clit_deploy.errors import OptionError
 
 if TYPE_CHECKING:
@@ -39,6 +39,15 @@ class SizeOptions:
     fill: Annotated[
         str | None, _box("--fill", "Exactly this size; what stands out on two sides is cut off.")
     ] = None
+    region: Annotated[
+        str | None,
+        typer.Option(
+            "--region",
+            metavar="X,Y,WIDTH,HEIGHT",
+            help="Show only this part of each image, in its pixels, whole or not; the size is that "
+            "of the part.",
+        ),
+    ] = None
 
     def sizes(self) -> list[OutputSize]:
         """The requested sizes: several for several scales.
@@ -56,6 +65,7 @@ class SizeOptions:
             "shortest": self.shortest,
             "fit": parse_size(self.fit),
             "fill": parse_size(self.fill),
+            "region": parse_rectangle(self.region),
         }
         factors = all_factors(self.scale) if self.scale else [None]
         sizes = [

@@ -140,6 +140,20 @@ def parse_position(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
+def parse_rectangle(text: str | None) -> tuple[float, float, float, float] | None:
+    """`10,20,100,80.5` -> left, top, width and height."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 4 or not all(re.fullmatch(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", p) for p in parts):
+        raise OptionError(
+            f"'{text[:200]}' is not a rectangle; write it like 10,20,100,80 (left, top, width, "
+            "height in pixels of the image)."
+        )
+    left, top, width, height = map(float, parts)
+    return left, top, width, height
+
+
 def parse_region(text: str) -> tuple[tuple[int, int], int | None]:
     """`X,Y` or `X,Y,SIDE` -> (row, column), and the side of a square if there is one."""
     found = re.fullmatch(r"\s*([0-9]+)\s*,\s*([0-9]+)\s*(?:,\s*([0-9]+)\s*)?", text)

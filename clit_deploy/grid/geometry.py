@@ -106,6 +106,12 @@ class Axis:
 
         return Span(first(pixels.start), first(pixels.stop))
 
+    def extent(self, outputs: Span) -> tuple[float, float]:
+        """Where output pixels start and end, in grid pixels."""
+        start, pitch, den = self._ratio
+        low, high = ((start + 2 * i * pitch) / (2 * den) for i in (outputs.start, outputs.stop))
+        return low, high
+
     def cells(self, outputs: Span, anchor: Anchor) -> NDArray[np.int64]:
         """The cell of each output pixel, int64 `[len(outputs)]`, never decreasing.
 

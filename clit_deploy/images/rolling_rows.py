@@ -9,7 +9,7 @@ import numpy as np
 from clit_deploy.images.pixels import ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -23,7 +23,8 @@ class RollingRows:
     """Looks like an array `[h, w, 3]` to a renderer, which takes rows from top to bottom.
 
     Args:
-        bands: rows `[n, w, channels]` from top to bottom, at most `ROWS` of them at a time.
+        bands_from: rows `[n, w, channels]` from this one to the last, at most `ROWS` at a time; the
+            first row that is taken decides where they begin.
         size: height and width.
         channels: 1 or 3.
         dtype: of the rows.
@@ -32,7 +33,7 @@ class RollingRows:
 
     def __init__(
         self,
-        bands: Iterator[NDArray[Any]],
+        bands_from: Callable[[int], Iterator[NDArray[Any]]],
         size: Size,
         channels: int,
         dtype: np.dtype[Any],
@@ -40,7 +41,8 @@ class RollingRows:
     ) -> None:
         self.shape = (*size, 3)
         self.dtype = dtype
-        self._bands = bands
+        self._bands_from = bands_from
+        self._bands: Iterator[NDArray[Any]] | None = None
         self._rows = np.empty((min(reach + ROWS, size[0]), size[1], channels), dtype)
         self._first = self._held = 0
 
@@ -57,6 +59,8 @@ class RollingRows:
             low, high = index.start, index.stop
         else:
             low, high = int(index.min()), int(index.max()) + 1
+        if self._bands is None:
+            self._bands, self._first = self._bands_from(low), low
         while self._first + self._held < high:
             self._take(next(self._bands))
         if low < self._first:

@@ -12,8 +12,6 @@ from clit_deploy.images.pixels import ROWS, to_depth, to_unit, white_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Size
-
 FILLING_BYTES = 8
 """Bytes a pixel that filling holds: the levels of the pyramid."""
 
@@ -96,7 +94,10 @@ def over(
 
 
 def within_input(
-    made: NDArray[np.float32], alpha: NDArray[np.generic], output: Size, rows: Span, cols: Span
+    made: NDArray[np.float32],
+    alpha: NDArray[np.generic],
+    y: NDArray[np.int64],
+    x: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Alpha that a network made, kept between the least and the most of the 3x3 pixels around it.
 
@@ -105,11 +106,9 @@ def within_input(
     Args:
         made: `[rows, cols, 1]`.
         alpha: the input's, `[h, w, 1]`.
-        output: height and width of the whole result.
-        rows, cols: which part of the result is given.
+        y, x: the pixels of the input that the rows and columns lie in, `[rows]` and `[cols]`.
     """
-    y = _around(rows, output[0], alpha.shape[0])
-    x = _around(cols, output[1], alpha.shape[1])
+    y, x = _around(y, alpha.shape[0]), _around(x, alpha.shape[1])
     first = y.min()
     near = to_unit(alpha[first : y.max() + 1, :, 0])
     low = near[y - first].min(axis=0)[:, x].min(axis=1)
@@ -118,8 +117,7 @@ def within_input(
     return result
 
 
-def _around(outputs: Span, length: int, pixels: int) -> NDArray[np.int64]:
-    """The pixel that each output lies in, with the one before and the one after it, `[3, n]`."""
-    inside = (2 * np.arange(outputs.start, outputs.stop) + 1) * pixels // (2 * length)
-    around: NDArray[np.int64] = np.clip(inside + np.array([[-1], [0], [1]]), 0, pixels - 1)
+def _around(pixels: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Each pixel with the one before and the one after it, `[3, n]`."""
+    around: NDArray[np.int64] = np.clip(pixels + np.array([[-1], [0], [1]]), 0, length - 1)
     return around

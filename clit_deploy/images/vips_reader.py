@@ -121,7 +121,7 @@ class VipsFile:
         """
         self._warn_about_losses()
         rows = RollingRows(
-            self._bands(), self.header.size, 1 if self.header.gray else 3, self._dtype()
+            self._bands, self.header.size, 1 if self.header.gray else 3, self._dtype()
         )
         # A renderer takes rows, and nothing else that arrays have.
         rgb = cast("NDArray[np.generic]", rows)
@@ -137,14 +137,14 @@ class VipsFile:
             row += len(band)
         return result
 
-    def _bands(self) -> Iterator[NDArray[np.generic]]:
-        """The pixels from top to bottom, `ROWS` rows at a time."""
+    def _bands(self, first: int = 0) -> Iterator[NDArray[np.generic]]:
+        """The pixels from a row to the last one, `ROWS` rows at a time."""
         image, wanted = self._image, self._dtype()
         if image.format not in _TYPES:  # signed, or of 32 bits
             image = image.cast("double")
         kind = np.dtype(_TYPES[image.format])
         region = vips().Region.new(image)  # one thread, so that rows are read in order
-        for rows in Span(0, image.height).split(ROWS):
+        for rows in Span(first, image.height).split(ROWS):
             check()
             with readable(self._path, self._tags):
                 fetched = region.fetch(0, rows.start, image.width, len(rows))

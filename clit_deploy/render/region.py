@@ -14,6 +14,9 @@ from clit_deploy.render.layout import Job
 if TYPE_CHECKING:
     from clit_deploy.grid.cascade import Regions, Size
 
+Rectangle = tuple[float, float, float, float]
+"""Left, top, width and height in pixels of an image, whole or not."""
+
 FINEST = 10**6
 """A position is a fraction of at most this denominator, so that 37 / 2.7, which no float holds,
 lies exactly on the border of a pixel."""
@@ -21,7 +24,7 @@ lies exactly on the border of a pixel."""
 
 def region_job(
     image: Size,
-    region: tuple[float, float, float, float],
+    region: Rectangle,
     *,
     scale: float | None = None,
     size: Size | None = None,
@@ -42,7 +45,7 @@ def region_job(
     sides = [part.length for part in regions]
     check_request(scale, size)
     if scale is not None:
-        height, width = (max(round(float(side * Fraction(scale))), 1) for side in sides)
+        height, width = (grown(side, scale) for side in sides)
         return Job(image, (height, width), float(scale), regions=regions)
     height, width = whole_size(size)
     if height < math.floor(sides[0]) or width < math.floor(sides[1]) or min(height, width) < 1:
@@ -55,7 +58,12 @@ def region_job(
     return Job(image, (height, width), wanted, regions=regions)
 
 
-def regions_of(region: tuple[float, float, float, float], image: Size) -> Regions:
+def grown(side: Fraction, scale: float) -> int:
+    """Pixels of an output that shows so many pixels of an image."""
+    return max(round(float(side * Fraction(scale))), 1)
+
+
+def regions_of(region: Rectangle, image: Size) -> Regions:
     """Left, top, width and height as exact parts of the rows and columns of an image.
 
     Raises:

@@ -25,6 +25,7 @@ from clit_deploy.render.coordinates import pixel_query
 from clit_deploy.render.feature_tiles import FeatureTiles
 from clit_deploy.render.layout import BATCHES, Job, Layout, PointLayout, layouts, tile_sides
 from clit_deploy.render.points import PointScheduler
+from clit_deploy.render.region import region_job
 from clit_deploy.render.scheduler import Scheduler
 from clit_deploy.system import memory
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from clit_deploy.images.decoded_image import ImageHeader
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.render.points import Queries
+    from clit_deploy.render.region import Rectangle
     from clit_deploy.runtimes.protocols import Runtime
 
 
@@ -147,15 +149,24 @@ class Renderer:
         check_pixels(image)
         return self.job_of((image.shape[0], image.shape[1]), scale=scale, size=size)
 
-    def job_of(self, image: Size, *, scale: float | None = None, size: Size | None = None) -> Job:
-        """The same for an image of which only height and width are known yet.
+    def job_of(
+        self,
+        image: Size,
+        *,
+        scale: float | None = None,
+        size: Size | None = None,
+        region: Rectangle | None = None,
+    ) -> Job:
+        """The same for an image of which only height and width are known yet, or for a region.
 
         Raises:
             SizeError: see `job`.
+            CoordinateError: see `region_job`.
         """
-        job = Job(image, *output_size(image, scale, size))
         self._scheduler.life.check()
-        return job
+        if region is not None:
+            return region_job(image, region, scale=scale, size=size)
+        return Job(image, *output_size(image, scale, size))
 
     def prepare(
         self,

@@ -12,7 +12,6 @@ from clit_deploy.images.image_formats import channels_of, depth_of
 from clit_deploy.images.image_options import DEFAULT, DEPTHS, ImageOptions
 from clit_deploy.images.pixels import to_depth
 from clit_deploy.images.transparency import is_opaque, over, within_input
-from clit_deploy.render.layout import Block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +115,10 @@ def _upscaled_alpha(
     job = rendering.job
     row = job.part.rows.start
     for strip in rendering.strips(np.broadcast_to(alpha, (*alpha.shape[:2], 3))):
-        block = Block(Span(row, row + len(strip)), job.part.cols)
+        rows, row = Span(row, row + len(strip)), row + len(strip)
         made = strip.mean(axis=2, keepdims=True)
-        yield within_input(made, alpha, job.output, block.rows, block.cols)
-        row = block.rows.stop
+        y, x = (
+            axis.cells(span, "pixel")
+            for axis, span in zip(job.axes, (rows, job.part.cols), strict=True)
+        )
+        yield within_input(made, alpha, y, x)

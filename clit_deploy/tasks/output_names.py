@@ -66,11 +66,11 @@ def output_tasks(
             source.path,
             namer.target(source, wanted, size, number),
             wanted,
-            size,
+            size if size is not None and wanted.contains(size) else None,
             makes_folder=namer.makes_folder,
         )
-        for number, (wanted, source, size) in enumerate(
-            ((w, s, measured[s.path]) for w in sizes for s in sources), 1
+        for number, (source, wanted, size) in enumerate(
+            ((s, w, measured[s.path]) for s in sources for w in sizes), 1
         )
     ]
     check_names(tasks)
@@ -80,6 +80,8 @@ def output_tasks(
 def _check_in_place(output: str | None, sizes: Sequence[OutputSize]) -> None:
     if output is not None:
         raise OptionError("--in-place and --output cannot be combined.")
+    if sizes[0].region is not None:
+        raise OptionError("--in-place and --region cannot be combined.")
     if len(sizes) > 1:
         raise OptionError("--in-place takes one scale: an image is replaced once.")
 
@@ -122,12 +124,13 @@ class _Namer:
             return STDOUT  # nothing is beside a stream
         if self._template is not None:
             return Path(filled(self._template, self._fields(source, wanted, size, number)))
-        name = f"{self._stem(source)}_{wanted.label}{self._extension(source.path)}"
+        label = wanted.label + wanted.place
+        name = f"{self._stem(source)}_{label}{self._extension(source.path)}"
         if self._folder is not None:
             return self._folder / source.place / name
         if source.folder is not None:
             whole = source.folder.resolve()
-            return _shown(whole.parent / f"{whole.name}_{wanted.label}") / source.place / name
+            return _shown(whole.parent / f"{whole.name}_{label}") / source.place / name
         return source.path.parent / name
 
     def _key(self, source: Source) -> tuple[Path, str, str]:
@@ -145,10 +148,12 @@ class _Namer:
     def _fields(
         self, source: Source, wanted: OutputSize, size: Size | None, number: int
     ) -> TemplateFields:
-        height, width = wanted.output(size) if size is not None else (0, 0)
+        known = size is not None and wanted.contains(size)
+        height, width = wanted.output(size or (0, 0)) if known else (0, 0)
         factor = wanted.label.removeprefix("x")
         if wanted.scale is None and wanted.factors is None:
-            factor = f"{width / size[1]:.3g}" if size is not None else "0"
+            shown = wanted.region[2] if wanted.region else (size or (0, 1))[1]
+            factor = f"{width / shown:.3g}"
         return TemplateFields(
             stem=self._stem(source),
             ext=self._extension(source.path).removeprefix("."),

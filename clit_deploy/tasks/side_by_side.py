@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clit_deploy.grid.cascade import Size
+    from clit_deploy.grid.geometry import Axis
     from clit_deploy.render.layout import Job
 
 GAP = 10
@@ -65,18 +66,20 @@ class Sheet:
         return np.full((GAP, self.size[1], 3), 255, np.uint8)
 
 
-def bicubic_block(image: NDArray[np.generic], output: Size, block: Block) -> NDArray[np.uint8]:
+def bicubic_block(
+    image: NDArray[np.generic], axes: tuple[Axis, Axis], block: Block
+) -> NDArray[np.uint8]:
     """A block of what Pillow's bicubic filter makes of an image, `[rows, cols, 3]`.
 
     Args:
         image: `[h, w, 3]` of any type of `images.pixels`.
-        output: height and width of the whole output.
+        axes: output pixels over image pixels, rows first.
         block: the part that is computed.
     """
     spans, boxes = [], []
-    for length, whole, part in zip(image.shape, output, (block.rows, block.cols), strict=False):
-        low, high = part.start * length / whole, part.stop * length / whole
-        span = Span(int(low), -int(-high // 1)).grow(REACH, REACH).clip(length)
+    for axis, part in zip(axes, (block.rows, block.cols), strict=True):
+        low, high = axis.extent(part)
+        span = Span(int(low), -int(-high // 1)).grow(REACH, REACH).clip(axis.grid)
         spans.append(slice(span.start, span.stop))
         boxes.append((low - span.start, high - span.start))
     (top, bottom), (left, right) = boxes
@@ -113,7 +116,7 @@ def write_sheet(
         for rows in Span(0, len(made)).split(ROWS):
             top = part.rows.start
             block = Block(Span(top + rows.start, top + rows.stop), part.cols)
-            plain = bicubic_block(image, job.output, block)
+            plain = bicubic_block(image, job.axes, block)
             append(sheet.rows(plain, to_bytes(made[rows.start : rows.stop])))
         append(sheet.footer())
 

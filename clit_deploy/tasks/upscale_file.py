@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from clit_deploy.grid.cascade import Size
     from clit_deploy.render.layout import Layout
+    from clit_deploy.render.region import Rectangle
     from clit_deploy.tasks.output_size import OutputSize
     from clit_deploy.tasks.turns import Turn
     from clit_deploy.upscaler import Upscaler
@@ -40,7 +41,11 @@ class UpscaleResult:
     input: str
     output: str
     size: Size
+    region: dict[str, float] | None
+    """Of the image: x and y of its upper left corner, width and height; None for all of it."""
     scale: float
+    stages: int
+    """How many stages of the model's cascade ran."""
     seconds: float
     tile: int
     block: int
@@ -120,13 +125,19 @@ def upscale_file(
         input=str(source),
         output=str(target),
         size=job.made,
-        scale=math.sqrt(job.output[0] * job.output[1] / (job.size[0] * job.size[1])),
+        region=_named(wanted.region),
+        scale=math.sqrt(job.whole[0] * job.whole[1] / (job.size[0] * job.size[1])),
+        stages=job.depth(up.plan.manifest),
         seconds=time.perf_counter() - start,
         tile=forecast.layout.tile,
         block=forecast.layout.block,
         predicted_bytes=forecast.peak,
         peak_bytes=memory.peak(),
     )
+
+
+def _named(region: Rectangle | None) -> dict[str, float] | None:
+    return region and dict(zip(("x", "y", "width", "height"), region, strict=True))
 
 
 def _upscale_to_stream(

@@ -29,7 +29,8 @@ IMAGES = st.tuples(SIDES, SIDES)
 class Sizes:
     """Stands for a renderer: its arithmetic, without a plan."""
 
-    def job_of(self, image, *, scale=None, size=None):
+    def job_of(self, image, *, scale=None, size=None, region=None):
+        assert region is None
         return Job(image, *output_size(image, scale, size))
 
 

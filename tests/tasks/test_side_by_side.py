@@ -13,7 +13,7 @@ from PIL import Image
 import clit_deploy
 from clit_deploy.cli.typed_values import parse_region
 from clit_deploy.errors import CoordinateError, OptionError, OutputExistsError
-from clit_deploy.grid.geometry import Span
+from clit_deploy.grid.geometry import Axis, Span
 from clit_deploy.images.resample import resize_bicubic
 from clit_deploy.render.layout import Block, Layout
 from clit_deploy.tasks.output_size import OutputSize
@@ -40,7 +40,8 @@ def test_a_block_of_bicubic_is_a_part_of_the_whole(data, height, width, down, ac
     block = Block(data.draw(spans(output[0])), data.draw(spans(output[1])))
     whole = bicubic(image, output)[block.rows.start : block.rows.stop]
     expected = whole[:, block.cols.start : block.cols.stop]
-    assert np.abs(bicubic_block(image, output, block) - expected).max() <= 1
+    axes = Axis(height, output[0]), Axis(width, output[1])
+    assert np.abs(bicubic_block(image, axes, block) - expected).max() <= 1
 
 
 def panels(path, width):
