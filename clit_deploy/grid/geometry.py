@@ -48,9 +48,9 @@ class Span:
         return Span(start, max(min(self.stop, other.stop), start))
 
     def split(self, size: int) -> list[Span]:
-        """Consecutive spans of nearly equal length, none longer than `size`."""
+        """Consecutive spans of nearly equal length, none longer than `size`; none of nothing."""
         count = -(-len(self) // size)
-        cuts = [self.start + len(self) * k // count for k in range(count + 1)]
+        cuts = [self.start + len(self) * k // max(count, 1) for k in range(count + 1)]
         return [Span(a, b) for a, b in itertools.pairwise(cuts)]
 
 
