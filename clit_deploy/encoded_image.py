@@ -38,7 +38,8 @@ class EncodedImage:
         self, renderer: Renderer, image: NDArray[np.generic], cache: int, *, half: bool
     ) -> None:
         self._renderer, self._image = renderer, image
-        self._tiles: FeatureTiles = renderer.tiles(image, cache, half=half)
+        self._tiles: FeatureTiles = renderer.tiles(self.size, cache, half=half)
+        self._tiles.read_from(image)
 
     def __enter__(self) -> EncodedImage:
         return self

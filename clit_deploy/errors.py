@@ -144,6 +144,10 @@ class OutputError(ClitDeployError, OSError):
     """The output file cannot be written."""
 
 
+class ResumeError(ClitDeployError, ValueError):
+    """Finished rows that were kept belong to another run, or are damaged."""
+
+
 class SomeFailedError(ClitDeployError, RuntimeError):
     """Some of several images failed; the others are finished."""
 

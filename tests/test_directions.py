@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "encoded_image": LOW | {"render"},
     "upscaler": LOW | {"render", "engines", "zoo", "encoded_image"},
     "quality": LOW | {"render", "engines", "upscaler"},
-    "tasks": LOW | {"render", "engines", "upscaler", "quality", "zoo"},
+    # Rows that a run keeps say which version computed them.
+    "tasks": LOW | {"render", "engines", "upscaler", "quality", "zoo", "_version"},
     "passes": {"errors", "plan"},
     "calibration": LOW | {"render", "upscaler", "quality", "passes"},
     "models": {"errors", "families", "grid", "system"},

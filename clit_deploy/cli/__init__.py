@@ -26,7 +26,7 @@ from clit_deploy.cli import (
     train_commands,
 )
 from clit_deploy.cli.exit_codes import EXIT_CODES, ExitCode
-from clit_deploy.cli.failures import STOPPED, fail
+from clit_deploy.cli.failures import fail, stopped
 from clit_deploy.cli.grammar import (
     MAKE,
     MEASURE,
@@ -69,7 +69,7 @@ def main() -> None:
 def _abandon() -> None:
     """The last words where the work did not stop in time; a progress bar may hide the cursor."""
     shown = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{shown}clit-deploy: {STOPPED}\n")
+    sys.stderr.write(f"{shown}clit-deploy: {stopped()}\n")
     sys.stderr.flush()
 
 

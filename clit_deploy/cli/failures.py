@@ -18,6 +18,7 @@ from clit_deploy.errors import (
     SomeFailedError,
     error_message,
 )
+from clit_deploy.system import interrupts
 from clit_deploy.system.interrupts import Interrupted
 
 if TYPE_CHECKING:
@@ -34,7 +35,17 @@ CODES = {
 }
 """Of errors that have an exit code of their own."""
 
-STOPPED = "stopped; nothing unfinished was left behind."
+
+def stopped() -> str:
+    """The last words of a command that a signal stops."""
+    files = interrupts.kept()
+    if not files:
+        return "stopped; nothing unfinished was left behind."
+    keeps = "keeps" if len(files) == 1 else "keep"
+    return (
+        f"stopped; {', '.join(map(str, files))} {keeps} the finished rows, and the same command "
+        "goes on from there."
+    )
 
 
 def fail(error: BaseException, arguments: Sequence[str]) -> NoReturn:
@@ -52,7 +63,7 @@ def fail(error: BaseException, arguments: Sequence[str]) -> NoReturn:
 def described(error: BaseException) -> tuple[str, int]:
     """The sentence and the exit code for an error."""
     if isinstance(error, Interrupted):
-        return STOPPED, error.exit_code
+        return stopped(), error.exit_code
     if isinstance(error, UsageError):
         return _usage(error), ExitCode.USAGE
     if isinstance(error, ClitDeployError):

@@ -56,6 +56,14 @@ class FileOptions:
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Replace each image by its result.")
     ] = False
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep finished rows in RESULT.resume until the result is written. After a kill, "
+            "the same command goes on from there.",
+        ),
+    ] = False
     force: ForceOption = False
 
     def check(self, images: list[Path]) -> None:

@@ -96,10 +96,13 @@ def _upscale(
     """Do all tasks and print what becomes of them."""
     from clit_deploy.tasks.batch import outcomes
     from clit_deploy.tasks.compression_hint import compression_hint
+    from clit_deploy.tasks.shared_features import SharedFeatures
     from clit_deploy.tasks.upscale_file import upscale_file
 
     if hint := compression_hint(up.plan, list(dict.fromkeys(task.source for task in tasks))):
         terminal.note(hint)
+
+    shared = SharedFeatures(task.source for task in tasks)
 
     def upscale(task: Task, turn: Turn) -> UpscaleResult:
         return upscale_file(
@@ -111,6 +114,8 @@ def _upscale(
             force=files.force or files.in_place,
             progress=report.progress(task),
             turn=turn,
+            shared=shared,
+            resume=files.resume,
         )
 
     about = f"{tasks[0].source.name}, {megapixels(sum(task.pixels for task in tasks))}"

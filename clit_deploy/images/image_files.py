@@ -59,7 +59,6 @@ class ImageFile:
         self._reader = reader
         self.header = reader.header
         """What is known before anything is decoded."""
-        self._rolls = False
 
     def allow_rolling(self) -> None:
         """Hold only the rows in use of a large image, if its format and orientation allow it. Then
@@ -67,7 +66,7 @@ class ImageFile:
         file is open."""
         rolling = self._reader.rolling_header()
         if rolling is not None and self.header.decoded_bytes > LARGE:
-            self.header, self._rolls = rolling, True
+            self.header = rolling
 
     def decode(self, max_memory: int | None = None) -> DecodedImage:
         """The pixels, in the file's own type.
@@ -89,7 +88,7 @@ class ImageFile:
                 f"{'allowed' if limit == max_memory else 'available'}. Allow more, or use a "
                 "smaller image."
             )
-        if self._rolls:
+        if self.header.rolls:
             return self._reader.roll()
         decoded = self._reader.decode()
         self._reader.close()

@@ -109,7 +109,7 @@ class VipsFile:
         held = header.decoded_bytes // height * rows
         beside = header.decoding_bytes - header.decoded_bytes
         return dataclasses.replace(
-            header, decoded_bytes=held + beside, decoding_bytes=held + beside
+            header, decoded_bytes=held + beside, decoding_bytes=held + beside, rolls=True
         )
 
     def roll(self) -> DecodedImage:

@@ -7,6 +7,7 @@ which check it first.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import zipfile
 from dataclasses import dataclass
@@ -100,6 +101,11 @@ class Plan:
     def name(self) -> str:
         """The file's name, or "the plan in memory"."""
         return self.path.name if self.path else "the plan in memory"
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the plan computes: of everything but its engines, and wherever it is."""
+        return hashlib.sha256(self.without_engines().manifest.to_json().encode()).hexdigest()
 
     def read(self, member: str) -> bytes:
         """The bytes of a member. A graph contains nothing but what `plan/safe_graph.py` allows.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from clit_deploy.grid.cascade import Size
     from clit_deploy.grid.geometry import Span
     from clit_deploy.render.encoder import TileEncoder
     from clit_deploy.render.lifetime import Lifetime
@@ -35,7 +36,7 @@ class FeatureTiles:
 
     Args:
         encoder: what computes them.
-        image: `[h, w, 3]` of any type of `images.pixels`.
+        size: height and width of the image; `read_from` takes its pixels.
         side: of a tile, in pixels.
         budget: bytes of features to keep; what was not read for the longest time goes first.
         half: keep them as float16, in half the memory.
@@ -49,7 +50,7 @@ class FeatureTiles:
     def __init__(
         self,
         encoder: TileEncoder,
-        image: NDArray[np.generic],
+        size: Size,
         side: int,
         budget: int,
         *,
@@ -57,9 +58,10 @@ class FeatureTiles:
         life: Lifetime,
         arrays: Arrays,
     ) -> None:
-        self._encoder, self._image, self.side = encoder, image, side
+        self._encoder, self.side = encoder, side
+        self._image: NDArray[np.generic] | None = None
         self._budget, self._half, self._life, self._arrays = budget, half, life, arrays
-        self.image = encoder.padded_size((image.shape[0], image.shape[1]))
+        self.image = encoder.padded_size(size)
         self._rows, self._cols = (encoder.tiles(length, side, margin=0) for length in self.image)
         rows, cols = (max(len(t.core) for t in tiles) for tiles in (self._rows, self._cols))
         self.tile_bytes = rows * cols * encoder.info.channels * (2 if half else 4)
@@ -72,6 +74,11 @@ class FeatureTiles:
         self._closed = False
         self.computed = 0
         """How many tiles were computed so far, repeated ones included."""
+
+    def read_from(self, image: NDArray[np.generic]) -> None:
+        """Compute features from these pixels, `[h, w, 3]` of any type of `images.pixels`. They may
+        be given again, if they are the same."""
+        self._image = image
 
     def check_budget(self) -> None:
         """Refuse a budget that does not hold one tile.
@@ -170,6 +177,7 @@ class FeatureTiles:
 
     def _compute(self, place: Place) -> Array:
         rows, cols = self._rows[place[0]], self._cols[place[1]]
+        assert self._image is not None  # noqa: S101  (see `read_from`)
         with self._life.work(), phase("encoder"):
             features = self._encoder.core(self._image, rows, cols)
             return self._arrays.host(features).astype(np.float16) if self._half else features

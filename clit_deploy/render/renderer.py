@@ -56,19 +56,24 @@ class Rendering:
     job: Job
     forecast: Forecast[Layout]
     _scheduler: Scheduler
-    _tiles: FeatureTiles | None = None
+    tiles: FeatureTiles | None = None
+    """Features that are kept between jobs, if any are."""
 
     @property
     def is_fastest(self) -> bool:
         """Whether memory allows the largest pieces that the work can be cut into."""
         limits = self._scheduler.runtime.work_limits
-        return self.forecast.layout == layouts(self._scheduler.manifest, limits, self.job)[0]
+        fastest = layouts(self._scheduler.manifest, limits, self.job)[0]
+        if self.tiles:
+            fastest = dataclasses.replace(fastest, tile=self.tiles.side)
+        return self.forecast.layout == fastest
 
     def strips(
         self,
         image: NDArray[np.generic],
         progress: Callable[[float], None] | None = None,
         stop: Callable[[], None] | None = None,
+        finished: int = 0,
     ) -> Iterator[NDArray[np.float32]]:
         """The job's part of the output from top to bottom, `[rows, W, 3]` at a time, not clipped.
 
@@ -76,6 +81,7 @@ class Rendering:
             image: `[h, w, 3]` of the job's size, of any type of `images.pixels`.
             progress: called with the part that is done, 0 to 1.
             stop: called before each chunk; it raises where the work is not wanted any more.
+            finished: rows at the top that are left out, a whole number of strips.
 
         Raises:
             ClosedError: the renderer was closed in the meantime.
@@ -84,7 +90,7 @@ class Rendering:
         """
         with with_memory_advice(self._scheduler, self.job, self.forecast):
             yield from self._scheduler.strips(
-                image, self.job, self.forecast.layout, progress, self._tiles, stop
+                image, self.job, self.forecast.layout, progress, self.tiles, stop, finished
             )
 
     def array(
@@ -215,11 +221,11 @@ class Renderer:
             forecast = dataclasses.replace(forecast, peak=max(forecast.peak, decoding))
         return Rendering(job, forecast, scheduler, tiles)
 
-    def tiles(self, image: NDArray[np.generic], cache: int, *, half: bool) -> FeatureTiles:
+    def tiles(self, size: Size, cache: int, *, half: bool = False) -> FeatureTiles:
         """The features of an image, to be computed when they are first read.
 
         Args:
-            image: `[h, w, 3]` of any type of `images.pixels`.
+            size: height and width of the image; its pixels come later.
             cache: bytes of features to keep.
             half: keep them as float16.
 
@@ -227,12 +233,11 @@ class Renderer:
             OptionError: the cache does not hold one tile.
         """
         scheduler = self._scheduler
-        size = image.shape[0], image.shape[1]
         sides = tile_sides(scheduler.manifest, scheduler.runtime.work_limits, size)
         several = [side for side in sides if side <= KEPT_TILE] or sides[-1:]
         for side in several:
             found = FeatureTiles(
-                scheduler.encoder, image, side, cache,
+                scheduler.encoder, size, side, cache,
                 half=half, life=scheduler.life, arrays=self.runtime.arrays,
             )  # fmt: skip
             if found.tile_bytes * FEW_TILES <= cache:

@@ -90,6 +90,7 @@ class Scheduler:
         progress: Callable[[float], None] | None = None,
         tiles: FeatureTiles | None = None,
         stop: Callable[[], None] | None = None,
+        finished: int = 0,
     ) -> Iterator[NDArray[np.float32]]:
         """Render the job's part of the output from top to bottom.
 
@@ -100,6 +101,7 @@ class Scheduler:
             progress: called with the part that is done, 0 to 1.
             tiles: features that are kept between jobs; None encodes what this one needs.
             stop: called before each chunk; it raises where the work is not wanted any more.
+            finished: rows at the top that are left out, a whole number of strips.
 
         Yields: `[rows, W, 3]` float32, not clipped, strip after strip; W is the part's width.
 
@@ -109,12 +111,15 @@ class Scheduler:
         """
         stages = self.stage_grids(job)
         part = job.part
-        done = 0
+        first = part.rows.start + finished
+        done = finished * len(part.cols)
         sources: Iterable[tuple[FeatureSource, Span]] = (
-            [(tiles, part.rows)] if tiles else self._bands(image, job, layout.tile)
+            [(tiles, part.rows)] if tiles else self._bands(image, job, layout.tile, first)
         )
         for features, outputs in sources:
             for rows in outputs.split(layout.block):
+                if rows.stop <= first:
+                    continue
                 strip = np.empty((len(rows), len(part.cols), 3), np.float32)
                 for cols in part.cols.split(layout.block):
                     block = Block(rows, cols)
@@ -145,14 +150,15 @@ class Scheduler:
         return sum(len(row.seen) * len(col.seen) for row in rows for col in cols)
 
     def _bands(
-        self, image: NDArray[np.generic], job: Job, side: int
+        self, image: NDArray[np.generic], job: Job, side: int, first: int
     ) -> Iterator[tuple[Features, Span]]:
-        """The features of one row of tiles after the other, and the rows of the output on them."""
+        """The features of one row of tiles after the other, and the rows of the output on them,
+        from the tiles of the row `first`."""
         height, _ = self.encoder.padded_size(job.size)
         wanted = self._columns(job)
         for tile in self.encoder.tiles(height, side, self.manifest.margin):
             outputs = job.axes[0].outputs(tile.core).within(job.part.rows)
-            if not outputs:  # nothing but padding, or outside the part
+            if not outputs or outputs.stop <= first:  # or nothing but padding
                 continue
             with self.life.work(), phase("encoder"):
                 features = self.encoder.encode(image, tile, side, wanted)

@@ -35,6 +35,7 @@ end of the process, less than two."""
 _noted: int | None = None
 _listeners: list[Callable[[], None]] = []
 _leftovers: set[Path] = set()
+_kept: set[Path] = set()
 
 
 class Interrupted(BaseException):
@@ -74,6 +75,21 @@ def leftover(path: Path) -> Iterator[None]:
     finally:
         _remove(path)
         _leftovers.discard(path)
+
+
+def keep(path: Path) -> None:
+    """Say at a signal that a file keeps unfinished work, until `forget`."""
+    _kept.add(path)
+
+
+def forget(path: Path) -> None:
+    """The work that a file kept is finished."""
+    _kept.discard(path)
+
+
+def kept() -> list[Path]:
+    """Files that keep unfinished work."""
+    return sorted(_kept)
 
 
 def note_signals() -> None:

@@ -53,6 +53,7 @@ def finished_strips(
     image: DecodedImage,
     result: Result,
     progress: Callable[[float], None] | None = None,
+    finished: int = 0,
 ) -> Iterator[NDArray[Any]]:
     """The output from top to bottom, `[rows, W, channels]` at a time, in the file's type.
 
@@ -61,17 +62,18 @@ def finished_strips(
         image: the input.
         result: what the rows have to be.
         progress: called with the part that is done, 0 to 1.
+        finished: rows at the top that are left out, a whole number of strips.
 
     Raises:
         ClosedError, NonFiniteError, DeviceMemoryError: see `Rendering.strips`.
     """
-    alphas = _alphas(rendering, image)
-    for strip in rendering.strips(image.rgb, progress):
+    alphas = _alphas(rendering, image, finished)
+    for strip in rendering.strips(image.rgb, progress, finished=finished):
         colors = strip.mean(axis=2, keepdims=True) if image.gray else strip
-        yield finished(colors, None if alphas is None else next(alphas), result)
+        yield in_file(colors, None if alphas is None else next(alphas), result)
 
 
-def finished(
+def in_file(
     colors: NDArray[np.float32], alpha: NDArray[np.float32] | None, result: Result
 ) -> NDArray[Any]:
     """Rows of the result in the file's type.
@@ -102,19 +104,22 @@ def _widened(colors: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
     return colors if colors.shape[2] == channels else np.repeat(colors, channels, axis=2)
 
 
-def _alphas(rendering: Rendering, image: DecodedImage) -> Iterator[NDArray[np.float32]] | None:
+def _alphas(
+    rendering: Rendering, image: DecodedImage, finished: int
+) -> Iterator[NDArray[np.float32]] | None:
     """Transparency of the output, strip by strip; None if the input has none."""
     if image.alpha is None or is_opaque(image.alpha):
         return None
-    return _upscaled_alpha(rendering, image.alpha)
+    return _upscaled_alpha(rendering, image.alpha, finished)
 
 
 def _upscaled_alpha(
-    rendering: Rendering, alpha: NDArray[np.generic]
+    rendering: Rendering, alpha: NDArray[np.generic], finished: int
 ) -> Iterator[NDArray[np.float32]]:
     job = rendering.job
-    row = job.part.rows.start
-    for strip in rendering.strips(np.broadcast_to(alpha, (*alpha.shape[:2], 3))):
+    row = job.part.rows.start + finished
+    whole = np.broadcast_to(alpha, (*alpha.shape[:2], 3))
+    for strip in rendering.strips(whole, finished=finished):
         rows, row = Span(row, row + len(strip)), row + len(strip)
         made = strip.mean(axis=2, keepdims=True)
         y, x = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import tempfile
@@ -12,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy.images.image_files import open_image
-from clit_deploy.images.image_formats import check_format, held_per_pixel
 from clit_deploy.images.image_options import DEFAULT, ImageOptions
-from clit_deploy.images.image_writer import image_writer
 from clit_deploy.system import memory
 from clit_deploy.system.files import check_writable, is_stream
 from clit_deploy.system.phases import phase
 from clit_deploy.system.standard_streams import send
+from clit_deploy.tasks.file_rendering import FileRendering
 from clit_deploy.tasks.finished_strips import Result, finished_strips
 from clit_deploy.tasks.result_format import result_suffix
+from clit_deploy.tasks.row_journal import check_resumable, row_journal
+from clit_deploy.tasks.shared_features import NOT_SHARED, SharedFeatures
 from clit_deploy.tasks.turns import ALONE
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from clit_deploy.grid.cascade import Size
     from clit_deploy.render.layout import Layout
     from clit_deploy.render.region import Rectangle
+    from clit_deploy.render.renderer import Rendering
     from clit_deploy.tasks.output_size import OutputSize
     from clit_deploy.tasks.turns import Turn
     from clit_deploy.upscaler import Upscaler
@@ -64,6 +67,8 @@ def upscale_file(
     layout: Layout | None = None,
     progress: Callable[[float], None] | None = None,
     turn: Turn = ALONE,
+    shared: SharedFeatures = NOT_SHARED,
+    resume: bool = False,
 ) -> UpscaleResult:
     """Read, upscale and write one image. Transparency goes through the network like a gray image.
 
@@ -79,56 +84,55 @@ def upscale_file(
         layout: how to cut the work; None chooses what fits into the memory.
         progress: called with the part that is done, 0 to 1.
         turn: when it may use memory and compute, if there are other images.
+        shared: features that are kept for other results of the image.
+        resume: keep finished rows in a file, and go on from those that are there.
 
     Raises:
         ClitDeployError: anything that is wrong, before the work starts if it can be known.
     """
+    if resume:
+        check_resumable(source, target)
     if is_stream(target):
         settings: dict[str, Any] = {"layout": layout, "progress": progress, "turn": turn}
         return _upscale_to_stream(up, source, target, wanted, options, **settings)
     start = time.perf_counter()
     check_writable(target, force=force)
-    with open_image(source, srgb=options.srgb) as file:
+    making = FileRendering(up, source, target, wanted, options)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open_image(source, srgb=options.srgb))
         file.allow_rolling()
-        header = file.header
+        journal = stack.enter_context(row_journal(target)) if resume else None
+        kept = NOT_SHARED if journal else shared
+        tiles = stack.enter_context(kept.of(source, file.header, up))
         with phase("prepare"):
-            job = wanted.job(up.renderer, header.size)
-            check_format(target, job.made, alpha=header.alpha, options=options)
-            rendering = turn.prepared(
-                partial(
-                    up.renderer.prepare,
-                    job,
-                    held_per_pixel=held_per_pixel(target),
-                    header=header,
-                    layout=layout,
-                    planes=2 if header.alpha else 1,
-                )
-            )
+            continued = journal.layout if journal else None
+            prepare = making.preparation(file.header, continued or layout, tiles)
+            rendering = turn.prepared(prepare)
+        if continued:
+            making.check_continued(rendering)
         with phase("read"):
             image = file.decode(up.max_memory)
-        result = Result.of(target, header, options)
-        metadata = image.metadata.for_result(job.made, strip=options.strip)
-        writer = image_writer(
-            target,
-            job.made,
-            result.channels,
-            dtype=result.dtype,
-            metadata=metadata,
-            options=options,
-        )
-        with writer as append, turn.computing():
-            for rows in finished_strips(rendering, image, result, progress):
-                with phase("write"):
-                    append(rows)
-    forecast = rendering.forecast
+        if rendering.tiles is not None:
+            rendering.tiles.read_from(image.rgb)
+        result = Result.of(target, file.header, options)
+        strips = partial(finished_strips, rendering, image, result, progress)
+        if journal is not None:
+            making.begin(journal, rendering, result)
+            strips = partial(journal.completed, strips, rendering.job.made, result)
+        making.write(image, result, rendering, strips(), turn)
+    return _described(making, rendering, time.perf_counter() - start)
+
+
+def _described(making: FileRendering, rendering: Rendering, seconds: float) -> UpscaleResult:
+    job, forecast = rendering.job, rendering.forecast
     return UpscaleResult(
-        input=str(source),
-        output=str(target),
+        input=str(making.source),
+        output=str(making.target),
         size=job.made,
-        region=_named(wanted.region),
+        region=_named(making.wanted.region),
         scale=math.sqrt(job.whole[0] * job.whole[1] / (job.size[0] * job.size[1])),
-        stages=job.depth(up.plan.manifest),
-        seconds=time.perf_counter() - start,
+        stages=job.depth(making.up.plan.manifest),
+        seconds=seconds,
         tile=forecast.layout.tile,
         block=forecast.layout.block,
         predicted_bytes=forecast.peak,

@@ -21,7 +21,7 @@ from clit_deploy.render.coordinates import output_of
 from clit_deploy.render.layout import Job
 from clit_deploy.render.points import Queries
 from clit_deploy.system.files import check_writable
-from clit_deploy.tasks.finished_strips import Result, finished
+from clit_deploy.tasks.finished_strips import Result, in_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +148,7 @@ def warp_file(
             colors, alpha = strip[..., :3], strip[..., 3:]
             if image.gray:
                 colors = colors.mean(axis=2, keepdims=True)
-            append(finished(colors, alpha, result))
+            append(in_file(colors, alpha, result))
             if progress:
                 progress(rows.stop / size[0])
     seconds = time.perf_counter() - start
