@@ -2,19 +2,24 @@
 
     python -m benchmarks.memory [--scale 30] [--size 320x240] [--limit 1GB] [--dim 64] [--json FILE]
     python -m benchmarks.memory --files [--megapixels 200] [--limit 1GB]
+    python -m benchmarks.memory --linear [--limit 1GB]
+    python -m benchmarks.memory --giant [--megapixels 500] [--limit 1GB]
 
 Runs the real command in processes of its own, compares the two outputs pixel by pixel, and
 prints what was predicted and what was held. `--dim 256` is the published CLIT (slow: the output
 has 69 megapixels); memory differs, the scheduling does not.
 
 `--files` measures reading and writing instead, with a model of 8 channels: a photograph of 12
-megapixels as JPEG with a profile and EXIF at x2, and a large PNG at x1.5.
+megapixels as JPEG with a profile and EXIF at x2, and a large PNG at x1.5. `--linear` enlarges an
+image of 640x480 pixels to 1 to 276 megapixels: CPU time and memory for each. `--giant` doubles the
+sides of a tiled TIFF, which takes hours.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -34,9 +39,12 @@ def run(plan: Path, image: Path, target: Path, scale: float, limit: str | None) 
     command += ["--scale", str(scale), "-o", str(target), "--runtime", "cpu", "--json"]
     if limit:
         command += ["--max-memory", limit]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, check=True, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     found: dict[str, float] = json.loads(done.stdout)["results"][0]
-    return found
+    used = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return {**found, "cpu_seconds": used}
 
 
 def small_liif() -> dict[str, Any]:
@@ -92,6 +100,56 @@ def measure_files(limit: str, megapixels: float) -> list[dict[str, Any]]:
     return rows
 
 
+LINEAR = (1.8, 3.3, 5.7, 10.4, 18, 30)
+"""Scales that make 1, 3, 10, 33, 100 and 276 megapixels of 640x480."""
+
+
+def measure_linear(limit: str) -> list[dict[str, Any]]:
+    """A row for each output of one image."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        _, plan = random_plan(small_liif(), folder)
+        image = write_large(Path(folder) / "image.png", 640 * 480 / 1e6)
+        for scale in LINEAR:
+            found = run(plan, image, Path(folder) / "out.png", scale, limit)
+            megapixels = found["width"] * found["height"] / 1e6
+            rows.append(
+                {
+                    "output MP": megapixels,
+                    "limit": limit,
+                    "CPU s": found["cpu_seconds"],
+                    "CPU s/MP": found["cpu_seconds"] / megapixels,
+                    "predicted MB": found["predicted_bytes"] / 1e6,
+                    "peak MB": found["peak_bytes"] / 1e6,
+                }
+            )
+            print(*rows[-1].values(), file=sys.stderr, flush=True)
+    return rows
+
+
+def measure_giant(limit: str, megapixels: float) -> list[dict[str, Any]]:
+    """A tiled TIFF at x2, written as a tiled TIFF."""
+    from clit_deploy.images.vips_library import vips
+
+    with tempfile.TemporaryDirectory() as folder:
+        _, plan = random_plan(small_liif(), folder)
+        png, tiff = Path(folder) / "large.png", Path(folder) / "large.tif"
+        write_large(png, megapixels)
+        stored = vips().Image.pngload(str(png), access="sequential")
+        stored.tiffsave(str(tiff), tile=True, compression="deflate", bigtiff=True)
+        found = run(plan, tiff, Path(folder) / "out.tif", 2, limit)
+    return [
+        {
+            "input MP": megapixels,
+            "limit": limit,
+            "output MP": found["width"] * found["height"] / 1e6,
+            "predicted MB": found["predicted_bytes"] / 1e6,
+            "peak MB": found["peak_bytes"] / 1e6,
+            "seconds": found["seconds"],
+        }
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=30)
@@ -100,16 +158,23 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--no-unlimited", action="store_true", help="only the limited run")
     parser.add_argument("--files", action="store_true", help="measure reading and writing")
-    parser.add_argument("--megapixels", type=float, default=200, help="of the large file")
+    parser.add_argument("--linear", action="store_true", help="measure outputs of 1 to 276 MP")
+    parser.add_argument("--giant", action="store_true", help="measure a tiled TIFF at x2")
+    parser.add_argument("--megapixels", type=float, help="of the large file; 200 or 500")
     parser.add_argument("--json")
     args = parser.parse_args()
+    rows: list[dict[str, Any]] = []
     if args.files:
-        rows = measure_files(args.limit, args.megapixels)
+        rows = measure_files(args.limit, args.megapixels or 200)
+    elif args.linear:
+        rows = measure_linear(args.limit)
+    elif args.giant:
+        rows = measure_giant(args.limit, args.megapixels or 500)
+    if rows:
         report("Memory of large files, LIIF with 8 channels", rows, args.json)
         return
     width, height = map(int, args.size.split("x"))
     Image.MAX_IMAGE_PIXELS = None
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         _, plan = random_plan(clit_spec(args.dim), folder)
         image = Path(folder) / "image.png"

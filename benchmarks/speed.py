@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CASES = [("clit", 4, 48), ("clit", 12, 20), ("clit", 30, 8), ("liif", 2, 96), ("liif", 4, 48)]
 """Family, scale, side of the square input."""
+GOALS = {("clit", 4): 40, ("clit", 12): 35, ("clit", 30): 28, ("liif", 2): 4, ("liif", 4): 4}
+"""How many times the speed of eager PyTorch."""
 
 
 def gemm_speed(seconds: float = 1.0) -> float:
@@ -103,6 +105,7 @@ def measure(
         "points MP/s": pixels / seconds["points"],
         "plan MP/s": pixels / seconds["plan"],
         "plan/eager": seconds["eager"] / seconds["plan"],
+        "goal": GOALS[plan.manifest.family, scale],
         "plan/points": seconds["points"] / seconds["plan"],
         "GMAC/s": work / seconds["plan"] / 1e9,
     }
