@@ -4,9 +4,9 @@
 
 The arithmetic and the traffic are counted from the shapes that really occur: the inputs of every
 run of a graph are recorded, and every product of the graph is counted once for each. Bytes are
-those that its products read and write, as if nothing were fused or cached. Times are medians of the
-same runs, by phase; they add up to the whole. "At GEMM speed" is what the phase's products would take
-as one large matrix product of this machine, measured in the same run.
+those that its products read and write, as if nothing were fused or cached. Times are medians of
+the same runs, by phase; they add up to the whole. "At GEMM speed" is what the phase's products
+would take as one large matrix product of this machine, measured in the same run.
 
 The second table gives the time of each kind of operator, from a separate pass that times them; so
 its sums are larger than the phases.
@@ -198,7 +198,8 @@ def main() -> None:
         reached = sum(row["ms at GEMM speed"] for row in graphs) / sum(row["ms"] for row in graphs)
         print(
             f"{family} x{scale}: {sum(row['ms'] for row in some[0]):.0f} ms, {gemm / 1e9:.0f} "
-            f"GMAC/s in one product; the graphs reach {reached:.0%} of it, the goal is {GEMM_GOAL:.0%}",
+            f"GMAC/s in one product; the graphs reach {reached:.0%} of it, the goal is "
+            f"{GEMM_GOAL:.0%}",
             flush=True,
         )
     report(f"Phases, {args.threads} threads, medians", rows, args.json)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
+from clit_deploy.grid.cascade import MAX_STAGE_FACTOR
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -174,8 +176,12 @@ def _tiled(case: TiledCase) -> str:
 
 
 def _stages(manifest: Manifest) -> str:
+    """How many stages there are, and up to which scale fewer of them run."""
     count = len(manifest.stages)
-    return f"{count} stage{'s' * (count > 1)}"
+    if count == 1:
+        return "1 stage"
+    up_to = (f"{k} up to x{MAX_STAGE_FACTOR**k:g}" for k in range(1, count))
+    return f"{count} stages ({', '.join(up_to)}, {count} above)"
 
 
 def _case(case: ParityCase) -> str:

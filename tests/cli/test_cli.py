@@ -54,7 +54,7 @@ def test_the_main_job(tmp_path, image):
 
 def test_info_and_verify(plans, image):
     shown = cli("info", plans["clit"])
-    assert "3 stages" in shown.stdout
+    assert "3 stages (1 up to x4, 2 up to x16, 3 above)" in shown.stdout
     assert json.loads(cli("info", plans["clit"], "--json").stdout)["family"] == "clit"
     checked = cli("verify", plans["clit"], "--image", image)
     assert checked.returncode == 0, checked.stderr
