@@ -153,12 +153,12 @@ class SomeFailedError(ClitDeployError, RuntimeError):
 
 
 def error_message(error: BaseException) -> str:
-    """The text of an error without control characters.
+    """The text of an error without control characters; line ends stay.
 
     An `OutputError` has no number in front of it, which `OSError` would add.
     """
     text = error.strerror if isinstance(error, OutputError) and error.strerror else str(error)
-    return printable(text) or type(error).__name__
+    return "\n".join(map(printable, text.split("\n"))) or type(error).__name__
 
 
 def quote(foreign: object) -> str:
@@ -175,6 +175,11 @@ def quote(foreign: object) -> str:
     return shown if len(shown) <= QUOTED else f"{shown[: QUOTED - 3]}..."
 
 
-def printable(text: str) -> str:
-    """A text with `?` for every control character and lone surrogate; line ends stay."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+def printable(foreign: object, length: int | None = None) -> str:
+    """Text of a file or a library as one line that is safe to print.
+
+    Returns: at most `length` characters, with `?` for every control character and lone surrogate,
+        and without white space at the ends.
+    """
+    line = " ".join(part.strip() for part in str(foreign).splitlines())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)[:length]

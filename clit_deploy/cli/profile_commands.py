@@ -84,7 +84,6 @@ def profile(
     """Measure latency, memory and energy of a plan on this machine. No setting is changed."""
     from rich.console import Console
 
-    from clit_deploy.profile.csv_file import to_csv
     from clit_deploy.profile.page import to_html
     from clit_deploy.profile.profiler import Request
     from clit_deploy.profile.profiler import profile as measure
@@ -116,7 +115,7 @@ def profile(
     wrong = _write(
         [
             (json_file, found.to_json),
-            (csv_file, lambda: to_csv(found)),
+            (csv_file, found.to_csv),
             (html_file, lambda: to_html(found)),
         ]
     )

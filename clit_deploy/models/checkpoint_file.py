@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clit_deploy.errors import CheckpointError, ClitDeployError
+from clit_deploy.errors import CheckpointError, ClitDeployError, printable
 from clit_deploy.models.numpy_scalars import STAND_INS
-from clit_deploy.models.spec import printable
 from clit_deploy.models.torch_errors import named_torch_errors
 from clit_deploy.system.extras import optional_imports
 
@@ -122,7 +121,7 @@ def _safetensors(path: Path) -> dict[str, Any]:
             spec = json.loads(described) if described is not None else None
     except (SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path.name} is not a valid safetensors file: {printable(str(error), 150)}."
+            f"{path.name} is not a valid safetensors file: {printable(error, 150)}."
         ) from error
     return {"model": {**spec, "sd": found}} if isinstance(spec, dict) else found
 

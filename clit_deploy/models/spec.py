@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clit_deploy.errors import ClitDeployError, UnsupportedModelError
+from clit_deploy.errors import ClitDeployError, UnsupportedModelError, printable
 from clit_deploy.models.torch_errors import named_torch_errors
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Spec:
         ) as error:
             raise UnsupportedModelError(
                 f"The args of the {self.what} {self.name!r:.80} cannot be used: "
-                f"{printable(str(error), 200)}."
+                f"{printable(error, 200)}."
             ) from error
 
 
@@ -126,12 +126,6 @@ def listing(names: Sequence[object]) -> str:
     """The first three of some names that come from a file, fit for a message."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(printable(name, 60) for name in names[:3]) + more
-
-
-def printable(value: object, length: int) -> str:
-    """Text from a file, cut off, without characters that a terminal acts on."""
-    text = " ".join(value.split()) if isinstance(value, str) else repr(value)
-    return (text if text.isprintable() else repr(text))[:length]
 
 
 def check_plain(content: object) -> None:

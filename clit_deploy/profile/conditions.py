@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from clit_deploy.profile.records import Clock, Conditions, Temperature
 from clit_deploy.profile.sensors.host_memory import SWAP
+from clit_deploy.profile.stats import MIN_RUNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from clit_deploy.profile.records import Unavailable
     from clit_deploy.profile.sampler import Sampler, Series
-    from clit_deploy.profile.sensors.sensor import Domain, SensorSet
+    from clit_deploy.profile.sensors.sensor import SensorSet
 
 STILL = 0.01
 """A clock that moves by more than this fraction of itself is floating."""
@@ -28,52 +28,34 @@ SHOWN = 3
 
 
 def conditions(
-    steady: Sampler,
-    found: SensorSet,
-    load_before: float | None,
-    missing: Unavailable,
-    *,
-    on_device: bool,
+    steady: Sampler, found: SensorSet, load_before: float | None, *, on_device: bool
 ) -> Conditions:
     """Sum up what was sampled; `on_device` says whether a GPU did the work."""
-    limits = {domain.name: domain for domain in found.domains}
-    clocks = [
-        _clock(one, limits.get(one.sensor.name), missing)
-        for one in steady.of("clock")
-        if one.values
-    ]
+    clocks = tuple(map(_clock, steady.answered("clock")))
+    load = [series.values for series in steady.answered("load")]
+    swap = [int(value) for value in steady.values(SWAP)]
+    throttling = tuple(_throttling(steady))
     gone = {f"{s.sensor.name} {s.sensor.quantity}": s.gap for s in steady.series if s.gap}
-    load, swap = steady.first("load"), steady.values(SWAP)
-    reported = [s for s in steady.of("throttle", "events") if s.values]
-    throttling = _throttling(steady)
-    unknown = "the system does not report it"
     return Conditions(
-        clocks=tuple(clocks),
+        clocks=clocks,
         clock_state=_state(clocks, on_device=on_device),
         temperatures=tuple(
-            Temperature(s.sensor.name, s.values[0], s.values[-1], max(s.values))
-            for s in steady.of("temperature")
-            if s.values
+            Temperature(zone.sensor.name, zone.values[0], zone.values[-1], max(zone.values))
+            for zone in steady.answered("temperature")
         ),
-        throttled=missing.check(
-            "conditions.throttled",
-            bool(throttling) if reported else None,
-            "no sensor that reports throttling can be read",
-        ),
-        throttling=tuple(throttling),
-        swap_start=missing.check("conditions.swap_start", int(swap[0]) if swap else None, unknown),
-        swap_end=missing.check("conditions.swap_end", int(swap[-1]) if swap else None, unknown),
-        load_before=missing.check("conditions.load_before", load_before, unknown),
-        gpu_load=missing.check(
-            "conditions.gpu_load", fmean(load) if load else None, "no sensor reports a GPU's load"
-        ),
+        throttled=bool(throttling) if steady.answered("throttle", "events") else None,
+        throttling=throttling,
+        swap_start=swap[0] if swap else None,
+        swap_end=swap[-1] if swap else None,
+        load_before=load_before,
+        gpu_load=fmean(load[0]) if load else None,
         sampler_share=steady.cost_s / steady.elapsed_s if steady.elapsed_s else 0.0,
         absent={**found.absent, **gone},
     )
 
 
-def caveats(found: Conditions) -> list[str]:
-    """Why figures made in this state are not comparable with others."""
+def caveats(found: Conditions, runs: int = MIN_RUNS) -> list[str]:
+    """Why figures of some runs in this state are not comparable with others."""
     reported = []
     if found.clock_state == "floating":
         names = [clock.name for clock in found.clocks if clock.state == "floating"]
@@ -88,6 +70,8 @@ def caveats(found: Conditions) -> list[str]:
     grown = (found.swap_end or 0) - (found.swap_start or 0)
     if grown > SWAPPED:
         reported.append(f"{grown / 1e6:.0f} MB went into swap")
+    if runs < MIN_RUNS:
+        reported.append(f"{runs} runs do not show their own noise; {MIN_RUNS} do")
     return reported
 
 
@@ -101,29 +85,24 @@ def _state(clocks: Sequence[Clock], *, on_device: bool) -> str:
     return max(states, key=STATES.index)
 
 
-def _clock(series: Series, domain: Domain | None, missing: Unavailable) -> Clock:
-    values = series.values
+def _clock(series: Series) -> Clock:
+    name, values, limits = series.sensor.name, series.values, series.sensor.limits
     still = max(values) - min(values) <= STILL * max(values)
-    locked = domain.locked() if domain else None
+    locked = limits.equal() if limits else None
     if not still or locked is False:
         state = "floating"
     elif series.gap:
         state = "unknown"
     else:
         state = "locked" if locked else "steady"
-    governor = missing.check(
-        "conditions.clocks.governor",
-        (domain.governor or None) if domain else None,
-        "the clock has no governor that can be read",
-    )
-    return Clock(series.sensor.name, state, min(values), fmean(values), max(values), governor)
+    governor = limits.governor if limits else None
+    return Clock(name, state, min(values), fmean(values), max(values), governor or None)
 
 
-def _throttling(steady: Sampler) -> list[str]:
-    states = [s.sensor.name for s in steady.of("throttle") if s.values and max(s.values) > 0]
-    counts = [
-        f"{s.sensor.name} +{s.values[-1] - s.values[0]:.0f}"
-        for s in steady.of("events")
-        if s.values and s.values[-1] > s.values[0]
-    ]
-    return states + counts
+def _throttling(steady: Sampler) -> Iterator[str]:
+    for series in steady.answered("throttle"):
+        if max(series.values) > 0:
+            yield series.sensor.name
+    for series in steady.answered("events"):
+        if (more := series.values[-1] - series.values[0]) > 0:
+            yield f"{series.sensor.name} +{more:.0f}"

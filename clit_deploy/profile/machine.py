@@ -9,11 +9,13 @@ import platform
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clit_deploy._version import __version__
+from clit_deploy.errors import printable
 from clit_deploy.profile.profile_file import Machine
-from clit_deploy.profile.records import Unavailable
+from clit_deploy.profile.reasons import reasons
 from clit_deploy.profile.sensors.nvml import DRIVER
 from clit_deploy.profile.sensors.sensor import name_in
 from clit_deploy.system.jetson import jetson
@@ -32,35 +34,29 @@ LIBRARIES = (
 
 def machine(root: Path) -> Machine:
     """Describe the machine; what cannot be read is None, with its reason."""
-    missing = Unavailable()
     board = jetson(root)
     l4t = board.l4t if board else None
-    driver = _match(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)\s", text_or(root / DRIVER) + "\n")
-    other = "this is not a Jetson (no /etc/nv_tegra_release)"
-    no_jetpack = f"L4T {l4t} is not in our table, and nvidia-jetpack is not installed"
-    no_mode = "neither nvpmodel nor its files show it"
-    return Machine(
+    special = {
+        "jetpack": f"L4T {l4t} is not in our table, and nvidia-jetpack is not installed",
+        "power_mode": "neither nvpmodel nor its files show it",
+    }
+    found = Machine(
         module=_module(root),
         os=_match(r'^PRETTY_NAME="?([^"\n]+)', text_or(root / "etc/os-release"))
         or platform.platform(terse=True),
         cpu=_match(r"^(?:model name|Model)\s*:\s*(.+)$", text_or(root / "proc/cpuinfo"))
         or platform.machine(),
         cpus=os.cpu_count() or 1,
-        memory_bytes=missing.check(
-            "memory_bytes", kilobytes(root / "proc/meminfo", "MemTotal"), "no /proc/meminfo"
-        ),
-        l4t=missing.check("l4t", l4t, other),
-        jetpack=missing.check(
-            "jetpack", board.jetpack if board and l4t else None, no_jetpack if l4t else other
-        ),
-        power_mode=missing.check(
-            "power_mode", power_mode(root), no_mode if l4t else "only Jetsons have power modes"
-        ),
-        driver=missing.check("driver", driver, f"no /{DRIVER}"),
+        memory_bytes=kilobytes(root / "proc/meminfo", "MemTotal"),
+        l4t=l4t,
+        jetpack=board.jetpack if board and l4t else None,
+        power_mode=power_mode(root),
+        driver=_match(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)\s", text_or(root / DRIVER) + "\n"),
         kernel=platform.release(),
         versions=versions(),
-        unavailable=missing,
+        unavailable={},
     )
+    return replace(found, unavailable=reasons(found, special if l4t else {}))
 
 
 def power_mode(root: Path) -> str | None:
@@ -97,4 +93,4 @@ def _module(root: Path) -> str:
 def _match(pattern: str, text: str) -> str | None:
     """The pattern's group in a text, safe to print."""
     found = re.search(pattern, text, re.MULTILINE)
-    return "".join(filter(str.isprintable, found[1])).strip()[:200] if found else None
+    return printable(found[1], 200) if found else None

@@ -12,7 +12,8 @@ from clit_deploy.config import show_bytes
 from clit_deploy.engines.select import choose_runtime
 from clit_deploy.errors import MemoryBudgetError
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.profile.records import Loading, Unavailable
+from clit_deploy.profile.reasons import attempt
+from clit_deploy.profile.records import Loading
 from clit_deploy.profile.runs import FileJob, Runs
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.render.layout import Layout
@@ -54,7 +55,6 @@ class MeasureWindow:
 class ProfileContext:
     """What all cases of a profile share."""
 
-    root: Path
     source: Path
     target: Path
     found: SensorSet
@@ -77,11 +77,12 @@ class Measured:
     peak: tuple[int, int]
     """The most bytes that the process had held before the case, and by the end of its runs."""
     on_device: bool
-    has_device_times: bool
     device_bytes: dict[str, int] | None
+    """None where the runtime offers neither memory nor times of its device."""
     quality: Quality | None
     load_before: float | None
-    missing: Unavailable
+    special: dict[str, str]
+    """Reasons for missing figures that are not the usual ones."""
 
 
 @contextlib.contextmanager
@@ -128,8 +129,8 @@ def lay_out(up: Upscaler, case: Case, job: Job) -> Layout | None:
 def measure(context: ProfileContext, case: Case, progress: Callable[[float], None]) -> Measured:
     """Measure a case; `progress` is called with the fraction that is done."""
     memory.restart_peak()  # or rows would include the peaks of those before them
-    before, load, missing = memory.peak(), _load_average(), Unavailable()
-    start = time.perf_counter()
+    before, load, start = memory.peak(), _load_average(), time.perf_counter()
+    special: dict[str, str] = {}
     with opened(case, context.max_memory, TracedRuntime) as up:
         whole = up.renderer.job(context.reference.image, scale=case.scale)
         layout = lay_out(up, case, whole)
@@ -152,11 +153,10 @@ def measure(context: ProfileContext, case: Case, progress: Callable[[float], Non
             result=result,
             peak=peak,
             on_device=meter is not None or inner.on_device,
-            has_device_times=meter is not None,
             device_bytes=dict(meter.device_bytes()) if meter else None,
-            quality=context.reference.score(up, case.scale, missing),
+            quality=attempt("quality", special, lambda: context.reference.score(up, case.scale)),
             load_before=load,
-            missing=missing,
+            special=special,
         )
 
 

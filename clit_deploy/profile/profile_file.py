@@ -1,20 +1,28 @@
-"""A profile as a file: its JSON, written and read. `records.py` defines the rows."""
+"""A profile as a file: its JSON, written and read, and its CSV. `records.py` defines the rows."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from clit_deploy.errors import ProfileError
+from clit_deploy.errors import ProfileError, printable, quote
 from clit_deploy.plan.from_json import from_json
+from clit_deploy.plan.ranges import Length
+from clit_deploy.profile.reasons import or_none
 from clit_deploy.profile.records import Row  # noqa: TC001  (get_type_hints)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SCHEMA = 2
 """Version of the JSON that this package writes; it reads version 1 too."""
 LARGEST_INT = 1 << 63
+NO_JETSON = "this is not a Jetson (no /etc/nv_tegra_release)"
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """The machine and its software."""
 
@@ -34,11 +42,11 @@ class Machine:
     os: str
     cpu: str
     cpus: int
-    memory_bytes: int | None
-    l4t: str | None
-    jetpack: str | None
-    power_mode: str | None
-    driver: str | None
+    memory_bytes: int | None = or_none("no /proc/meminfo")
+    l4t: str | None = or_none(NO_JETSON)
+    jetpack: str | None = or_none(NO_JETSON)
+    power_mode: str | None = or_none("only Jetsons have power modes")
+    driver: str | None = or_none("no /proc/driver/nvidia/version")
     kernel: str
     versions: dict[str, str]
     unavailable: dict[str, str]
@@ -62,7 +70,7 @@ class Profile:
     """UTC, ISO 8601."""
     machine: Machine
     image: ImageInfo
-    rows: tuple[Row, ...]
+    rows: Annotated[tuple[Row, ...], Length(1, 1 << 20)]
     failed: tuple[Failure, ...] = ()
     command: str = ""
     """The command line; empty if a program called `profile`."""
@@ -71,6 +79,21 @@ class Profile:
     def to_json(self) -> str:
         """The profile as JSON, with numbers as they were measured."""
         return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """One line per row; what is unavailable is empty.
+
+        Columns are the fields of the JSON file, with dots (`host_ms.p50`), and the mean
+        milliseconds of each phase and of each kind of device time.
+        """
+        about = {name: getattr(self.machine, name) for name in ("module", "power_mode")}
+        rows = [{**about, "image": self.image.name, **dict(_flat(row))} for row in self.rows]
+        out = io.StringIO()
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return out.getvalue()
 
     @classmethod
     def from_json(cls, text: str | bytes, name: str = "The file") -> Profile:
@@ -90,38 +113,25 @@ class Profile:
         if type(version) is not int or not 1 <= version <= SCHEMA:
             newer = type(version) is int and version > SCHEMA
             raise ProfileError(
-                f"{name} has schema {_printable(version)!r:.20}, but this clit-deploy reads 1 to "
+                f"{name} has schema {quote(version):.20}, but this clit-deploy reads 1 to "
                 f"{SCHEMA}; " + ("install a newer clit-deploy." if newer else "measure it again.")
             )
         try:
-            content = _printable(content)
-            found = from_json(cls, _upgraded(content) if version == 1 else content)
-            _check(found)
+            return from_json(cls, _upgraded(content) if version == 1 else content)
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-            why = _printable(str(error))
-            raise ProfileError(f"{name} is damaged ({why:.80}); measure it again.") from error
-        return found
+            why = printable(error, 80)
+            raise ProfileError(f"{name} is damaged ({why}); measure it again.") from error
 
 
-def _check(profile: Profile) -> None:
-    """Refuse figures that cannot have been measured.
-
-    Raises:
-        ValueError: naming the first one.
-    """
-    if not profile.rows:
-        raise ValueError("it has no rows")
-    for row in profile.rows:
-        positive = {
-            "host_ms.p50": row.host_ms.p50,
-            "memory.host_peak": row.memory.host_peak,
-            "runs": min((ms for _, ms in row.runs), default=0),
-            "output": min(row.output.width, row.output.height),
-            "power.joules_per_image": row.power.joules_per_image if row.power else 1,
-        }
-        for name, value in positive.items():
-            if not value > 0:
-                raise ValueError(f"{name} is {value:g}")
+def _flat(row: Row) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(row).items():
+        inside = vars(value) if dataclasses.is_dataclass(value) else {"": value}
+        for key, one in inside.items():
+            if not isinstance(one, (tuple, dict)):
+                yield f"{name}.{key}".rstrip("."), one
+    yield from ((f"phases.{phase.name}_ms", phase.mean_ms) for phase in row.phases)
+    for kind in ("upload_ms", "compute_ms", "download_ms") if row.device else ():
+        yield f"device.{kind}", sum(getattr(time, kind) for time in row.device or ())
 
 
 def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
@@ -136,8 +146,13 @@ def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
     }
     rows = [_upgraded_row(row) for row in content["rows"]]
     failed = [{**one, "requested": one["asked"]} for one in content.get("failed", [])]
-    image = content["picture"]
-    return {**content, "machine": machine, "image": image, "rows": rows, "failed": failed}
+    return {
+        **content,
+        "machine": machine,
+        "image": content["picture"],
+        "rows": rows,
+        "failed": failed,
+    }
 
 
 def _upgraded_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -146,19 +161,9 @@ def _upgraded_row(row: dict[str, Any]) -> dict[str, Any]:
         **row,
         "requested": row["asked"],
         "output": {"width": width, "height": height},
-        "plan_sha256": None,
         "graphs": row["busy"],
         "unavailable": row["reasons"],
     }
-
-
-def _printable(value: Any) -> Any:
-    """The same JSON with texts that are safe to print: a file may come from anybody."""
-    if isinstance(value, str):
-        return "".join(letter if letter.isprintable() else " " for letter in value)
-    if isinstance(value, dict):
-        return {_printable(key): _printable(inner) for key, inner in value.items()}
-    return [_printable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _float(text: str) -> float:

@@ -121,7 +121,6 @@ def profile(request: Request, progress: Callable[[str, float], None] | None = No
         _check([case for _, case in wanted], image, request.max_memory)
         found.sensors += host_memory.find(request.root)
         context = ProfileContext(
-            root=request.root,
             source=source,
             target=Path(folder) / "output.png",
             found=found,

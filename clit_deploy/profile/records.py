@@ -2,35 +2,32 @@
 
 Times are milliseconds of the host's monotonic clock where a name does not say `device`; the two
 are never added. Energy is in joules, power in watts, memory in bytes, clocks in megahertz. A field
-that is None could not be measured; `unavailable` of its row says why.
+that is None could not be measured: it is declared with the usual reason, and `unavailable` of its
+row has the reason that applied.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated
 
+from clit_deploy.plan.ranges import Length, Range
+from clit_deploy.profile.reasons import or_none
 from clit_deploy.runtimes.protocols import DeviceTime, LayerTime  # noqa: TC001  (get_type_hints)
 
-T = TypeVar("T")
+Positive = Annotated[float, Range(1e-15, 1e18)]
+Count = Annotated[int, Range(1, 2**62)]
 
-
-class Unavailable(dict[str, str]):
-    """Why figures are missing: field names with dots (`conditions.throttled`) and reasons."""
-
-    def check(self, field: str, value: T, why: str) -> T:
-        """The value itself; where it is None, the reason is kept."""
-        if value is None:
-            self[field] = why
-        return value
+NOT_REPORTED = "the system does not report it"
+NO_IDLE = "a rail was not read while the machine was idle"
 
 
 @dataclass(frozen=True)
 class PixelSize:
     """Width and height of an image."""
 
-    width: int
-    height: int
+    width: Count
+    height: Count
 
     @property
     def megapixels(self) -> float:
@@ -50,7 +47,7 @@ class Stats:
     mean: float
     std: float
     min: float
-    p50: float
+    p50: Positive
     p90: float
     p95: float
     p99: float
@@ -117,46 +114,46 @@ class Drift:
 class MemoryUse:
     """Bytes."""
 
-    host_peak: int
+    host_peak: Count
     """The most that the process held."""
     host_peak_from: str
     """`system`: the process's own high-water mark since the row began; `samples`: the mark could
     not be reset and was higher before, so the largest sample."""
     predicted: int
     """The peak that the plan's costs predict."""
-    machine_peak: int | None
+    machine_peak: int | None = or_none(NOT_REPORTED)
     """The most in use on the whole machine; on a Jetson, CPU and GPU share this memory."""
-    headroom: int | None
+    headroom: int | None = or_none(NOT_REPORTED)
     """The least that could still be taken without swapping."""
-    device: dict[str, int] | None
+    device: dict[str, int] | None = or_none("the runtime reports no device memory")
     """Device memory by purpose, as the runtime reports it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rail:
     """One power monitor, in watts; `total` marks a part of the total."""
 
     name: str
     total: bool
-    idle_w: float | None
+    idle_w: float | None = or_none(NO_IDLE)
     mean_w: float
     max_w: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Power:
     """Power during the steady runs: the sum of the rails that are part of the total."""
 
     rails: tuple[Rail, ...]
-    idle_w: float | None
+    idle_w: float | None = or_none(NO_IDLE)
     """Before the plan was loaded."""
     mean_w: float
     max_w: float
-    joules_per_image: float
+    joules_per_image: Positive
     joules_per_megapixel: float
     """Per megapixel of output."""
-    above_idle_joules_per_image: float | None
-    above_idle_joules_per_megapixel: float | None
+    above_idle_joules_per_image: float | None = or_none(NO_IDLE)
+    above_idle_joules_per_megapixel: float | None = or_none(NO_IDLE)
     images_per_second_per_watt: float
     rate_hz: float
     """Intended readings per second."""
@@ -174,7 +171,7 @@ class Clock:
     min_mhz: float
     mean_mhz: float
     max_mhz: float
-    governor: str | None
+    governor: str | None = or_none("the clock has no governor that can be read")
 
 
 @dataclass(frozen=True)
@@ -187,7 +184,7 @@ class Temperature:
     max: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conditions:
     """The state of the machine during the steady runs."""
 
@@ -196,14 +193,14 @@ class Conditions:
     """The worst state among the clocks that matter: all for work on a GPU, otherwise those of CPU
     and memory. `unknown` too where no clock of what did the work can be read."""
     temperatures: tuple[Temperature, ...]
-    throttled: bool | None
+    throttled: bool | None = or_none("no sensor that reports throttling can be read")
     throttling: tuple[str, ...]
     """The sensors that reported throttling."""
-    swap_start: int | None
-    swap_end: int | None
-    load_before: float | None
+    swap_start: int | None = or_none(NOT_REPORTED)
+    swap_end: int | None = or_none(NOT_REPORTED)
+    load_before: float | None = or_none(NOT_REPORTED)
     """The system's load average over the minute before."""
-    gpu_load: float | None
+    gpu_load: float | None = or_none("no sensor reports a GPU's load")
     """Mean, 0 to 1."""
     sampler_share: float
     """Fraction of one CPU core that reading the sensors took."""
@@ -232,15 +229,14 @@ class TimeSeries:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One way to run one plan at one scale."""
 
     requested: dict[str, str | int | float]
     """Scale and swept values: what rows of two profiles are matched by."""
     plan: str
-    plan_sha256: str | None
-    """Of the plan file; None in profiles of schema 1."""
+    plan_sha256: str | None = or_none("profiles of schema 1 do not have it")
     source: str
     """SHA-256 of the checkpoint that the plan was made from."""
     family: str
@@ -248,7 +244,7 @@ class Row:
     runtime: str
     on_device: bool
     """Whether graphs run elsewhere than on the CPU."""
-    threads: int | None
+    threads: int | None = or_none("not given, so all cores")
     scale: float
     output: PixelSize
     tile: int
@@ -265,19 +261,19 @@ class Row:
     phases_cover: float
     """Sum of the phases' shares; the rest of the time lies between phases."""
     graphs: tuple[GraphTime, ...]
-    device: tuple[DeviceTime, ...] | None
+    device: tuple[DeviceTime, ...] | None = or_none("its graphs run on the CPU")
     """Per image, by the device's own events."""
-    layers: tuple[LayerTime, ...] | None
+    layers: tuple[LayerTime, ...] | None = or_none("the runtime offers no layer times")
     """From runs of their own, which are in no other figure: the first ones of each graph."""
     timeline: tuple[TraceEvent, ...]
     """Of the run nearest to the median, among the first steady ones."""
-    runs: tuple[tuple[float, float], ...]
+    runs: Annotated[tuple[tuple[float, Positive], ...], Length(1, 2**62)]
     """Of every steady run: seconds since the first one's start, and milliseconds."""
-    drift: Drift | None
+    drift: Drift | None = or_none("ten runs are needed")
     memory: MemoryUse
-    power: Power | None
+    power: Power | None = or_none("it was not measured")
     conditions: Conditions
-    quality: Quality | None
+    quality: Quality | None = or_none("it was not measured")
     curves: tuple[TimeSeries, ...]
     comparable: bool
     caveats: tuple[str, ...]

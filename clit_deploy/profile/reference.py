@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clit_deploy.config import Precision, show_bytes
-from clit_deploy.errors import ClitDeployError, MemoryBudgetError, ProfileError, error_message
+from clit_deploy.errors import MemoryBudgetError, ProfileError
 from clit_deploy.grid.tiling import round_up
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.profile.plan_variants import plans_of_same_checkpoint
-from clit_deploy.profile.records import Quality, Unavailable
+from clit_deploy.profile.records import Quality
 from clit_deploy.quality.metrics import psnr
 from clit_deploy.quality.parity import LEAST_NOISE
 from clit_deploy.render.layout import Layout
@@ -49,15 +49,12 @@ class Reference:
     _kept: tuple[Path, float] | None = None
     """Plan and scale of the output in the file."""
 
-    def score(self, up: Upscaler, scale: float, missing: Unavailable) -> Quality | None:
-        """The plan's own output compared with the reference's; or None, with the reason."""
-        try:
-            return self._score(up, scale)
-        except (ClitDeployError, OSError) as error:  # the other figures are kept
-            missing["quality"] = error_message(error)
-            return None
+    def score(self, up: Upscaler, scale: float) -> Quality:
+        """The plan's own output compared with the reference's.
 
-    def _score(self, up: Upscaler, scale: float) -> Quality:
+        Raises:
+            ClitDeployError, OSError: there is no reference, or it cannot be made or kept.
+        """
         path = self._reference(up.plan)
         if path is None:
             raise ProfileError(
@@ -94,20 +91,18 @@ class Reference:
 
     def _made(self, path: Path, scale: float) -> NDArray[np.float32]:
         plan = Plan.open(path)
-        whole = Layout(_side(plan, self.image), WHOLE_BLOCK)
+        side = round_up(max(self.image.shape[:2]), plan.manifest.encoder.multiple)
+        whole = Layout(side, WHOLE_BLOCK)
         with Upscaler(plan, runtime="cpu") as up:
             job = up.renderer.job(self.image, scale=scale)
             rendering = up.renderer.prepare(job, held_per_pixel=BYTES_HELD, layout=whole)
-            self._check_memory(rendering.forecast.peak)
+            needed, limit = rendering.forecast.peak, memory.limit(self.allowed)
+            if limit is not None and needed > limit:
+                raise MemoryBudgetError(
+                    f"the reference needs {show_bytes(needed)} untiled, but only "
+                    f"{show_bytes(limit)} are available"
+                )
             return rendering.array(self.image)
-
-    def _check_memory(self, needed: int) -> None:
-        limit = memory.limit(self.allowed)
-        if limit is not None and needed > limit:
-            raise MemoryBudgetError(
-                f"the reference needs {show_bytes(needed)} untiled, but only {show_bytes(limit)} "
-                "are available"
-            )
 
 
 def check_reference(path: Path) -> None:
@@ -122,8 +117,3 @@ def check_reference(path: Path) -> None:
         raise ProfileError(
             f"{path.name} is {precision}, but --reference needs an FP32 plan; name another one."
         )
-
-
-def _side(plan: Plan, image: NDArray[np.float32]) -> int:
-    multiple, longest = plan.manifest.encoder.multiple, max(len(image), image.shape[1])
-    return round_up(longest, multiple)

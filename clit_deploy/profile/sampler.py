@@ -115,9 +115,9 @@ class Sampler:
         """The series of some quantities."""
         return [series for series in self.series if series.sensor.quantity in quantities]
 
-    def first(self, quantity: Quantity) -> list[float]:
-        """The readings of the first sensor of a quantity that answered; empty without one."""
-        return next((series.values for series in self.of(quantity) if series.values), [])
+    def answered(self, *quantities: Quantity) -> list[Series]:
+        """Those of them that have readings."""
+        return [series for series in self.of(*quantities) if series.values]
 
     def values(self, name: str) -> list[float]:
         """The readings of a memory sensor by its name; empty without it."""
@@ -134,14 +134,12 @@ class Sampler:
         return self.ticks / self.elapsed_s if self.elapsed_s else 0.0
 
     def _plotted(self) -> Iterator[Series]:
-        for series in self.of("power", "energy"):
-            yield series.watts()
+        yield from (series.watts() for series in self.of("power", "energy"))
         clocks = self.of("clock")
         cores = [s for s in clocks if s.sensor.name.startswith("cpu")]
         yield from (s for s in clocks if s not in cores)
         yield from cores[:1]
-        zones = [s for s in self.of("temperature") if s.values]
-        yield from sorted(zones, key=lambda s: -max(s.values))[:1]
+        yield from sorted(self.answered("temperature"), key=lambda s: -max(s.values))[:1]
         yield from (s for s in self.of("memory") if s.sensor.name not in (AVAILABLE, SWAP))
 
     def _run(self) -> None:

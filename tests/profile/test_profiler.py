@@ -34,7 +34,6 @@ from clit_deploy.errors import (
 from clit_deploy.plan.plan_file import Plan, make_plan
 from clit_deploy.profile import profiler
 from clit_deploy.profile import row as row_module
-from clit_deploy.profile.csv_file import to_csv
 from clit_deploy.profile.page import to_html
 from clit_deploy.profile.profile_file import Failure, Profile
 from clit_deploy.profile.profiler import Request, profile
@@ -326,7 +325,7 @@ def test_device_times_are_kept_apart(plans, picture, monkeypatch, tmp_path, meas
     text, about = dict(details(row)), (measured.machine, measured.image)
     assert "encoder.onnx upload 1.00, compute 4.00, download 2.00 ms" in text["device"]
     assert ENQUEUED in text["phases"]
-    (line,) = csv.DictReader(io.StringIO(to_csv(Profile("", *about, (row,)))))
+    (line,) = csv.DictReader(io.StringIO(Profile("", *about, (row,)).to_csv()))
     sums = {kind: float(line[f"device.{kind}_ms"]) for kind in ("upload", "compute", "download")}
     assert sums == {"upload": 1.0, "compute": 4.0, "download": 2.0}
     assert ENQUEUED in to_html(Profile("", *about, (row,)))

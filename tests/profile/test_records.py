@@ -12,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from clit_deploy.errors import ClitDeployError, ProfileError
-from clit_deploy.profile.csv_file import to_csv
 from clit_deploy.profile.diff import compare_profiles
 from clit_deploy.profile.page import to_html
 from clit_deploy.profile.profile_file import Profile
@@ -164,7 +163,7 @@ def test_texts_of_a_foreign_profile_are_safe_to_print(measured):
     content["machine"]["module"] = "\x1b]0;title\x07board"
     found = Profile.from_json(json.dumps(content))
     assert label(found.rows[0]).isprintable()
-    assert found.machine.module == " ]0;title board"
+    assert found.machine.module == "?]0;title?board"
     content["rows"] = "\x1b[2J" * 1000
     with pytest.raises(ProfileError) as raised:
         Profile.from_json(json.dumps(content), "a.json")
@@ -200,7 +199,7 @@ def test_any_damage_is_one_sentence_or_can_be_shown():
         try:
             found = Profile.from_json(json.dumps(content), "a.json")
             show(found, out)
-            shown += bool(to_html(found) and to_csv(found) and verdict(found))
+            shown += bool(to_html(found) and found.to_csv() and verdict(found))
             show_changes(compare_profiles(good, found, 5.0, floating=True), out)
         except ClitDeployError as error:
             messages.append(str(error))

@@ -9,7 +9,6 @@ import json
 
 import pytest
 
-from clit_deploy.profile.csv_file import to_csv
 from clit_deploy.runtimes.ort.ort_layers import RUNS
 from tests.helpers import ROOT
 
@@ -133,7 +132,7 @@ def test_every_field_is_documented(measured):
 
 
 def test_csv_has_the_figures_of_each_row(measured):
-    lines = list(csv.DictReader(io.StringIO(to_csv(measured))))
+    lines = list(csv.DictReader(io.StringIO(measured.to_csv())))
     assert len(lines) == len(measured.rows)
     for line, row in zip(lines, measured.rows, strict=True):
         expected = {

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clit_deploy.errors import ProfileError
 from clit_deploy.profile.power import power
-from clit_deploy.profile.records import Unavailable
 from clit_deploy.profile.sampler import Sampler
 from clit_deploy.system import proc_files
 
@@ -69,6 +69,7 @@ def sampled(found: SensorSet, seconds: float = 0.08) -> Sampler:
 
 def powered(*args: Any, **more: Any) -> tuple[Power | None, str]:
     """Power, and why there is none."""
-    missing = Unavailable()
-    figures = power(*args, missing=missing, **more)
-    return figures, missing.get("power", "")
+    try:
+        return power(*args, **more), ""
+    except ProfileError as error:
+        return None, str(error)

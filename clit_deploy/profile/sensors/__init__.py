@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clit_deploy.profile.sensors import clocks, hwmon, nvml, rapl, thermal
+from clit_deploy.profile.sensors import clocks, nvml, power_monitors, thermal
 from clit_deploy.profile.sensors.sensor import SensorSet
 
 __all__ = ["SensorSet", "find"]
@@ -16,8 +16,7 @@ def find(root: Path = Path("/")) -> SensorSet:
     """Look for every sensor under `root`, where `sys` and `proc` are."""
     found = clocks.find(root)
     found.join(thermal.find(root))
-    found.join(hwmon.overcurrent(root))
-    board = hwmon.rails(root)
+    board = power_monitors.rails(root)
     if board.sensors:
         sources = {"cpu": board, "gpu": board}
         if found.of("load"):
@@ -25,7 +24,7 @@ def find(root: Path = Path("/")) -> SensorSet:
         else:  # Thor's devfreq has no load
             found.join(nvml.find(root, only=("load",)))
     else:
-        sources = {"cpu": rapl.find(root), "gpu": nvml.find(root)}
+        sources = {"cpu": power_monitors.rapl(root), "gpu": nvml.find(root)}
     for source in {id(one): one for one in sources.values()}.values():
         found.join(source)
     covered = {part for one in found.of("power", "energy") if one.total for part in one.covers}

@@ -6,7 +6,7 @@ import fnmatch
 from typing import TYPE_CHECKING
 
 from clit_deploy.profile.sensors.sensor import (
-    Domain,
+    ClockLimits,
     Sensor,
     SensorSet,
     index_of,
@@ -34,25 +34,30 @@ EMC_DEBUG = "sys/kernel/debug/bpmp/debug/clk/emc/rate"
 
 
 def find(root: Path) -> SensorSet:
-    """The clocks and loads that can be read, and the limits of those that have limits."""
+    """The clocks and loads that can be read, with the limits of those that have limits."""
     found = SensorSet()
     policies = (root / "sys/devices/system/cpu/cpufreq").glob("policy*")
     for policy in sorted(policies, key=index_of):
-        name = f"cpu{index_of(policy)}"
-        if found.add(Sensor(name, "clock", reading(policy / "scaling_cur_freq", KILOHERTZ))):
-            limits = policy / "scaling_min_freq", policy / "scaling_max_freq"
-            found.domains.append(Domain(name, *limits, name_in(policy / "scaling_governor")))
-    if not found.domains:
+        read = reading(policy / "scaling_cur_freq", KILOHERTZ)
+        limits = _limits(policy, "scaling_")
+        found.add(Sensor(f"cpu{index_of(policy)}", "clock", read, limits=limits))
+    if not found.sensors:
         found.absent["cpu clock"] = "this system has no cpufreq"
     for device in sorted((root / "sys/class/devfreq").glob("*")):
         matches = (k for pattern, k in DEVFREQ.items() if fnmatch.fnmatch(device.name, pattern))
-        kind = next(matches, "")
-        if kind and found.add(Sensor(kind, "clock", reading(device / "cur_freq", HERTZ))):
-            limits = device / "min_freq", device / "max_freq"
-            found.domains.append(Domain(kind, *limits, name_in(device / "governor")))
+        if kind := next(matches, ""):
+            read = reading(device / "cur_freq", HERTZ)
+            found.add(Sensor(kind, "clock", read, limits=_limits(device)))
         if kind == "gpu":
             found.add(Sensor("gpu load", "load", reading(device / "device/load", PER_MILLE)))
-    kinds = {domain.name for domain in found.domains}
-    if "gpu" in kinds and "emc" not in kinds:
+    names = {clock.name for clock in found.of("clock")}
+    if "gpu" in names and "emc" not in names:
         found.add(Sensor("emc", "clock", reading(root / EMC_DEBUG, HERTZ)))
     return found
+
+
+def _limits(folder: Path, before: str = "") -> ClockLimits:
+    lower, upper, governor = (
+        folder / f"{before}{name}" for name in ("min_freq", "max_freq", "governor")
+    )
+    return ClockLimits(lower, upper, name_in(governor))

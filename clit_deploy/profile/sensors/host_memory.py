@@ -18,27 +18,15 @@ PROCESS, MACHINE, AVAILABLE, SWAP = "process", "machine", "available", "swap"
 
 def find(root: Path) -> list[Sensor]:
     """Those that this system has."""
+
+    def swapped() -> int | None:
+        total, free = (kilobytes(root / "proc/meminfo", f"Swap{one}") for one in ("Total", "Free"))
+        return None if total is None or free is None else total - free
+
     reads: dict[str, Callable[[], int | None]] = {
         PROCESS: memory.resident,
         MACHINE: memory.used,
         AVAILABLE: memory.available,
-        SWAP: lambda: _swapped(root),
+        SWAP: swapped,
     }
-    return [
-        Sensor(name, "memory", _number(read)) for name, read in reads.items() if read() is not None
-    ]
-
-
-def _swapped(root: Path) -> int | None:
-    total, free = (kilobytes(root / "proc/meminfo", field) for field in ("SwapTotal", "SwapFree"))
-    return None if total is None or free is None else total - free
-
-
-def _number(read: Callable[[], int | None]) -> Callable[[], float]:
-    def number() -> float:
-        value = read()
-        if value is None:
-            raise ValueError
-        return value
-
-    return number
+    return [Sensor(name, "memory", read) for name, read in reads.items() if read() is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from clit_deploy.errors import printable
 from clit_deploy.system.proc_files import number, text, text_or
 
 if TYPE_CHECKING:
@@ -35,17 +36,34 @@ LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
+class ClockLimits:
+    """Between what a clock may move, and who decides."""
+
+    lower: Path
+    upper: Path
+    governor: str
+
+    def equal(self) -> bool | None:
+        """Whether the clock cannot move; None where the limits are unreadable."""
+        try:
+            return text(self.lower) == text(self.upper)
+        except OSError:
+            return None
+
+
+@dataclass(frozen=True)
 class Sensor:
     """One reading of the machine."""
 
     name: str
     quantity: Quantity
-    read: Callable[[], float]
-    """The value now, in the quantity's unit; raises one of `UNREADABLE`."""
+    read: Callable[[], float | None]
+    """The value now, in the quantity's unit; None or one of `UNREADABLE` without one."""
     total: bool = False
     """Of power and energy: whether it is part of the machine's total (no rail twice)."""
     covers: tuple[Component, ...] = ("cpu", "gpu")
     """Of a part of the total: whose power it includes; a board's monitors include both."""
+    limits: ClockLimits | None = None
 
     def value(self) -> float:
         """The value now.
@@ -54,52 +72,32 @@ class Sensor:
             OSError, ValueError: it cannot be read, or is not a plausible number.
         """
         found = self.read()
-        if not abs(found) <= LARGEST:
+        if found is None or not abs(found) <= LARGEST:
             raise ValueError(found)
         return found
 
 
-@dataclass(frozen=True)
-class Domain:
-    """A clock with its limits."""
-
-    name: str
-    lower: Path
-    upper: Path
-    governor: str
-
-    def locked(self) -> bool | None:
-        """Whether the limits are equal, so that it cannot move; None where they are unreadable."""
-        try:
-            return text(self.lower) == text(self.upper)
-        except OSError:
-            return None
-
-
 @dataclass
 class SensorSet:
-    """Sensors that can be read, why others cannot, and the clocks that have limits."""
+    """Sensors that can be read, and why others cannot."""
 
     sensors: list[Sensor] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     """Keys are name and quantity: `emc clock`."""
-    domains: list[Domain] = field(default_factory=list)
 
-    def add(self, sensor: Sensor) -> bool:
+    def add(self, sensor: Sensor) -> None:
         """Add a sensor, if it can be read now."""
         try:
             sensor.value()
         except UNREADABLE as error:
             self.absent[f"{sensor.name} {sensor.quantity}"] = reason(error)
-            return False
-        self.sensors.append(sensor)
-        return True
+        else:
+            self.sensors.append(sensor)
 
     def join(self, other: SensorSet) -> None:
         """Add what another search found."""
         self.sensors += other.sensors
         self.absent.update(other.absent)
-        self.domains += other.domains
 
     def of(self, *quantities: Quantity) -> list[Sensor]:
         """The sensors of some quantities."""
@@ -113,8 +111,7 @@ def reading(path: Path, unit: float = 1.0) -> Callable[[], float]:
 
 def name_in(path: Path, default: str = "") -> str:
     """The name in a file, as one short line that is safe to print."""
-    name = "".join(letter for letter in text_or(path) if letter.isprintable())
-    return name[:LONGEST_NAME] or default
+    return printable(text_or(path), LONGEST_NAME) or default
 
 
 def index_of(path: Path) -> int:

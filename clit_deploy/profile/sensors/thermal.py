@@ -1,4 +1,4 @@
-"""Temperatures, and the throttling that high ones cause."""
+"""Temperatures, and the throttling that high ones, low voltages and high currents cause."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _SLOWING = ("cpufreq", "devfreq", "throttle", "processor")
 
 
 def find(root: Path) -> SensorSet:
-    """Thermal zones, cooling devices that throttle, and the throttle counts of x86 CPUs."""
+    """Thermal zones, cooling devices that throttle, the throttle counts of x86 CPUs, and how often
+    a Jetson has throttled itself for voltage or current since it booted."""
     result = SensorSet()
     zones = root / "sys/class/thermal"
     for zone in sorted(zones.glob("thermal_zone*"), key=index_of):
@@ -30,6 +31,10 @@ def find(root: Path) -> SensorSet:
     for path in sorted(root.glob("sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")):
         name = f"{path.parents[1].name} {path.name.removesuffix('_throttle_count')} throttled"
         result.add(Sensor(name, "events", reading(path)))
+    for path in sorted((root / "sys/class/hwmon").glob("hwmon*/oc*_event_cnt")):
+        if name_in(path.with_name("name")) == "soctherm_oc":
+            name = f"overcurrent {path.name.removesuffix('_event_cnt')}"
+            result.add(Sensor(name, "events", reading(path)))
     return result
 
 

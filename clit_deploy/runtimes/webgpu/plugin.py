@@ -86,7 +86,7 @@ def _reported() -> list[str]:
     for device in (one.device for one in ort.get_ep_devices()):
         if device.type == ort.OrtHardwareDeviceType.GPU:
             name = device.metadata.get("Description") or f"{device.vendor} {device.device_id:#x}"
-            gpus[printable(name)[:100]] = None
+            gpus[printable(name, 100)] = None
     return list(gpus)
 
 
@@ -129,7 +129,7 @@ def registered() -> Any:
         ) from None
     except Exception as error:
         raise RuntimeUnavailableError(
-            f"The WebGPU plugin cannot be registered ({printable(str(error))[:200]}); install it "
+            f"The WebGPU plugin cannot be registered ({printable(error, 200)}); install it "
             f"again with {install_command('webgpu')}."
         ) from error
 
@@ -171,7 +171,7 @@ def _probed(adapter: Adapter) -> bytes:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         why = f"signal {-done.returncode}" if done.returncode < 0 else (lines or ["no reason"])[-1]
         raise RuntimeUnavailableError(
-            f"The WebGPU plugin fails on {adapter.name} ({printable(why)[:200]}); update the "
+            f"The WebGPU plugin fails on {adapter.name} ({printable(why, 200)}); update the "
             "driver, or use --runtime cpu."
         )
     return done.stdout.strip().splitlines()[-1]

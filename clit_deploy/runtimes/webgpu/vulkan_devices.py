@@ -108,4 +108,4 @@ def _described(library: Any, instance: ctypes.c_void_p, device: ctypes.c_void_p)
 
 def _text(content: bytes, at: int) -> str:
     text = content[at : at + NAME_LENGTH].split(b"\0")[0].decode(errors="replace")
-    return printable(text)[:100]
+    return printable(text, 100)

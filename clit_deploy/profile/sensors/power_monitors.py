@@ -1,6 +1,8 @@
-"""Power rails of Jetson boards: the monitors INA3221 (modules) and INA238 (Thor's carrier).
+"""Power of Jetson boards (INA3221 on modules, INA238 on Thor's carrier), and energy of x86 CPUs
+(RAPL), where the system lets users other than root read it.
 
-Sources: the kernel's `Documentation/hwmon` (mV, mA, uW), and NVIDIA's tables of rails.
+Sources: the kernel's `Documentation/hwmon` (mV, mA, uW) and `power/powercap` (uJ), and NVIDIA's
+tables of rails.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ _NO_RAIL = {"", "nc", "sum of shunt voltages"}
 
 
 def rails(root: Path) -> SensorSet:
-    """The monitored rails; those that make up the total are marked, if all of them can be read."""
+    """A board's monitored rails; those that make up the total are marked, if all of them can be
+    read."""
     found: dict[str, Callable[[], float]] = {}
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         kind = name_in(chip / "name")
@@ -40,29 +43,18 @@ def rails(root: Path) -> SensorSet:
     result = SensorSet()
     for name, read in found.items():
         result.add(Sensor(name, "power", read))
-    total = total_of(list(found))
+    total = _total_of(list(found))
     if set(total) <= {sensor.name for sensor in result.sensors}:
         result.sensors = [replace(one, total=one.name in total) for one in result.sensors]
     return result
 
 
-def total_of(names: list[str]) -> list[str]:
+def _total_of(names: list[str]) -> list[str]:
     """The rails whose sum is all that the monitors measure, each watt once."""
     for name in TOTALS:
         if name in names:
             return [name]
     return [name for name in names if FED_BY.get(name) not in names]
-
-
-def overcurrent(root: Path) -> SensorSet:
-    """How often the board has throttled itself for voltage or current since it booted."""
-    result = SensorSet()
-    for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        if name_in(chip / "name") == "soctherm_oc":
-            for path in sorted(chip.glob("oc*_event_cnt")):
-                name = f"overcurrent {path.name.removesuffix('_event_cnt')}"
-                result.add(Sensor(name, "events", reading(path)))
-    return result
 
 
 def _ina3221(chip: Path) -> dict[str, Callable[[], float]]:
@@ -77,3 +69,38 @@ def _ina3221(chip: Path) -> dict[str, Callable[[], float]]:
 
 def _product(volts: Path, amperes: Path) -> Callable[[], float]:
     return lambda: number(volts, MILLI) * number(amperes, MILLI)
+
+
+def rapl(root: Path) -> SensorSet:
+    """Zones of the CPU; `psys` is the total where it exists, else packages and memory."""
+    found = SensorSet()
+    zones = (root / "sys/class/powercap").glob("intel-rapl:*")  # AMD's have this name too
+    counters = sorted(zone for zone in zones if (zone / "energy_uj").exists())
+    kinds = {zone: name_in(zone / "name") for zone in counters}
+    platform = "psys" in kinds.values()
+    for zone, kind in kinds.items():
+        package = zone.name.removeprefix("intel-rapl:").split(":")[0]
+        name = kind if kind.startswith(("package", "psys")) else f"{kind}-{package}"
+        wanted = kind == "psys" if platform else kind == "dram" or kind.startswith("package")
+        found.add(Sensor(name, "energy", Counter(zone), total=wanted, covers=("cpu",)))
+    return found
+
+
+class Counter:
+    """Joules since the first reading, from a counter that wraps around."""
+
+    def __init__(self, zone: Path) -> None:
+        self._path = zone / "energy_uj"
+        self._range = zone / "max_energy_range_uj"
+        self._last: float | None = None
+        self._sum = 0.0
+
+    def __call__(self) -> float:
+        """Read it. A counter that wrapped twice between two readings would be missed: that takes
+        minutes."""
+        now = number(self._path)
+        if self._last is not None:
+            step = now - self._last
+            self._sum += step if step >= 0 else step + number(self._range) + 1
+        self._last = now
+        return self._sum * MICRO
