@@ -17,21 +17,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy.errors import NotComparableError, OptionError
 from clit_deploy.profile.stats import CONFIDENCE_SIGMAS, MIN_RUNS, standard_error
-from clit_deploy.profile.text import label
+from clit_deploy.profile.text import label, why_missing
 from clit_deploy.render.budget import SLACK
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator
 
     from clit_deploy.profile.profile_file import Failure, Machine, Profile
     from clit_deploy.profile.records import Row
 
     Pairs = list[tuple[Row, Row]]
+    Lost = list[tuple[Row, Failure]]
 
 INDISTINGUISHABLE_DB = 60.0
 LOST_DB = 1.0
@@ -106,10 +107,10 @@ def compare_profiles(
         )
     old = {_key(row): row for row in before.rows}
     pairs = [(old[_key(row)], row) for row in after.rows if _key(row) in old]
+    lost = [(old[_key(failure)], failure) for failure in after.failed if _key(failure) in old]
     reasons = list(_obstacles(before, after, pairs, floating=floating))
     if reasons:
         raise NotComparableError(f"The profiles are not comparable: {'; '.join(reasons)}.")
-    lost = [(old[_key(failure)], failure) for failure in after.failed if _key(failure) in old]
     changes = [change for a, b in pairs for change in _changes(a, b, threshold)]
     changes += [
         Change(label(failure), "runs", "", len(row.runs), None, None, "worse")
@@ -149,9 +150,7 @@ def _ambiguous(which: str, profile: Profile) -> Iterator[str]:
             yield f"{count} rows of the {which} are named {name}"
 
 
-def _notes(
-    before: Profile, after: Profile, pairs: Pairs, lost: Sequence[tuple[Row, Failure]]
-) -> Iterator[str]:
+def _notes(before: Profile, after: Profile, pairs: Pairs, lost: Lost) -> Iterator[str]:
     """What else differs, and may explain what changed."""
     yield from _system(before.machine, after.machine)
     for a, b in pairs:
@@ -187,8 +186,7 @@ def _not_judged(a: Row, b: Row) -> Iterator[str]:
         yield f"energy: measured on {was} before and on {now} now, so it is not judged"
     for name, figure in {"energy": "power", "quality": "quality"}.items():
         if getattr(a, figure) and not getattr(b, figure):
-            why = b.unavailable.get(figure, "no reason is known")
-            yield f"{name}: no longer available ({why})"
+            yield f"{name}: no longer available ({why_missing(b, figure)})"
 
 
 def _total_rails(row: Row) -> str:
@@ -197,7 +195,7 @@ def _total_rails(row: Row) -> str:
     return " and ".join(sorted(rail.name for rail in rails if rail.total))
 
 
-def _differences(a: Any, b: Any, names: Sequence[str] | dict[str, str]) -> Iterator[Any]:
+def _differences(a: Any, b: Any, names: Iterable[str]) -> Iterator[tuple[str, Any, Any]]:
     for name in names:
         old, new = getattr(a, name), getattr(b, name)
         if old != new:
@@ -205,40 +203,41 @@ def _differences(a: Any, b: Any, names: Sequence[str] | dict[str, str]) -> Itera
 
 
 def _changes(a: Row, b: Row, threshold: float) -> Iterator[Change]:
-    yield _latency(a, b, threshold)
+    def change(name: str, unit: str, old: float, new: float | None, noise: float | None) -> Change:
+        return Change(label(b), name, unit, old, new, noise, "not judged")
+
+    latency = change("latency", "ms", a.host_ms.p50, b.host_ms.p50, _noise(a, b))
+    yield latency if latency.noise is None else _judged(latency, threshold)
     was = {phase.name: phase.p50_ms for phase in a.phases}
     for phase in b.phases:
         if phase.name in was:
-            now = phase.p50_ms
-            yield Change(label(b), phase.name, "ms", was[phase.name], now, None, "not judged")
+            yield change(phase.name, "ms", was[phase.name], phase.p50_ms, None)
     held = float(a.memory.host_peak), float(b.memory.host_peak)
-    slack = 100 * SLACK / held[0]
-    yield Change(label(b), "memory", "B", *held, slack, _judged(*held, threshold, slack))
+    yield _judged(change("memory", "B", *held, 100 * SLACK / held[0]), threshold)
     if a.power and b.power:
         spent = a.power.joules_per_image, b.power.joules_per_image
-        same = _total_rails(a) == _total_rails(b)
-        verdict = _judged(*spent, threshold, 0.0) if same else "not judged"
-        yield Change(label(b), "energy", "J", *spent, None, verdict)
+        energy = change("energy", "J", *spent, None)
+        yield _judged(energy, threshold) if _total_rails(a) == _total_rails(b) else energy
     if a.quality:
         db = a.quality.psnr_db, b.quality.psnr_db if b.quality else None
-        yield Change(label(b), "quality", "dB", *db, None, "worse" if _fell(*db) else "same")
+        quality = change("quality", "dB", *db, None)
+        yield replace(quality, verdict="worse" if _fell(*db) else "same")
 
 
-def _latency(a: Row, b: Row, threshold: float) -> Change:
-    old, new = a.host_ms.p50, b.host_ms.p50
+def _noise(a: Row, b: Row) -> float | None:
+    """Percent within which the medians of two rows mean the same; None for too few runs."""
     errors = [standard_error([ms for _, ms in row.runs]) for row in (a, b)]
-    noise = 100 * CONFIDENCE_SIGMAS * math.hypot(*errors) / old
-    if math.isinf(noise):  # too few runs
-        return Change(label(b), "latency", "ms", old, new, None, "not judged")
-    return Change(label(b), "latency", "ms", old, new, noise, _judged(old, new, threshold, noise))
+    noise = 100 * CONFIDENCE_SIGMAS * math.hypot(*errors) / a.host_ms.p50
+    return None if math.isinf(noise) else noise
 
 
 def _fell(before: float, after: float | None) -> bool:
     return after is None or (after < before - LOST_DB and after < INDISTINGUISHABLE_DB)
 
 
-def _judged(old: float, new: float, threshold: float, noise: float) -> str:
-    change = 100 * (new / old - 1)
-    if abs(change) <= max(threshold, noise):
-        return "same"
-    return "worse" if change > 0 else "better"
+def _judged(change: Change, threshold: float) -> Change:
+    """A change of a figure of which less is better, with its verdict."""
+    percent = change.percent or 0.0
+    if abs(percent) <= max(threshold, change.noise or 0.0):
+        return replace(change, verdict="same")
+    return replace(change, verdict="worse" if percent > 0 else "better")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from clit_deploy.config import show_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from clit_deploy.profile.profile_file import Failure, Machine, Profile
-    from clit_deploy.profile.records import Row
-    from clit_deploy.runtimes.protocols import LayerTime
+    from clit_deploy.profile.records import Conditions, MemoryUse, Power, Row
+    from clit_deploy.runtimes.protocols import DeviceTime, LayerTime
 
 SLOWEST_LAYERS = 5
 ENQUEUED = (
@@ -33,9 +33,7 @@ def describe_work(rows: int, seconds: float, runs: int, image: str) -> str:
 def verdict(profile: Profile) -> str:
     """The result in one sentence."""
     best = min(profile.rows, key=lambda row: row.ms_per_megapixel)
-    fastest = (
-        f"the fastest per megapixel is {label(best)}" if len(profile.rows) > 1 else label(best)
-    )
+    fastest = "the fastest per megapixel is " * (len(profile.rows) > 1) + label(best)
     caveats = dict.fromkeys(caveat for row in profile.rows for caveat in row.caveats)
     comparable = f"not comparable: {'; '.join(caveats)}" if caveats else "comparable"
     return (
@@ -46,16 +44,12 @@ def verdict(profile: Profile) -> str:
 
 def machine_line(machine: Machine) -> str:
     """The machine in a line."""
-    known = {
-        "JetPack": machine.jetpack,
-        "L4T": machine.l4t,
-        "power mode": machine.power_mode,
-        "driver": machine.driver,
-    }
     parts = [machine.module, f"{machine.cpu} x{machine.cpus}", machine.os]
-    return ", ".join(
-        [*filter(None, parts), *(f"{k} {value}" for k, value in known.items() if value)]
-    )
+    known = {"JetPack": "jetpack", "L4T": "l4t", "power mode": "power_mode", "driver": "driver"}
+    for name, field in known.items():
+        if value := getattr(machine, field):
+            parts.append(f"{name} {value}")
+    return ", ".join(filter(None, parts))
 
 
 def label(row: Row | Failure) -> str:
@@ -80,9 +74,14 @@ def latencies(row: Row, absent: str = "-") -> dict[str, str]:
     }
 
 
+def why_missing(row: Row, figure: str) -> str:
+    """The reason for a figure that is None."""
+    return row.unavailable.get(figure, "no reason is known")
+
+
 def details(row: Row) -> Iterator[tuple[str, str]]:
     """Everything but the latencies: pairs of a name and a text."""
-    load = row.loading
+    load, power, quality = row.loading, row.power, row.quality
     cut = f"tile {row.tile}, block {row.block}, output {row.output}"
     yield "runtime", f"{row.runtime}, {row.plan} ({row.precision}), {cut}"
     first = f"open {load.open_ms:.1f} ms, first run {load.first_run_ms:.1f} ms"
@@ -92,23 +91,20 @@ def details(row: Row) -> Iterator[tuple[str, str]]:
     yield "phases", _phases(row)
     graphs = ", ".join(f"{g.member} {g.host_ms:.1f} ms in {g.runs:g}" for g in row.graphs)
     yield "graphs", f"{graphs} runs per image, summed over threads"
-    yield "device", _device(row) if row.device is not None else _none(row, "device")
-    yield "layers", _layers(row) if row.layers else _none(row, "layers")
-    yield "memory", _memory(row)
-    yield "power", _power(row) if row.power else _none(row, "power")
-    yield "conditions", _conditions(row)
+    none = {
+        name: f"none: {why_missing(row, name)}" for name in ("device", "layers", "power", "quality")
+    }
+    yield "device", none["device"] if row.device is None else _device(row.device)
+    yield "layers", _layers(row) if row.layers else none["layers"]
+    yield "memory", _memory(row.memory)
+    yield "power", _power(power) if power else none["power"]
+    yield "conditions", _conditions(row.conditions)
     if row.drift:
         yield "drift", f"{row.drift.percent:+.1f} % from the first fifth of the runs to the last"
-    if row.quality:
-        yield "quality", f"{row.quality.psnr_db:.1f} dB against {row.quality.reference}"
-    else:
-        yield "quality", _none(row, "quality")
+    against = f"{quality.psnr_db:.1f} dB against {quality.reference}" if quality else ""
+    yield "quality", against or none["quality"]
     for caveat in row.caveats:
         yield "caution", f"not comparable: {caveat}"
-
-
-def _none(row: Row, figure: str) -> str:
-    return f"none: {row.unavailable.get(figure, 'no reason is known')}"
 
 
 def slowest_layers(row: Row, count: int) -> Sequence[tuple[LayerTime, float]]:
@@ -125,11 +121,11 @@ def _phases(row: Row) -> str:
     return f"{text}. {ENQUEUED}" if row.on_device else text
 
 
-def _device(row: Row) -> str:
+def _device(times: Iterable[DeviceTime]) -> str:
     parts = (
         f"{d.member} upload {d.upload_ms:.2f}, compute {d.compute_ms:.2f}, "
         f"download {d.download_ms:.2f}"
-        for d in row.device or ()
+        for d in times
     )
     return f"{'; '.join(parts)} ms per image, by its own events"
 
@@ -139,8 +135,7 @@ def _layers(row: Row) -> str:
     return f"{', '.join(parts)} ms per image (the slowest, from runs of their own)"
 
 
-def _memory(row: Row) -> str:
-    used = row.memory
+def _memory(used: MemoryUse) -> str:
     parts = [f"peak {show_bytes(used.host_peak)}, {show_bytes(used.predicted)} predicted"]
     on_device = (used.device or {}).items()
     parts += [f"{name} {show_bytes(size)} on the device" for name, size in on_device]
@@ -149,9 +144,7 @@ def _memory(row: Row) -> str:
     return ", ".join(parts)
 
 
-def _power(row: Row) -> str:
-    power = row.power
-    assert power is not None  # noqa: S101
+def _power(power: Power) -> str:
     names = " + ".join(rail.name for rail in power.rails if rail.total)
     idle = "unknown" if power.idle_w is None else f"{power.idle_w:.2f} W"
     above = power.above_idle_joules_per_image
@@ -164,8 +157,7 @@ def _power(row: Row) -> str:
     )
 
 
-def _conditions(row: Row) -> str:
-    found = row.conditions
+def _conditions(found: Conditions) -> str:
     parts = [f"clocks {found.clock_state}"]
     parts += [f"{c.name} {c.mean_mhz:.0f} MHz" for c in found.clocks if not c.name[3:].isdecimal()]
     if found.temperatures:
