@@ -9,6 +9,7 @@ from clit_deploy.errors import PlanError, ProfileError
 from clit_deploy.plan.plan_file import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _MADE_BY = {
@@ -46,13 +47,18 @@ def of_precision(plan: Path, precision: Precision) -> Path:
 def plans_of_same_checkpoint(plan: Path, precision: Precision) -> list[Path]:
     """Plans of a precision from the same checkpoint in the same folder, by name; links to a plan
     count once."""
-    source = Plan.open(plan).manifest.source.sha256
-    found = []
-    for path in sorted({path.resolve() for path in plan.parent.glob("*.plan")}):
+    beside = sorted({path.resolve() for path in plan.parent.glob("*.plan")})
+    return matching(beside, Plan.open(plan), precision)
+
+
+def matching(paths: Iterable[Path], plan: Plan, precision: Precision) -> list[Path]:
+    """Those of some plans that have a precision, and the checkpoint of `plan`."""
+    wanted, found = (precision.value, plan.manifest.source.sha256), []
+    for path in paths:
         try:
             manifest = Plan.open(path).manifest
         except (PlanError, OSError):  # not ours, or another version's
             continue
-        if (manifest.precision, manifest.source.sha256) == (precision.value, source):
+        if (manifest.precision, manifest.source.sha256) == wanted:
             found.append(path)
     return found

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 """Version of the JSON that this package writes; it reads version 1 too."""
+RENAMED = {
+    "picture": "image",
+    "processor": "cpu",
+    "processors": "cpus",
+    "asked": "requested",
+    "busy": "graphs",
+    "reasons": "unavailable",
+}
+"""Names of schema 1, and those of schema 2."""
 LARGEST_INT = 1 << 63
 NO_JETSON = "this is not a Jetson (no /etc/nv_tegra_release)"
 
@@ -135,35 +144,21 @@ def _flat(row: Row) -> Iterator[tuple[str, Any]]:
 
 
 def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A profile of schema 1 with the names of schema 2."""
-    old = content["machine"]
-    machine = {
-        **old,
-        "os": "",
-        "cpu": old["processor"],
-        "cpus": old["processors"],
-        "unavailable": old["reasons"],
-    }
-    rows = [_upgraded_row(row) for row in content["rows"]]
-    failed = [{**one, "requested": one["asked"]} for one in content.get("failed", [])]
+    """A profile of schema 1 as one of schema 2."""
+    rows = []
+    for row in content["rows"]:
+        height, width = row["output"]
+        rows.append({**_renamed(row), "output": {"width": width, "height": height}})
     return {
-        **content,
-        "machine": machine,
-        "image": content["picture"],
+        **_renamed(content),
+        "machine": {**_renamed(content["machine"]), "os": ""},
         "rows": rows,
-        "failed": failed,
+        "failed": [_renamed(failure) for failure in content.get("failed", [])],
     }
 
 
-def _upgraded_row(row: dict[str, Any]) -> dict[str, Any]:
-    height, width = row["output"]
-    return {
-        **row,
-        "requested": row["asked"],
-        "output": {"width": width, "height": height},
-        "graphs": row["busy"],
-        "unavailable": row["reasons"],
-    }
+def _renamed(record: dict[str, Any]) -> dict[str, Any]:
+    return {RENAMED.get(name, name): value for name, value in record.items()}
 
 
 def _float(text: str) -> float:

@@ -12,7 +12,7 @@ from clit_deploy.config import Precision, show_bytes
 from clit_deploy.errors import MemoryBudgetError, ProfileError
 from clit_deploy.grid.tiling import round_up
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.profile.plan_variants import plans_of_same_checkpoint
+from clit_deploy.profile.plan_variants import matching, plans_of_same_checkpoint
 from clit_deploy.profile.records import Quality
 from clit_deploy.quality.metrics import psnr
 from clit_deploy.quality.parity import LEAST_NOISE
@@ -74,10 +74,8 @@ class Reference:
             return self.named
         if plan.manifest.precision == "fp32":
             return plan.path
-        for path in self.plans:
-            other = Plan.open(path).manifest
-            if other.precision == "fp32" and other.source.sha256 == plan.manifest.source.sha256:
-                return path
+        if measured := matching(self.plans, plan, Precision.FP32):
+            return measured[0]
         beside = plans_of_same_checkpoint(plan.path, Precision.FP32) if plan.path else []
         return beside[0] if len(beside) == 1 else None
 

@@ -85,6 +85,9 @@ def _figures(library: Any, gpu: Any, only: Sequence[Quantity]) -> SensorSet:
 
         return read
 
+    # The call by its new or its old name; both return the same bits.
+    new = getattr(library, "nvmlDeviceGetCurrentClocksEventReasons", None)
+    slowing = new or library.nvmlDeviceGetCurrentClocksThrottleReasons
     figures: list[tuple[str, Quantity, Callable[[], float]]] = [
         ("gpu board", "energy", lambda: library.nvmlDeviceGetTotalEnergyConsumption(gpu) * 1e-3),
         ("gpu", "clock", lambda: library.nvmlDeviceGetClockInfo(gpu, GRAPHICS)),
@@ -92,7 +95,7 @@ def _figures(library: Any, gpu: Any, only: Sequence[Quantity]) -> SensorSet:
         ("gpu", "temperature", lambda: library.nvmlDeviceGetTemperature(gpu, CORE_TEMPERATURE)),
         ("gpu load", "load", lambda: library.nvmlDeviceGetUtilizationRates(gpu).gpu / 100),
         ("gpu memory", "memory", lambda: library.nvmlDeviceGetMemoryInfo(gpu).used),
-        ("gpu clocks", "throttle", lambda: _event_reasons(library)(gpu) & SLOWED),
+        ("gpu clocks", "throttle", lambda: slowing(gpu) & SLOWED),
     ]
     found = SensorSet()
     for name, quantity, call in figures:
@@ -103,10 +106,3 @@ def _figures(library: Any, gpu: Any, only: Sequence[Quantity]) -> SensorSet:
         power = reader(lambda: library.nvmlDeviceGetPowerUsage(gpu) * 1e-3)
         found.add(Sensor("gpu board", "power", power, total=True, covers=("gpu",)))
     return found
-
-
-def _event_reasons(library: Any) -> Callable[[Any], int]:
-    """The call by its new or its old name; both return the same bits."""
-    new = getattr(library, "nvmlDeviceGetCurrentClocksEventReasons", None)
-    call: Callable[[Any], int] = new or library.nvmlDeviceGetCurrentClocksThrottleReasons
-    return call
