@@ -33,6 +33,14 @@ class CancelledError(ClitDeployError, RuntimeError):
     """The caller of a render no longer wants it."""
 
 
+class BusyError(ClitDeployError, RuntimeError):
+    """Too much work is waiting already."""
+
+
+class UploadError(ClitDeployError, ValueError):
+    """An image that a page sends is not allowed, or too large."""
+
+
 class NonFiniteError(ClitDeployError, ArithmeticError):
     """A graph computed NaN or infinite values."""
 
@@ -75,6 +83,10 @@ class MemoryBudgetError(ClitDeployError, MemoryError):
 
 class ThreadLimitError(ClitDeployError, RuntimeError):
     """The system does not let this process start another thread."""
+
+
+class PortError(ClitDeployError, OSError):
+    """The viewer cannot listen on a port."""
 
 
 class RuntimeUnavailableError(ClitDeployError, RuntimeError):

@@ -46,8 +46,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "families", "grid", "system", "images", "models", "quality"},
     # A profile states the version that made it.
     "profile": LOW | {"render", "engines", "upscaler", "quality", "tasks", "_version"},
+    "viewer": LOW | {"render", "upscaler", "encoded_image", "tasks"},
     "cli": LOW
     | {"engines", "upscaler", "quality", "tasks", "profile", "calibration", "export", "training"}
+    | {"viewer"}
     | {"_version", "zoo"},
     # The surface of the package: all but the errors is imported when used.
     "__init__": {"errors", "_version", "encoded_image", "upscaler", "models", "export"},

@@ -24,6 +24,7 @@ from clit_deploy.cli import (
     profile_commands,
     run_command,
     train_commands,
+    view_command,
 )
 from clit_deploy.cli.exit_codes import EXIT_CODES, ExitCode
 from clit_deploy.cli.failures import fail, stopped
@@ -95,6 +96,7 @@ def top(
 
 COMMANDS = (
     Command(run_command.run, USE, "run photo.png -s 4"),
+    Command(view_command.view, USE, "view photo.png"),
     Command(models_command.models, USE, "models"),
     Command(
         image_commands.warp,

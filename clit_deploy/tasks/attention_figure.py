@@ -126,6 +126,27 @@ def _title(
     )
 
 
+def window_corner(
+    at: tuple[int, int], stage_grid: StageGrid, side: int
+) -> tuple[list[float], list[float]]:
+    """Where the window of an output pixel begins, and how large its cells are.
+
+    Args:
+        at: row and column of the output pixel.
+        stage_grid: the grid of a stage.
+        side: of the window, in pixels of that grid.
+
+    Returns: row and column of the window's upper left corner, and height and width of a pixel of
+        the grid, all in pixels of the image.
+    """
+    pitch = [rise.grid / rise.out for rise in stage_grid.over_image]
+    first = [
+        (int(axis.cells(Span(a, a + 1), "pixel")[0]) - side // 2) * step
+        for a, axis, step in zip(at, stage_grid.over_grid, pitch, strict=True)
+    ]
+    return first, pitch
+
+
 def _panel(
     image: NDArray[np.generic],
     at: tuple[int, int],
@@ -134,11 +155,7 @@ def _panel(
     share: NDArray[np.float32] | None,
 ) -> Image.Image:
     """The image around a window; with `share`, the window's attention drawn over it."""
-    pitch = [rise.grid / rise.out for rise in stage_grid.over_image]  # a grid pixel in image pixels
-    both = zip(at, stage_grid.over_grid, pitch, strict=True)
-    first = [
-        (int(axis.cells(Span(a, a + 1), "pixel")[0]) - side // 2) * step for a, axis, step in both
-    ]
+    first, pitch = window_corner(at, stage_grid, side)
     longest = side * max(pitch)
     corner = [
         start + side * step / 2 - longest * (0.5 + CONTEXT)
