@@ -40,6 +40,7 @@ def test_importing_is_light():
         ["build"],
         ["doctor"],
         ["models"],
+        ["view"],
         ["verify"],
         ["export"],
         ["warp"],

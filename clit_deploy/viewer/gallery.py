@@ -37,6 +37,8 @@ class ShownImage:
     path: Path
     pyramid: Pyramid
     stamp: Stamp
+    alpha: bool
+    """Whether the file has transparency."""
     temporary: bool
     """Whether the file is the viewer's own: then no command can name it."""
 
@@ -48,8 +50,8 @@ class ShownImage:
             MissingFileError, ImageError: see `open_image`.
         """
         with open_image(path, srgb=True) as file:
-            pyramid = Pyramid(file.header.size)
-        return cls(name or path.name, path, pyramid, _stamp(path), temporary)
+            pyramid, alpha = Pyramid(file.header.size), file.header.alpha
+        return cls(name or path.name, path, pyramid, _stamp(path), alpha, temporary)
 
     @property
     def argument(self) -> str | None:

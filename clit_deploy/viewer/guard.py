@@ -15,7 +15,9 @@ LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
 """Names of this machine. Another name that leads here is DNS rebinding."""
 
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "default-src 'none'; script-src 'self'; img-src 'self' blob: data:; "
+    # OpenSeadragon adds one style element, whose hash this is.
+    "style-src 'self' 'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
 )
 _HEADERS = {

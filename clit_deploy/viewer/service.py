@@ -7,6 +7,7 @@ import secrets
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clit_deploy.errors import CoordinateError
@@ -95,6 +96,7 @@ class Service:
                     "id": number,
                     "name": image.name,
                     "argument": image.argument,
+                    "alpha": image.alpha,
                     "height": image.pyramid.image[0],
                     "width": image.pyramid.image[1],
                     "scales": [float(scale) for scale in image.pyramid.scales],
@@ -104,7 +106,7 @@ class Service:
             ],
             "plans": [
                 {
-                    "name": name,
+                    "name": PurePath(name).stem,
                     "argument": shlex.quote(name),
                     "no_attention": lack_of_attention(up.plan),
                 }

@@ -30,7 +30,6 @@ export class ImageView extends EventTarget {
       viewer.addHandler(name, () => this.moved());
     viewer.addHandler('animation-finish', () => this.snap());
     viewer.addHandler('resize', () => this.limit());
-    viewer.addHandler('tile-loaded', ({tile}) => this.loader.drawn(tile));
     this.loader.addEventListener('progress', () => this.report());
   }
 
@@ -151,7 +150,8 @@ export class ImageView extends EventTarget {
     const border = bounds.x + bounds.width * this.split;
     const {x, y} = above.source.dimensions;
     const left = Math.min(Math.max(border, 0), 1) * x;
-    above.setClip(new Rect(left, 0, Math.max(x - left, 0.001), y));
+    const clip = new Rect(left, 0, Math.max(x - left, 0.001), y);
+    if (!above.getClip()?.equals(clip)) above.setClip(clip); // a clip counts as a movement
   }
 
   look() {
@@ -198,7 +198,7 @@ export class ImageView extends EventTarget {
   // Say how many tiles are missing. None is missing only if that holds for some frames, because
   // OpenSeadragon asks for tiles when it draws.
   report() {
-    const missing = this.loader.missing;
+    const missing = this.loader.wanted.length;
     cancelAnimationFrame(this.frame);
     if (missing) this.dispatchEvent(new CustomEvent('progress', {detail: missing}));
     else this.wait(4);
@@ -207,7 +207,7 @@ export class ImageView extends EventTarget {
   wait(frames) {
     this.frame = requestAnimationFrame(() => {
       if (frames) this.wait(frames - 1);
-      else if (this.viewer.isAnimating()) this.wait(1);
+      else if (this.viewer.isAnimating() || this.loader.decodes) this.wait(1);
       else this.dispatchEvent(new CustomEvent('progress', {detail: 0}));
     });
   }

@@ -19,6 +19,7 @@ function say(text) {
 async function start() {
   const state = await (await fetch('state')).json();
   const view = new ImageView(find('viewer'), state);
+  find('viewer').view = view; // for the console of the browser, and for tests
   const layers = ['0'];
 
   const open = async (image, place) => {
@@ -30,6 +31,7 @@ async function start() {
     } else view.fit(true);
     view.snap();
     gallery.choose(image);
+    document.body.toggleAttribute('data-alpha', image.alpha);
     document.title = `${image.name} – clit-deploy view`;
     view.dispatchEvent(new Event('opened'));
   };

@@ -45,14 +45,10 @@ export class TileLoader extends EventTarget {
     return [...this.jobs.keys()].filter(job => this.view?.wants(job.tile.tiledImage, job.tile));
   }
 
-  // How many tiles in view are not drawn yet.
-  get missing() {
-    return this.wanted.length + this.decoding.size;
-  }
-
-  // OpenSeadragon has a tile.
-  drawn(tile) {
-    if (this.decoding.delete(tile)) this.plan();
+  // Whether OpenSeadragon still decodes a tile that was fetched.
+  get decodes() {
+    for (const tile of this.decoding) if (tile.loaded || !tile.loading) this.decoding.delete(tile);
+    return this.decoding.size > 0;
   }
 
   plan() {
