@@ -21,7 +21,8 @@ from benchmarks.gpu_models import SPECS, export
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 60e6
 """Bytes that the file may have."""
-PACKAGES = ["onnxruntime>=1.24.4", "onnxruntime-ep-webgpu", "typer", "pillow", "pytest", "filelock"]
+PACKAGES = ["onnxruntime>=1.24.4", "onnxruntime-ep-webgpu", "typer", "pillow", "pyvips"]
+PACKAGES += ["pyvips-binary", "pytest", "filelock"]
 """With what they need. PyTorch's own needs are there already."""
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (34, 31, 28, 27, 17)]
 ALREADY = ("numpy-", "protobuf-", "sympy-", "mpmath-")

@@ -36,7 +36,7 @@ from clit_deploy.images.png import PngWriter
 def run(plan: Path, image: Path, target: Path, scale: float, limit: str | None) -> dict[str, float]:
     """One run of the command; what it reports about itself."""
     command = [sys.executable, "-m", "clit_deploy", "run", "-e", str(plan), str(image)]
-    command += ["--scale", str(scale), "-o", str(target), "--runtime", "cpu", "--json"]
+    command += ["--scale", str(scale), "-o", str(target), "--force", "--runtime", "cpu", "--json"]
     if limit:
         command += ["--max-memory", limit]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
