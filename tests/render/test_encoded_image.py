@@ -1,7 +1,11 @@
-"""An encoded image renders any region as the whole has it, from tiles that come and go."""
+"""An encoded image renders any region as the whole has it, from tiles that come and go.
+
+`CLIT_DEPLOY_REGIONS` is how many random regions of each family are compared, 8 by default.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +28,8 @@ from tests.helpers import photo
 
 FAMILIES = ("clit", "lit", "liif", "lte")
 HEIGHT, WIDTH = 70, 90
+REGIONS = int(os.environ.get("CLIT_DEPLOY_REGIONS", "8"))
+"""Random regions for each family."""
 TOLERANCE = 1e-5
 
 
@@ -44,7 +50,7 @@ def spans(length):
     return ends.map(sorted)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=REGIONS, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_a_region_equals_its_part_of_the_whole(up, image, data):
     size = data.draw(st.integers(HEIGHT, 4 * HEIGHT)), data.draw(st.integers(WIDTH, 4 * WIDTH))
