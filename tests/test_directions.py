@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Names the parts of each family as strings: models, export and render.tables.
     "families": set(),
     "grid": {"errors"},
+    "drawings": set(),
     "system": {"errors"},
     "plan": {"errors", "grid", "system"},
     "images": {"errors", "config", "grid", "system"},

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import clit_deploy
+from clit_deploy.drawings.sheet import Sheet
 from clit_deploy.zoo.named_models import FOLDER, named_models
 
 SCALE = 12
@@ -27,35 +28,33 @@ INK = (28, 28, 36)
 
 def line_art() -> Image.Image:
     """Rays and rings in thin black lines."""
-    image, draw = _sheet((250, 248, 240))
+    sheet = Sheet(WIDTH, HEIGHT, FINE, (250, 248, 240))
     for k in range(12):
         way = math.cos(k * math.pi / 6), math.sin(k * math.pi / 6)
-        draw.line([_at(11 + r * way[0], 12 + r * way[1]) for r in (5, 10)], INK, FINE)
-    draw.ellipse([_at(7.5, 8.5), _at(14.5, 15.5)], (250, 205, 70), INK, FINE)
+        sheet.line([(11 + r * way[0], 12 + r * way[1]) for r in (5, 10)], INK, 1)
+    sheet.ellipse(((7.5, 8.5), (14.5, 15.5)), (250, 205, 70), INK)
     for k in range(4):
-        wave = [_at(20 + x / 4, 5 + 4.5 * k + 1.5 * math.sin(x / 3)) for x in range(48)]
-        draw.line(wave, INK, round(FINE * (0.5 + 0.3 * k)), joint="curve")
-    return _reduced(image)
+        wave = [(20 + x / 4, 5 + 4.5 * k + 1.5 * math.sin(x / 3)) for x in range(48)]
+        sheet.line(wave, INK, 0.5 + 0.3 * k)
+    return _reduced(sheet)
 
 
 def text() -> Image.Image:
     """Two lines of small dark text on white."""
-    image, draw = _sheet((255, 255, 255))
+    sheet = Sheet(WIDTH, HEIGHT, FINE, (255, 255, 255))
     for line, (words, size) in enumerate((("Scale 12", 7.0), ("any size", 8.0))):
-        font = ImageFont.load_default(size * FINE)
-        draw.text(_at(1.5, 2 + 10.5 * line), words, INK, font)
-    return _reduced(image)
+        sheet.text((1.5, 2 + 10.5 * line), words, size, INK)
+    return _reduced(sheet)
 
 
 def icon() -> Image.Image:
     """A folder in flat colors, with an outline."""
-    image, draw = _sheet((236, 240, 246))
-    back = [_at(6, 5), _at(13, 5), _at(15, 8), _at(26, 8), _at(26, 20), _at(6, 20)]
-    draw.polygon(back, (214, 150, 40), INK, FINE)
-    front = [_at(4, 11), _at(28, 11), _at(26, 20), _at(6, 20)]
-    draw.polygon(front, (250, 196, 76), INK, FINE)
-    draw.ellipse([_at(18, 13), _at(23, 18)], (66, 150, 90), (255, 255, 255), FINE // 2)
-    return _reduced(image)
+    sheet = Sheet(WIDTH, HEIGHT, FINE, (236, 240, 246))
+    back = [(6, 5), (13, 5), (15, 8), (26, 8), (26, 20), (6, 20)]
+    sheet.polygon(back, (214, 150, 40), INK)
+    sheet.polygon([(4, 11), (28, 11), (26, 20), (6, 20)], (250, 196, 76), INK)
+    sheet.ellipse(((18, 13), (23, 18)), (66, 150, 90), (255, 255, 255), 0.5)
+    return _reduced(sheet)
 
 
 def photograph() -> Image.Image:
@@ -84,17 +83,8 @@ def main() -> None:
     sheet.save(FOLDER / "models.jpg", quality=88)
 
 
-def _sheet(paper: tuple[int, int, int]) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    image = Image.new("RGB", (WIDTH * FINE, HEIGHT * FINE), paper)
-    return image, ImageDraw.Draw(image)
-
-
-def _at(x: float, y: float) -> tuple[float, float]:
-    return x * FINE, y * FINE
-
-
-def _reduced(image: Image.Image) -> Image.Image:
-    return image.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+def _reduced(sheet: Sheet) -> Image.Image:
+    return sheet.reduced(WIDTH, HEIGHT, 1, Image.Resampling.BICUBIC)
 
 
 def _bicubic(image: Image.Image) -> Image.Image:

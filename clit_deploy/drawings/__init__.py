@@ -1,0 +1,1 @@
+"""Images that no camera takes, drawn by rules: text, line art, flat graphics, a night scene."""
