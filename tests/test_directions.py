@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Rows that a run keeps say which version computed them.
     "tasks": LOW | {"render", "engines", "upscaler", "quality", "zoo", "_version"},
     "passes": {"errors", "plan"},
-    "calibration": LOW | {"render", "upscaler", "quality", "passes"},
+    "calibration": LOW | {"render", "upscaler", "quality", "passes", "drawings"},
     "models": {"errors", "families", "grid", "system"},
     "export": {"errors", "config", "grid", "system", "plan", "families", "_version"}
     | {"models", "passes", "quality", "calibration"},

@@ -6,12 +6,20 @@ import hashlib
 import itertools
 import logging
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clit_deploy.calibration.originals import (
+    HELD_OUT,
+    SEEN,
+    Part,
+    Photograph,
+    drawings,
+    is_flat,
+    part,
+)
 from clit_deploy.errors import CalibrationError
 from clit_deploy.images.image_files import read_image
 from clit_deploy.images.image_folders import images_in, source_name
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clit_deploy.grid.cascade import Size
+    from clit_deploy.calibration.originals import Original
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +41,7 @@ MIN_IMAGES = 4
 """Least number of images: three to calibrate with, one to measure on."""
 ENOUGH_IMAGES, MAX_IMAGES = 20, 40
 """With fewer images the measured loss is hardly more than a guess; more are not used."""
-HELD_OUT = 5
+EVERY = 5
 """Every fifth image is held out: not for calibration but for measurement (the last one if there are
 fewer)."""
 
@@ -41,25 +49,38 @@ SIDE = 512
 """Largest side of the part of an image that is used; only this part stays in memory."""
 MIN_SIDE = 64
 """Smallest side of a usable image: it can be shrunk by 30."""
-FLAT = 2.5 / 255
-"""Standard deviation below which an image is flat: it shows nothing."""
 
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Parts of high-resolution images, uint8 `[h, w, 3]`, sides at most `SIDE`."""
+    """Photographs, uint8 `[h, w, 3]`, sides at most `SIDE`; drawings of every kind join them."""
 
     description: str
-    seen: tuple[NDArray[np.uint8], ...]
+    photographs: tuple[NDArray[np.uint8], ...]
     """For calibration."""
-    held_out: tuple[NDArray[np.uint8], ...]
+    held_out_photographs: tuple[NDArray[np.uint8], ...]
     """For measuring the loss."""
 
     @property
+    def seen(self) -> list[Original]:
+        """All images for calibration."""
+        return [*map(Photograph, self.photographs), *drawings(SEEN)]
+
+    @property
+    def held_out(self) -> list[Original]:
+        """All images for measuring the loss."""
+        return [*map(Photograph, self.held_out_photographs), *drawings(HELD_OUT)]
+
+    @property
+    def few_held_out(self) -> list[Original]:
+        """Fewer of them, for what is measured many times."""
+        return [*map(Photograph, self.held_out_photographs), *drawings(HELD_OUT[:1])]
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of all pixels."""
-        digest = hashlib.sha256()
-        for image in (*self.seen, *self.held_out):
+        """SHA-256 of the pixels of the photographs, and of what the drawings are."""
+        digest = hashlib.sha256(f"{drawings(SEEN)} {drawings(HELD_OUT)}".encode())
+        for image in (*self.photographs, *self.held_out_photographs):
             digest.update(f"{image.shape}".encode())
             digest.update(np.ascontiguousarray(image).data)
         return digest.hexdigest()
@@ -92,48 +113,13 @@ def gather(images: Path | Sequence[Path] | None) -> CalibrationImages:
         text = "%d images are too few to measure the loss of INT8 well; %d are better"
         log.warning(text, len(found), ENOUGH_IMAGES)
     ordered = [found[path] for path in sorted(found)]
-    apart = range(HELD_OUT - 1, len(ordered), HELD_OUT) or [len(ordered) - 1]
+    apart = range(EVERY - 1, len(ordered), EVERY) or [len(ordered) - 1]
+    drawn = len(drawings(SEEN)) + len(drawings(HELD_OUT))
     return CalibrationImages(
-        f"{len(ordered)} images of {source_name(images)}",
+        f"{len(ordered)} images of {source_name(images)} and {drawn} drawings",
         tuple(image for k, image in enumerate(ordered) if k not in apart),
         tuple(ordered[k] for k in apart),
     )
-
-
-class Part(Enum):
-    """Which part of an image to take: the one with the most detail, or with a median amount."""
-
-    BUSIEST = auto()
-    USUAL = auto()
-
-
-def part(image: NDArray[np.uint8], size: Size, which: Part) -> NDArray[np.uint8]:
-    """One of nine parts of an image, ranked by how much adjacent pixels differ.
-
-    `USUAL` is never a flat part: there an error of a hundredth of a gray level would matter.
-    """
-    tops, lefts = (
-        sorted({(p - s) * step // 2 for step in range(3)})
-        for p, s in zip(image.shape[:2], size, strict=True)
-    )
-    parts = [
-        image[top : top + size[0], left : left + size[1]]
-        for top, left in itertools.product(tops, lefts)
-    ]
-    ranked = sorted(parts, key=_detail)
-    if which is Part.USUAL:
-        ranked = [pixels for pixels in ranked if not _flat(pixels)] or ranked[-1:]
-        return ranked[len(ranked) // 2]
-    return ranked[-1]
-
-
-def _detail(pixels: NDArray[np.uint8]) -> float:
-    values = pixels.astype(np.float32)
-    return float(sum(np.abs(np.diff(values, axis=axis)).sum() for axis in (0, 1)))
-
-
-def _flat(pixels: NDArray[np.uint8]) -> bool:
-    return float(pixels.std()) < 255 * FLAT
 
 
 def _spread(paths: list[Path]) -> list[Path]:
@@ -152,7 +138,7 @@ def _usable(paths: list[Path]) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
             log.warning("%s has only %dx%d pixels; it is not used", path.name, width, height)
             continue
         kept = part(pixels, (min(height, SIDE), min(width, SIDE)), Part.BUSIEST).copy()
-        if _flat(kept):
+        if is_flat(kept):
             log.warning("%s is flat; it is not used", path.name)
             continue
         yield path, kept

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.calibration.calibration_images import part
 from clit_deploy.grid.cascade import output_size
 from clit_deploy.images.pixels import to_unit
 from clit_deploy.images.resample import resize_bicubic
@@ -17,7 +16,7 @@ from clit_deploy.render.scheduler import Scheduler
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from clit_deploy.calibration.calibration_images import Part
+    from clit_deploy.calibration.originals import Original, Part
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.runtimes.protocols import Runtime
 
@@ -25,12 +24,12 @@ LAYOUT = Layout(256, 256)
 
 
 def shrink(
-    image: NDArray[np.uint8], scale: float, side: int, which: Part
+    image: Original, scale: float, side: int, which: Part
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cut a part out of an image and shrink it by Pillow's bicubic filter.
 
     Args:
-        image: uint8 `[h, w, 3]`.
+        image: the image.
         scale: factor by which the part is shrunk.
         side: longest side of the part.
         which: which part.
@@ -38,9 +37,9 @@ def shrink(
     Returns: the small part and the part itself, both 0 to 1; upscaling the small one by `scale`
         gives the size of the other.
     """
-    low = [max(math.floor(min(side, length) / scale), 2) for length in image.shape[:2]]
+    low = [max(math.floor(min(side, length) / scale), 2) for length in image.size]
     high = output_size((low[0], low[1]), scale, None)[0]
-    true = part(image, high, which)
+    true = image.part(high, scale, which)
     small = resize_bicubic(true, (low[0], low[1]))
     return to_unit(small), to_unit(true)
 

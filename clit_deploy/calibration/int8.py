@@ -21,7 +21,7 @@ with optional_imports("Calibration", "calibrate"):
     import onnx
 
     from clit_deploy.calibration.calibration_images import gather
-    from clit_deploy.calibration.drop_evaluator import DropEvaluator
+    from clit_deploy.calibration.drop_evaluator import DropEvaluator, worst_by_scale
     from clit_deploy.calibration.fp16 import fp16_plan
     from clit_deploy.calibration.int8_ranges import METHOD
     from clit_deploy.calibration.int8_report import with_int8_report
@@ -71,10 +71,11 @@ def calibrate_plan(
     Args:
         plan: the float plan.
         target: the file to write; an existing plan is replaced.
-        images: a folder of photographs, or photographs; None for those of the package.
+        images: a folder of photographs, or photographs; None for those of the package. Drawings of
+            the package join them: text, line art, flat graphics, night scenes.
         precision: `int8` for CPUs, `int8-fp16` for TensorRT.
-        max_drop: dB of luminance PSNR on held-out images that may be lost at x2, x4 and x12, by
-            default 0.05.
+        max_drop: dB of luminance PSNR that may be lost at x2, x4 and x12, on the kind of held-out
+            images that loses most; by default 0.05.
         seed: decides which samples are kept.
         progress: called with a sentence about each step.
 
@@ -124,32 +125,34 @@ def _search(
 ) -> tuple[Quantization, Plan]:
     """Sample, find ranges, measure, and keep in float what has to stay float."""
     images = gather(settings.images)
+    seen, held_out = images.seen, images.held_out
     runtime = open_runtime(RuntimeName.CPU)
     shared = CachingRuntime(runtime, plan)
     try:
-        report(f"sampling {len(images.seen)} of {images.description}")
-        reservoirs = record(plan, runtime, images.seen, settings.seed)
+        report(f"sampling {len(seen)} of {images.description}")
+        reservoirs = record(plan, runtime, seen, settings.seed)
         _warn_of_unseen(plan, reservoirs)
         report("finding ranges")
         recipe = find_recipe(plan, reservoirs, QDQ_FORMATS[settings.precision])
         report(f"measuring what each of {len(recipe.nodes)} products loses")
-        small = DropEvaluator(plan, shared, images.held_out, SEARCH_SIDE)
+        small = DropEvaluator(plan, shared, images.few_held_out, SEARCH_SIDE)
         costs = sensitivities(plan, recipe, small)
-        report(f"measuring the whole plan on {len(images.held_out)} held-out images")
-        large = DropEvaluator(plan, shared, images.held_out, MEASURE_SIDE)
-        made, kept, drops = smallest_float_set(plan, recipe, large, costs, settings.budget)
+        report(f"measuring the whole plan on {len(held_out)} held-out images")
+        large = DropEvaluator(plan, shared, held_out, MEASURE_SIDE)
+        made, kept, kinds = smallest_float_set(plan, recipe, large, costs, settings.budget)
     finally:
         shared.close()
         runtime.close()
     found = Quantization(
         method=METHOD,
-        pictures=f"{images.description}, {len(images.held_out)} of them held out",
+        pictures=f"{images.description}, {len(held_out)} of them held out",
         digest=_digest(images, reservoirs),
         batches=sum(len(reservoir.batches()) for reservoir in reservoirs.values()),
         max_drop=settings.budget,
-        drops=tuple(drops),
+        drops=worst_by_scale(kinds),
         counts=_counts(made, list(recipe.graphs)),
         nodes=tuple(NodeDrop(*node, drop, node in kept) for node, drop in costs.items()),
+        kinds=tuple(kinds),
     )
     return found, made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,32 +27,41 @@ MIN_RANGE = LEVELS * 2.0**-24
 """The smallest range whose step is not zero in FP16."""
 
 
+@dataclass(frozen=True)
+class Observed:
+    """A tensor on real inputs."""
+
+    range: float
+    """Its largest magnitude, at least `MIN_RANGE`; 1 if all its numbers are zero, which any step
+    represents."""
+    elements: float
+    """How many numbers it has, on average over the batches."""
+
+
 def observe(
     model: onnx.ModelProto,
     tensors: Iterable[str],
     batches: Iterable[Mapping[str, NDArray[np.generic]]],
-) -> dict[str, float]:
-    """Run a graph on batches and find the range of some of its tensors.
+) -> dict[str, Observed]:
+    """Run a graph on batches and find the range and the size of some of its tensors.
 
     Args:
         model: float32.
         tensors: inputs or inner tensors, by name.
         batches: inputs, by name.
 
-    Returns: the largest magnitude of each tensor, at least `MIN_RANGE`; 1 if all its numbers are
-        zero, which any step represents.
-
     Raises:
         CalibrationError: a tensor contains NaN or infinity.
     """
     wanted = sorted(set(tensors))
     inputs = {value.name for value in model.graph.input}
-    largest = dict.fromkeys(wanted, 0.0)
+    largest, elements, count = dict.fromkeys(wanted, 0.0), dict.fromkeys(wanted, 0), 0
     inner = [name for name in wanted if name not in inputs]
     session = session_with(model, inner)
     for batch in batches:
         feeds = {name: value for name, value in batch.items() if name in inputs}
         found = dict(zip(inner, session.run(inner, feeds), strict=True)) if inner else {}
+        count += 1
         for name in wanted:
             values = np.asarray(found[name] if name in found else feeds[name], np.float32)
             magnitude = float(np.abs(values).max(initial=0.0))
@@ -61,4 +71,8 @@ def observe(
                     "check the weights of the checkpoint."
                 )
             largest[name] = max(largest[name], magnitude)
-    return {name: max(value, MIN_RANGE) if value else 1.0 for name, value in largest.items()}
+            elements[name] += values.size
+    return {
+        name: Observed(max(value, MIN_RANGE) if value else 1.0, elements[name] / max(count, 1))
+        for name, value in largest.items()
+    }

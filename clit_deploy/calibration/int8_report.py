@@ -1,4 +1,4 @@
-"""The report of an INT8 plan: how far it is from the float plan on photographs."""
+"""The report of an INT8 plan: how far it is from the float plan on photographs and drawings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from clit_deploy.calibration.calibration_images import PHOTOGRAPHS, Part
+from clit_deploy.calibration.calibration_images import PHOTOGRAPHS
 from clit_deploy.calibration.crops import shrink
+from clit_deploy.calibration.originals import HELD_OUT, Part, Photograph, drawings
 from clit_deploy.errors import PlanError
 from clit_deploy.images.image_files import read_image
 from clit_deploy.images.image_folders import images_in
@@ -25,8 +26,9 @@ from clit_deploy.quality.parity import (
 from clit_deploy.upscaler import Upscaler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from clit_deploy.calibration.originals import Original
     from clit_deploy.plan.plan_file import Plan
 
 OUTPUT = 128
@@ -37,9 +39,10 @@ TOLERANCE_FACTOR = 2.0
 
 
 def with_int8_report(plan: Plan, source: Plan) -> Plan:
-    """An INT8 plan with stored samples of its own: photographs as the float plan upscales them.
+    """An INT8 plan with stored samples of its own: photographs and drawings in turn, as the float
+    plan upscales them.
 
-    The float plan's samples are noise, far outside the ranges that photographs calibrate.
+    The float plan's samples are noise, far outside the calibrated ranges.
 
     Args:
         plan: the INT8 plan.
@@ -67,9 +70,15 @@ def with_int8_report(plan: Plan, source: Plan) -> Plan:
 def _samples(source: Plan, scales: Sequence[float]) -> list[ParitySample]:
     samples = []
     with Upscaler(source, runtime="cpu") as up:
-        for path, scale in zip(itertools.cycle(images_in(PHOTOGRAPHS)), scales, strict=False):
-            low, _ = shrink(to_bytes(read_image(path).rgb), scale, OUTPUT, Part.USUAL)
+        for original, scale in zip(itertools.cycle(_originals()), scales, strict=False):
+            low, _ = shrink(original, scale, OUTPUT, Part.USUAL)
             image = to_bytes(low)
             output = up.upscale(image, scale=scale, clip=False)
             samples.append(ParitySample(scale, image, output))
     return samples
+
+
+def _originals() -> Iterator[Original]:
+    for path, drawing in zip(images_in(PHOTOGRAPHS), drawings(HELD_OUT), strict=False):
+        yield Photograph(to_bytes(read_image(path).rgb))
+        yield drawing

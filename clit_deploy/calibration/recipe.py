@@ -24,6 +24,9 @@ THINNEST = 16
 """Shortest sum (terms per output) that is faster in INT8: integer kernels process 32 or 64 terms at
 a time. The heads of a slim CLIT have 8, and in INT8 made its decoder a fifth slower."""
 
+WINDOW = 49
+"""Terms of a sum over an attention window, for estimates; the published window has 7x7 pixels."""
+
 Finalize: TypeAlias = "Callable[[onnx.ModelProto, Mapping[str, float]], onnx.ModelProto]"
 """The last pass over a quantized graph, for the runtime that it is meant for."""
 
@@ -35,6 +38,8 @@ class GraphRecipe:
     model: onnx.ModelProto
     sites: tuple[QuantOp, ...]
     ranges: dict[str, float]
+    work: dict[str, float]
+    """Multiply-adds of each product in the recorded runs, by the product's name."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,13 @@ class Recipe:
     def nodes(self) -> list[Node]:
         """Every product that can be INT8."""
         return [(name, site.node) for name, graph in self.graphs.items() for site in graph.sites]
+
+    @property
+    def work(self) -> dict[Node, float]:
+        """Multiply-adds of every product in the recorded runs."""
+        return {
+            (name, node): w for name, graph in self.graphs.items() for node, w in graph.work.items()
+        }
 
     def apply(self, plan: Plan, nodes: Collection[Node]) -> Plan:
         """The plan with these products in INT8; graphs without any are not changed."""
@@ -75,6 +87,11 @@ def find_recipe(
         if not found:
             continue
         tensors = {x for site in found for x in (*site.sources, site.result)}
-        ranges = observe(model, tensors, reservoir.batches())
-        graphs[name] = GraphRecipe(model, tuple(found), ranges)
+        seen = observe(model, tensors, reservoir.batches())
+        work = {
+            site.node: reservoir.offered * seen[site.result].elements * (site.depth or WINDOW)
+            for site in found
+        }
+        ranges = {tensor: observed.range for tensor, observed in seen.items()}
+        graphs[name] = GraphRecipe(model, tuple(found), ranges, work)
     return Recipe(graphs, finish)

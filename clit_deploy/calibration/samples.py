@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clit_deploy.calibration.calibration_images import Part
 from clit_deploy.calibration.crops import render, shrink
+from clit_deploy.calibration.originals import Part
 from clit_deploy.runtimes.protocols import WorkLimits
 from clit_deploy.runtimes.wrappers import InputRecorder
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from clit_deploy.calibration.originals import Original
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.runtimes.protocols import Runtime
     from clit_deploy.runtimes.wrappers import Feeds
@@ -29,9 +30,10 @@ RANDOM_SCALES = (1.5, 16.0)
 SIDE = 256
 """Side of the part of an image that is shrunk and upscaled again."""
 MIN_TURNS = 8
-"""Least number of runs, so that every scale is used; with few images, each runs several times."""
+"""Least number of runs for each kind of image, so that every scale is used; few images run several
+times."""
 
-MAX_BATCHES = 96
+MAX_BATCHES = 192
 """Most batches that are kept for each graph."""
 MAX_BYTES = 96_000_000
 """Most bytes that are kept for each graph."""
@@ -96,15 +98,16 @@ def _bytes(batch: Batch) -> int:
 def record(
     plan: Plan,
     runtime: Runtime,
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[Original],
     seed: int = 0,
 ) -> dict[str, Reservoir]:
-    """Upscale images, in `MIN_TURNS` runs or more, and keep some of the inputs of every graph.
+    """Upscale images and keep some of the inputs of every graph; each kind of image takes
+    `MIN_TURNS` runs or more.
 
     Args:
         plan: a float plan.
         runtime: the runtime to use.
-        images: high-resolution images, `[h, w, 3]`.
+        images: high-resolution images.
         seed: decides the random scales, and which batches are kept.
 
     Returns: the reservoir of each graph, by member name.
@@ -117,10 +120,12 @@ def record(
 
     # On one thread, chunks and their order are the same on every machine.
     recording = InputRecorder(runtime, keep, WorkLimits())
-    scales = scales_for(max(len(images), MIN_TURNS), seed)
-    for image, scale in zip(itertools.cycle(images), scales, strict=False):
-        low, _ = shrink(image, scale, SIDE, Part.BUSIEST)
-        render(plan, recording, low, scale)
+    for kind in dict.fromkeys(image.kind for image in images):
+        some = [image for image in images if image.kind == kind]
+        scales = scales_for(max(len(some), MIN_TURNS), seed)
+        for image, scale in zip(itertools.cycle(some), scales, strict=False):
+            low, _ = shrink(image, scale, SIDE, Part.BUSIEST)
+            render(plan, recording, low, scale)
     return reservoirs
 
 

@@ -38,7 +38,7 @@ class Settings:
     precision: Precision = Precision.INT8
     """`int8` for CPUs, or `int8-fp16` for TensorRT."""
     max_drop: float = MAX_DROP
-    """dB of luminance PSNR on held-out images that may be lost at x2, x4 and x12."""
+    """dB of luminance PSNR that may be lost at x2, x4 and x12, on the worst kind of image."""
     seed: int = 0
     """Decides the random scales of the samples, and which samples are kept."""
 

@@ -154,7 +154,7 @@ MaxDropOption = Annotated[
         "--max-drop",
         parser=option_parser(parse_number),
         metavar="DB",
-        help="PSNR in dB that INT8 may lose at x2, x4 or x12.",
+        help="PSNR in dB that INT8 may lose at x2, x4 or x12, on the worst kind of image.",
         show_default="0.05",
     ),
 ]

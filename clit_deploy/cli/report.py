@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from clit_deploy.plan.manifest import (
         EncoderInfo,
         EngineSet,
+        KindLoss,
         Manifest,
         NodeDrop,
         ParityCase,
@@ -60,8 +61,17 @@ def quantization_lines(manifest: Manifest) -> list[str]:
         f"  int8       {total} of {len(found.nodes)} products ({counts}), {kept} kept float",
         f"  calibrated {found.method}, {found.pictures}, digest {found.digest[:16]}",
         f"  accuracy   {drops}{before}; a loss of {found.max_drop:g} dB is allowed",
+        *(_kind(kind) for kind in found.kinds),
         *(_node(node) for node in found.nodes[:MOST_EXPENSIVE]),
     ]
+
+
+def _kind(kind: KindLoss) -> str:
+    drops = ", ".join(f"{drop.drop:.3f} dB at x{drop.scale:g}" for drop in kind.drops)
+    return (
+        f"    {kind.kind:<13}  loses {drops}; agrees with the float plan to "
+        f"{kind.float_agreement:.1f} dB, within {kind.largest_difference:.0f} of 255 levels"
+    )
 
 
 def _node(node: NodeDrop) -> str:

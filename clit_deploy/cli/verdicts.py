@@ -38,8 +38,10 @@ def _loss(manifest: Manifest) -> str:
     found = manifest.quantization
     if found is None or not found.drops:
         return "calibrated"
-    worst = max(drop.float_psnr - drop.psnr for drop in found.drops)
-    return f"INT8 loses at most {max(worst, 0):.3f} dB of {found.max_drop:g} dB allowed"
+    worst = max(drop.drop for drop in found.drops)
+    kinds = sorted(found.kinds, key=lambda kind: kind.worst.drop)
+    where = f", most on {kinds[-1].kind}" if kinds else ""
+    return f"INT8 loses at most {max(worst, 0):.3f} dB of {found.max_drop:g} dB allowed{where}"
 
 
 def calibrated(plan: Path, source: Path, manifest: Manifest) -> str:

@@ -29,6 +29,10 @@ SIZES = (9, 10, 11, 12, 13, 14, 16, 20, 28)
 """Heights of fonts, in pixels."""
 
 
+GRAIN = {"night": 3.0}
+"""Standard deviation of a noise as sensors have it, in levels of 255."""
+
+
 def draw(kind: str, size: tuple[int, int], unit: float, seed: int) -> NDArray[np.uint8]:
     """A drawing, uint8 `[height, width, 3]`.
 
@@ -42,8 +46,13 @@ def draw(kind: str, size: tuple[int, int], unit: float, seed: int) -> NDArray[np
     height, width = size
     fine = math.ceil(max(2 * unit, LEAST_FINE))
     sheet = Sheet(math.ceil(width / unit), math.ceil(height / unit), fine)
-    SCENES[kind](sheet, np.random.RandomState(seed))
-    return np.asarray(sheet.reduced(width, height, unit, Image.Resampling.BOX))
+    rng = np.random.RandomState(seed)
+    SCENES[kind](sheet, rng)
+    pixels = np.asarray(sheet.reduced(width, height, unit, Image.Resampling.BOX))
+    if kind not in GRAIN:
+        return pixels
+    grain = rng.normal(0, GRAIN[kind], pixels.shape)
+    return np.asarray((pixels + grain).round().clip(0, 255), np.uint8)
 
 
 def text(sheet: Sheet, rng: np.random.RandomState) -> None:
@@ -106,7 +115,9 @@ def flat_graphics(sheet: Sheet, rng: np.random.RandomState) -> None:
 
 
 def night(sheet: Sheet, rng: np.random.RandomState) -> None:
-    """Houses with a few lit windows under a dark sky, stars, and lamps that glow."""
+    """Houses with a few lit windows under a dark sky, stars, and lamps that glow.
+
+    `draw` adds grain, as no photograph of a night is without."""
     above, below = (tuple(int(v) for v in rng.randint(0, 28, 3)) for _ in range(2))
     sky = Image.linear_gradient("L").resize(sheet.image.size)
     sheet.image.paste(ImageOps.colorize(sky, above, below))

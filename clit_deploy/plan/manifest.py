@@ -225,6 +225,23 @@ class NodeDrop:
 
 
 @dataclass(frozen=True)
+class KindLoss:
+    """The loss on one kind of image: photographs, text, line art, flat graphics or night."""
+
+    kind: str
+    drops: tuple[ScaleDrop, ...]
+    float_agreement: Decibels
+    """PSNR of this plan's outputs against those of the float plan, all colors and scales, dB."""
+    largest_difference: Difference
+    """Between those outputs, in levels of 255."""
+
+    @property
+    def worst(self) -> ScaleDrop:
+        """The scale with the largest loss."""
+        return max(self.drops, key=lambda found: found.drop)
+
+
+@dataclass(frozen=True)
 class Quantization:
     """How a plan was quantized to INT8, and the loss."""
 
@@ -236,12 +253,15 @@ class Quantization:
     """SHA-256 of the images and of the batches made from them."""
     batches: Annotated[int, Range(0, 2**32)]
     max_drop: Decibels
-    """The loss that was allowed, dB at any scale."""
+    """The loss that was allowed, dB on any kind of image at any scale."""
     drops: tuple[ScaleDrop, ...]
+    """The loss at each scale, on the kind of image that loses most there."""
     counts: dict[Graph, Annotated[int, Range(0, 2**16)]]
     """Number of INT8 products in each graph."""
     nodes: tuple[NodeDrop, ...]
     """Every product that can be INT8, the one with the largest loss first."""
+    kinds: tuple[KindLoss, ...] = ()
+    """The loss on each kind of image; empty in older plans, which were measured on photographs."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +19,10 @@ from PIL import Image
 import clit_deploy
 from clit_deploy.calibration.drop_evaluator import DropEvaluator
 from clit_deploy.calibration.int8 import calibrate_plan, quantize_plan
+from clit_deploy.calibration.originals import Photograph
 from clit_deploy.calibration.settings import Settings
+from clit_deploy.cli.report import quantization_lines
+from clit_deploy.cli.verdicts import calibrated
 from clit_deploy.config import Precision
 from clit_deploy.engines.build import build_engines
 from clit_deploy.errors import (
@@ -29,7 +34,7 @@ from clit_deploy.errors import (
 )
 from clit_deploy.passes.fp16_weights import store_fp16_weights
 from clit_deploy.passes.qdq import int8_products
-from clit_deploy.plan.manifest import ScaleDrop
+from clit_deploy.plan.manifest import KindLoss, ScaleDrop
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.quality.compare import RunOptions, compare_plans, shown
 from clit_deploy.quality.verify import verify_plan
@@ -80,8 +85,15 @@ def test_the_manifest_records_how_and_at_what_loss(pair):
     found = after.quantization
     assert found is not None
     assert (found.method, found.max_drop) == ("minmax", LOOSE)
-    assert found.pictures.startswith("5 images of")
-    assert [drop.scale for drop in found.drops] == [2.0, 4.0, 12.0]
+    assert found.pictures.startswith("5 images of pictures0 and ")
+    kinds = ["photographs", "text", "line art", "flat graphics", "night"]
+    assert [kind.kind for kind in found.kinds] == kinds
+    for k, drop in enumerate(found.drops):
+        assert drop.scale == [2.0, 4.0, 12.0][k]
+        assert drop.drop == max(kind.drops[k].drop for kind in found.kinds)
+    for kind in found.kinds:
+        assert 10 < kind.float_agreement < 100
+        assert 0 < kind.largest_difference <= 255
     costs = [node.drop for node in found.nodes]
     assert costs == sorted(costs, reverse=True)
     assert all(cost > 0 for cost in costs)
@@ -107,6 +119,7 @@ def test_an_int8_plan_can_be_verified_and_shown(pair):
     assert "dB alone" in done.stdout
     assert "with the float plan" in done.stdout
     assert "a loss of 60 dB is allowed" in done.stdout
+    assert re.search(r"    flat graphics  loses .* dB at x12; agrees with the float", done.stdout)
 
 
 def test_calibration_is_reproducible(pair, folder, tmp_path):
@@ -137,10 +150,10 @@ def test_a_plan_with_half_weights_is_calibrated_too(plans, folder):
 
 def test_a_missed_budget_writes_nothing(plans, folder, tmp_path, monkeypatch):
     def poor(trial, plan):
-        return [ScaleDrop(2.0, 35.0, 34.0)]
+        return [KindLoss("text", (ScaleDrop(2.0, 35.0, 34.0),), 40.0, 99.0)]
 
     monkeypatch.setattr(DropEvaluator, "measured", poor)
-    with pytest.raises(AccuracyError, match="nothing was written"):
+    with pytest.raises(AccuracyError, match=r"on text at x2 .* nothing was written"):
         calibrate_plan(plans["liif"], tmp_path / "x.plan", folder, max_drop=0.9)
     assert not list(tmp_path.iterdir())
 
@@ -181,12 +194,15 @@ def test_an_image_with_a_flat_part_does_not_decide(plans):
     night = np.zeros((96, 96, 3), np.uint8)
     night[40:56, 40:56] = 200
     runtime = open_runtime("cpu", threads=1)
-    trial = DropEvaluator(plan, runtime, [night], 72)
+    trial = DropEvaluator(plan, runtime, [Photograph(night)], 72)
     assert trial.estimate(plan) == 0
-    assert all(drop.float_psnr < 60 and drop.drop == 0 for drop in trial.measured(plan))
-    perfect = DropEvaluator(plan, runtime, [np.zeros((96, 96, 3), np.uint8)], 72)
-    for case in perfect._cases:
-        case.reference[:] = case.true
+    (loss,) = trial.measured(plan)
+    assert all(drop.float_psnr < 60 and drop.drop == 0 for drop in loss.drops)
+    assert (loss.float_agreement, loss.largest_difference) == (160, 0)
+    perfect = DropEvaluator(plan, runtime, [Photograph(np.zeros((96, 96, 3), np.uint8))], 72)
+    for case in itertools.chain(*perfect._cases.values()):
+        case.reference[:] = 0
+        case.true[:] = 0
     assert np.isfinite(perfect.estimate(plan))
 
 
@@ -270,3 +286,28 @@ def test_old_manifests_without_quantization_are_read(plans):
     del content["quantization"]
     read = type(manifest).from_json(json.dumps(content))
     assert dataclasses.replace(read, quantization=None) == manifest
+
+
+def test_old_int8_plans_were_measured_on_photographs_alone(pair):
+    manifest = Plan.open(pair[1]).manifest
+    content = json.loads(manifest.to_json())
+    del content["quantization"]["kinds"]
+    read = type(manifest).from_json(json.dumps(content))
+    assert read.quantization == dataclasses.replace(manifest.quantization, kinds=())
+    shown = "\n".join(quantization_lines(read))
+    assert "accuracy   x2" in shown
+    assert "text" not in shown
+    assert "INT8 loses at most" in calibrated(pair[1], pair[0], read)
+
+
+def test_calibrate_prints_json(plans, folder, tmp_path):
+    target = tmp_path / "a.plan"
+    arguments = ["--images", folder, "--max-drop", LOOSE, "-o", target, "--json"]
+    done = cli("calibrate", plans["liif"], *arguments)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["plan"] == str(target)
+    found = {kind["kind"]: kind for kind in document["quantization"]["kinds"]}
+    assert len(found["night"]["drops"]) == 3
+    shown = json.loads(cli("info", target, "--json").stdout)
+    assert shown["quantization"] == document["quantization"]

@@ -5,19 +5,21 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from clit_deploy.calibration.int8_ranges import MIN_RANGE, observe
+from clit_deploy.calibration.int8_ranges import MIN_RANGE, Observed, observe
 from clit_deploy.errors import CalibrationError
 
 
 def test_ranges_are_the_largest_magnitudes_of_all_batches():
     batches = [{"x": np.array(x, np.float32)} for x in ([0.5, -3.0], [2.0])]
-    assert observe(squaring(), ["x", "square"], batches) == {"x": 3.0, "square": 9.0}
+    found = observe(squaring(), ["x", "square"], batches)
+    assert found == {"x": Observed(3.0, 1.5), "square": Observed(9.0, 1.5)}
 
 
 def test_zeros_give_a_range_that_divides():
-    assert observe(squaring(), ["x"], [{"x": np.zeros(10, np.float32)}]) == {"x": 1.0}
+    zeros = [{"x": np.zeros(10, np.float32)}]
+    assert observe(squaring(), ["x"], zeros) == {"x": Observed(1.0, 10)}
     tiny = [{"x": np.full(10, 1e-9, np.float32)}]
-    assert observe(squaring(), ["x"], tiny) == {"x": MIN_RANGE}
+    assert observe(squaring(), ["x"], tiny) == {"x": Observed(MIN_RANGE, 10)}
     assert np.float16(MIN_RANGE / 127) > 0  # where it is FP16
 
 
@@ -50,6 +52,6 @@ def test_inner_tensors_and_inputs_are_observed():
         {"x": np.array([2], np.float32)},
     ]
     found = observe(model, ["x", "square"], batches)
-    assert found == {"x": 4, "square": 16}
+    assert {name: observed.range for name, observed in found.items()} == {"x": 4, "square": 16}
     assert model.SerializeToString() == before
     onnx.checker.check_model(model)

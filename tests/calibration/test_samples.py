@@ -5,17 +5,16 @@ import pytest
 from PIL import Image
 
 from clit_deploy.calibration.calibration_images import (
-    HELD_OUT,
+    EVERY,
     MAX_IMAGES,
     MIN_IMAGES,
     PHOTOGRAPHS,
     SIDE,
-    Part,
     gather,
-    part,
 )
 from clit_deploy.calibration.crops import shrink
 from clit_deploy.calibration.int8 import calibrate_plan
+from clit_deploy.calibration.originals import Drawing, Part, Photograph, drawings, part
 from clit_deploy.calibration.samples import SAMPLE_SCALES, Reservoir, digest_of, record, scales_for
 from clit_deploy.calibration.settings import Settings
 from clit_deploy.config import Precision, RuntimeName
@@ -30,7 +29,7 @@ def batch(value: float, size: int = 4) -> dict[str, np.ndarray]:
 
 
 def recorded(plans, name="clit", count=4, seed=0, threads=2):
-    pictures = [photo(70, 70, seed=k) for k in range(count)]
+    pictures = [Photograph(photo(70, 70, seed=k)) for k in range(count)]
     return record(Plan.open(plans[name]), open_runtime(RuntimeName.CPU, threads), pictures, seed)
 
 
@@ -99,7 +98,7 @@ def test_scales_are_the_stated_mix_and_some_random_ones():
 def test_the_busiest_part_is_taken_and_sizes_fit():
     picture = np.full((200, 300, 3), 90, np.uint8)
     picture[100:, 200:] = np.random.RandomState(0).randint(0, 255, (100, 100, 3))
-    low, true = shrink(picture, 3.7, 96, Part.BUSIEST)
+    low, true = shrink(Photograph(picture), 3.7, 96, Part.BUSIEST)
     assert low.shape == (25, 25, 3)
     assert true.shape == (92, 92, 3)
     assert true.std() > 0.2
@@ -114,22 +113,41 @@ def folder_of(path, pictures):
 
 def test_a_folder_is_split_into_what_is_seen_and_what_is_held_out(tmp_path):
     found = gather(folder_of(tmp_path / "a", [photo(70, 80, seed=k) for k in range(11)]))
-    assert (len(found.seen), len(found.held_out)) == (9, 2)
-    assert found.description == "11 images of a"
+    assert (len(found.photographs), len(found.held_out_photographs)) == (9, 2)
+    assert found.description.startswith("11 images of a and ")
     again = gather(tmp_path / "a")
     assert again.digest == found.digest
 
 
+def test_drawings_of_every_kind_join_the_photographs(tmp_path):
+    found = gather(folder_of(tmp_path / "a", [photo(70, 80, seed=k) for k in range(5)]))
+    kinds = {"photographs", "text", "line art", "flat graphics", "night"}
+    for images in (found.seen, found.held_out, found.few_held_out):
+        assert {image.kind for image in images} == kinds
+    drawn = [[image for image in some if isinstance(image, Drawing)]
+             for some in (found.seen, found.held_out)]  # fmt: skip
+    assert not set(drawn[0]) & set(drawn[1])
+
+
+def test_a_drawing_has_details_of_one_size_however_far_it_is_shrunk():
+    text = drawings(range(100, 101))[0]
+    for scale in (2.0, 4.0, 12.0):
+        low, true = shrink(text, scale, 192, Part.USUAL)
+        assert true.shape == (192, 192, 3)
+        assert low.shape == (192 // scale, 192 // scale, 3)
+        assert np.abs(np.diff(low, axis=1)).max() > 0.5  # still black beside white
+
+
 def test_few_pictures_still_leave_one_to_measure_on(tmp_path):
     found = gather(folder_of(tmp_path / "a", [photo(70, 80, seed=k) for k in range(MIN_IMAGES)]))
-    assert (len(found.seen), len(found.held_out)) == (MIN_IMAGES - 1, 1)
+    assert (len(found.photographs), len(found.held_out_photographs)) == (MIN_IMAGES - 1, 1)
 
 
 def test_the_default_images_are_photographs_of_the_package_with_their_sources():
     found = gather(None)
     files = sorted(PHOTOGRAPHS.glob("*.jpg"))
-    assert len(found.seen) + len(found.held_out) == len(files) == 24
-    assert len(found.held_out) == len(files) // HELD_OUT
+    assert len(found.photographs) + len(found.held_out_photographs) == len(files) == 24
+    assert len(found.held_out_photographs) == len(files) // EVERY
     sources = (PHOTOGRAPHS / "SOURCES.md").read_text()
     rows = [line for line in sources.splitlines() if ".jpg |" in line]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == [path.name for path in files]
@@ -140,7 +158,7 @@ def test_only_the_busiest_part_of_a_large_image_is_kept(tmp_path):
     large = np.zeros((1100, 1600, 3), np.uint8)
     large[-SIDE:, -SIDE:] = photo(SIDE, SIDE)
     found = gather(folder_of(tmp_path / "a", [large] * MIN_IMAGES))
-    for picture in (*found.seen, *found.held_out):
+    for picture in (*found.photographs, *found.held_out_photographs):
         assert picture.base is None
         assert (picture == photo(SIDE, SIDE)).all()
 
@@ -160,7 +178,7 @@ def test_useless_pictures_do_not_take_the_place_of_good_ones(tmp_path):
     good = {7 * k for k in range(MAX_IMAGES // 4)}
     mixed = [photo(70, 80, seed=k) if k in good else flat for k in range(2 * MAX_IMAGES)]
     found = gather(folder_of(tmp_path / "a", mixed))
-    assert found.description == f"{MAX_IMAGES // 4} images of a"
+    assert found.description.startswith(f"{MAX_IMAGES // 4} images of a ")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from clit_deploy.calibration.search import sensitivities, smallest_float_set
 from clit_deploy.errors import AccuracyError
-from clit_deploy.plan.manifest import ScaleDrop
+from clit_deploy.plan.manifest import KindLoss, ScaleDrop
 
 COSTS = {"a": 0.001, "b": 0.030, "c": 0.002, "d": 0.020, "e": 0.004, "f": 0.003}
 
@@ -16,13 +16,14 @@ class Recipe:
 
     def __init__(self) -> None:
         self.nodes = [("g", name) for name in COSTS]
+        self.work = {node: 8.0 if node[1] == "d" else 1.0 for node in self.nodes}
 
     def apply(self, plan, nodes):
         return tuple(nodes)
 
 
 class DropEvaluator:
-    """Costs add up; x4 loses half of what x2 does."""
+    """Costs add up; x4 loses half of what x2 does, and photographs half of what text does."""
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
@@ -31,10 +32,12 @@ class DropEvaluator:
     def estimate(self, plan) -> float:
         return sum(self.factor * COSTS[name] for _, name in plan)
 
-    def measured(self, plan) -> list[ScaleDrop]:
+    def measured(self, plan) -> list[KindLoss]:
         self.measurements += 1
         lost = self.estimate(plan)
-        return [ScaleDrop(4.0, 30.0, 30.0 - lost / 2), ScaleDrop(2.0, 35.0, 35.0 - lost)]
+        photographs = ScaleDrop(4.0, 30.0, 30.0 - lost / 4), ScaleDrop(2.0, 35.0, 35.0 - lost / 2)
+        text = ScaleDrop(4.0, 20.0, 20.0 - lost / 2), ScaleDrop(2.0, 25.0, 25.0 - lost)
+        return [KindLoss("photographs", photographs, 50.0, 3.0), KindLoss("text", text, 40.0, 9.0)]
 
 
 def search(max_drop: float, factor: float = 1.0):
@@ -50,16 +53,16 @@ def test_products_are_ranked_by_what_they_cost_alone():
 
 
 @pytest.mark.parametrize(
-    ("max_drop", "kept"), [(0.0601, ""), (0.05, "b"), (0.02, "bd"), (0.0099, "bde")]
+    ("max_drop", "kept"), [(0.0601, ""), (0.05, "b"), (0.027, "be"), (0.0231, "bef")]
 )
-def test_the_smallest_float_set_that_meets_the_budget(max_drop, kept):
-    (plan, floats, drops), _, _ = search(max_drop)
+def test_the_least_work_in_float_that_meets_the_budget_on_the_worst_kind(max_drop, kept):
+    """d costs 0.020 dB, but has eight times the work: e and f become float before it."""
+    (plan, floats, kinds), _, _ = search(max_drop)
     assert [name for _, name in floats] == list(kept)
     assert set(plan) == {("g", name) for name in COSTS if name not in kept}
-    assert max(found.drop for found in drops) <= max_drop
-    left = sorted((COSTS[name] for name in kept), reverse=True)
-    if left:  # with the cheapest of those in INT8 the budget would be missed
-        assert max(found.drop for found in drops) + left[-1] > max_drop
+    assert max(found.drop for kind in kinds for found in kind.drops) <= max_drop
+    if kept:  # with the last of those in INT8 the budget would be missed
+        assert kinds[1].worst.drop + COSTS[kept[-1]] > max_drop
 
 
 def test_a_plan_with_nan_meets_no_budget():
@@ -73,7 +76,7 @@ def test_a_budget_that_is_met_at_once_is_measured_once():
 
 
 def test_a_budget_that_is_out_of_reach_is_refused_with_the_largest_losses():
-    with pytest.raises(AccuracyError, match=r"0\.600 dB at x2 .*b of g \(3\.000 dB\)") as caught:
+    with pytest.raises(AccuracyError, match=r"dB on text at x2 .*b of g \(3\.000 dB\)") as caught:
         search(0.05, factor=100)
     assert isinstance(caught.value, ArithmeticError)
     assert "--max-drop" in str(caught.value)
