@@ -70,15 +70,16 @@ class DropEvaluator:
         return [_kind_loss(kind, scales) for kind, scales in found.items()]
 
     def estimate(self, plan: Plan) -> float:
-        """dB lost on the worst kind of image at its worst scale, if a plan's deviation from the
-        float plan adds to its error.
+        """dB lost if a plan's deviation from the float plan adds to its error: the mean over the
+        kinds of image, of each at its worst scale.
 
         A few crops are enough for this; the difference of two PSNRs on them is mostly chance.
         """
-        return max(
-            statistics.fmean(_loss(case, output) for case, output in some)
-            for _, some in self._upscaled(plan)
-        )
+        worst: dict[str, float] = {}
+        for kind, some in self._upscaled(plan):
+            loss = statistics.fmean(_loss(case, output) for case, output in some)
+            worst[kind] = max(worst.get(kind, 0.0), loss)
+        return statistics.fmean(worst.values())
 
     def _upscaled(self, plan: Plan) -> Iterator[tuple[str, _Outputs]]:
         runtime = CachingRuntime(self._runtime, plan)

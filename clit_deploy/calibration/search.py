@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from typing import TYPE_CHECKING
 
 from clit_deploy.errors import AccuracyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
 
     from clit_deploy.calibration.drop_evaluator import DropEvaluator
     from clit_deploy.calibration.recipe import Node, Recipe
     from clit_deploy.plan.manifest import KindLoss
     from clit_deploy.plan.plan_file import Plan
 
+    _Attempt: TypeAlias = tuple[Plan, list[Node], list[KindLoss]]
+
 log = logging.getLogger(__name__)
+
+MUCH_WORK = 0.05
+"""Part of the multiply-adds of a plan from which a product in float makes it notably slower."""
 
 
 def sensitivities(plan: Plan, recipe: Recipe, evaluator: DropEvaluator) -> dict[Node, float]:
@@ -28,10 +33,9 @@ def sensitivities(plan: Plan, recipe: Recipe, evaluator: DropEvaluator) -> dict[
 def smallest_float_set(
     plan: Plan, recipe: Recipe, evaluator: DropEvaluator, costs: dict[Node, float], max_drop: float
 ) -> tuple[Plan, list[Node], list[KindLoss]]:
-    """The quantized plan with as little work in float as the budget allows.
+    """The quantized plan with as few of the most expensive products in float as the budget allows.
 
-    Products become float in the order of their loss for each multiply-add: a product that runs once
-    for each pixel of the input takes little time, one that runs for each query takes most of it.
+    Losses do not simply add up, so those of them with much work are tried in INT8 again at the end.
 
     Args:
         plan: the float plan.
@@ -43,39 +47,42 @@ def smallest_float_set(
     Returns: the plan, the products in float, and what the plan loses.
 
     Raises:
-        AccuracyError: the plan loses more even with half of the work in float.
+        AccuracyError: the plan loses more even with half of the products in float.
     """
-    work = recipe.work
-    ranked = sorted(costs, key=lambda node: -costs[node] / work[node])
+    ranked = list(costs)
 
-    def attempt(count: int) -> tuple[Plan, list[Node], list[KindLoss]]:
-        made = recipe.apply(plan, ranked[count:])
-        found = evaluator.measured(made)
-        losses = [f"{kind.kind} {kind.worst.drop:.4f} dB" for kind in found]
-        log.info("%d in float: %s", count, ", ".join(losses))
-        return made, ranked[:count], found
+    def attempt(floats: list[Node]) -> _Attempt:
+        made = recipe.apply(plan, [node for node in ranked if node not in floats])
+        kinds = evaluator.measured(made)
+        losses = [f"{kind.kind} {kind.worst.drop:.4f} dB" for kind in kinds]
+        log.info("%d in float: %s", len(floats), ", ".join(losses))
+        return made, floats, kinds
 
-    best = attempt(0)
+    best = attempt([])
     if _met(best[2], max_drop):
         return best
-    too_few, enough = 0, _half_of_the_work([work[node] for node in ranked])
-    best = attempt(enough)
+    too_few, enough = 0, len(ranked) // 2
+    best = attempt(ranked[:enough])
     if not _met(best[2], max_drop):
-        raise AccuracyError(_refusal(best[2], list(costs), costs, max_drop))
+        raise AccuracyError(_refusal(best[2], ranked, costs, max_drop))
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
-        made = attempt(middle)
+        made = attempt(ranked[:middle])
         if _met(made[2], max_drop):
             best, enough = made, middle
         else:
             too_few = middle
+    for node in _heavy(best[1], recipe.work):
+        made = attempt([other for other in best[1] if other != node])
+        if _met(made[2], max_drop):
+            best = made
     return best
 
 
-def _half_of_the_work(work: Sequence[float]) -> int:
-    """How many of the first products have half of the work; at least one."""
-    total = sum(work)
-    return max(sum(done <= total / 2 for done in itertools.accumulate(work)), 1)
+def _heavy(nodes: Sequence[Node], work: Mapping[Node, float]) -> list[Node]:
+    """Those with a notable part of the plan's work, the largest part first."""
+    least = MUCH_WORK * sum(work.values())
+    return sorted((node for node in nodes if work[node] > least), key=lambda node: -work[node])
 
 
 def _met(kinds: Sequence[KindLoss], max_drop: float) -> bool:
@@ -91,7 +98,7 @@ def _refusal(
     )
     return (
         f"INT8 loses {most.worst.drop:.3f} dB on {most.kind} at x{most.worst.scale:g} even with "
-        f"half of the work in float; at most {max_drop:g} is allowed, and nothing was written. "
+        f"half of the products in float; at most {max_drop:g} is allowed, and nothing was written. "
         f"The largest losses are {costly}. Allow more with --max-drop, or calibrate with images "
         "like yours."
     )

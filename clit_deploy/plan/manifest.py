@@ -219,7 +219,7 @@ class NodeDrop:
     graph: Graph
     node: str
     drop: Decibels
-    """dB, estimated on small crops, at the scale where it is largest."""
+    """dB, estimated on small crops: the mean over the kinds of image, at their worst scales."""
     kept: bool
     """Whether the product stays float."""
 
