@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clit_deploy.export.checkpoint_export import export_checkpoint as export_checkpoint
     from clit_deploy.upscaler import Upscaler as Upscaler
     from clit_deploy.upscaler import load as load
+    from clit_deploy.viewer.notebook import view as view
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -31,6 +32,7 @@ _HOMES = {
     "Upscaler": "clit_deploy.upscaler",
     "load": "clit_deploy.upscaler",
     "export_checkpoint": "clit_deploy.export.checkpoint_export",
+    "view": "clit_deploy.viewer.notebook",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "export_checkpoint",
     "load",
     "models",
+    "view",
 ]
 
 

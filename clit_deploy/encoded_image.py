@@ -9,6 +9,7 @@ import numpy as np
 from clit_deploy.errors import CancelledError, OptionError
 from clit_deploy.grid.geometry import Span
 from clit_deploy.images.pixels import to_depth
+from clit_deploy.images.thumbnail import html_thumbnail
 from clit_deploy.render.coordinates import output_of, queries_of
 from clit_deploy.render.layout import Job
 
@@ -50,6 +51,9 @@ class EncodedImage:
     def __repr__(self) -> str:
         height, width = self.size
         return f"<EncodedImage {width}x{height} of {self._renderer.plan.name}>"
+
+    def _repr_html_(self) -> str:
+        return html_thumbnail(self._image, repr(self).strip("<>"))
 
     @property
     def size(self) -> Size:

@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"viewer"}
     | {"_version", "zoo"},
     # The surface of the package: all but the errors is imported when used.
-    "__init__": {"errors", "_version", "encoded_image", "upscaler", "models", "export"},
+    "__init__": {"errors", "_version", "encoded_image", "upscaler", "models", "export", "viewer"},
     "__main__": {"cli", "system"},
 }
 

@@ -28,7 +28,7 @@ def assert_light(work, arguments=()):
 
 
 def test_importing_is_light():
-    assert_light("import clit_deploy; clit_deploy.load; clit_deploy.Upscaler")
+    assert_light("import clit_deploy; clit_deploy.load; clit_deploy.Upscaler; clit_deploy.view")
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,16 @@ def test_torch_and_onnx_stay_where_they_belong():
             names = [n.name for n in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not heavy & {name.split(".")[0] for name in names}, relative
+
+
+def test_the_viewer_without_its_libraries_says_how_to_get_them(tmp_path):
+    image = tmp_path / "i.png"
+    Image.fromarray(photo(9, 9)).save(image)
+    code = (
+        "import sys; sys.modules['uvicorn'] = None\n"
+        "import clit_deploy\n"
+        f"try: clit_deploy.view({str(image)!r})\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"install it with {install_command('view')}." in done.stdout

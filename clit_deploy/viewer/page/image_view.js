@@ -5,6 +5,7 @@ import {Layer} from './layers.js';
 import {TileLoader} from './tile_loader.js';
 
 const {Point, Rect} = OpenSeadragon;
+const NOISE = 1e-4;
 const NEAR = 0.02; // a zoom this near to a level becomes that level
 
 export class ImageView extends EventTarget {
@@ -83,8 +84,9 @@ export class ImageView extends EventTarget {
   limit() {
     if (!this.image) return;
     const {viewport} = this.viewer;
-    viewport.maxZoomLevel = this.largest * this.image.width / this.width;
-    viewport.minZoomLevel = Math.min(viewport.getHomeZoom() * 0.8, viewport.maxZoomLevel);
+    const own = this.image.width / this.width;
+    viewport.maxZoomLevel = this.largest * own;
+    viewport.minZoomLevel = Math.min(viewport.getHomeZoom() * 0.8, own);
   }
 
   fit(immediately = false) {
@@ -184,12 +186,12 @@ export class ImageView extends EventTarget {
     const {viewport} = this.viewer;
     const level = this.image.scales.find(scale => Math.abs(this.zoom / scale - 1) < NEAR);
     if (level) {
-      this.zoomTo(level, true);
-      const {x, y} = viewport.getBounds(true);
-      const scale = this.image.width * level;
-      viewport.panTo(viewport.getCenter(true).plus(new Point(
-        (Math.round(x * scale) - x * scale) / scale, (Math.round(y * scale) - y * scale) / scale,
-      )), true);
+      if (Math.abs(this.zoom / level - 1) > NOISE) this.zoomTo(level, true);
+      const corner = viewport.getBounds(true).getTopLeft().times(this.image.width * level);
+      const shift = new Point(Math.round(corner.x), Math.round(corner.y)).minus(corner);
+      // Every movement ends with a snap, so nothing may move twice.
+      if (Math.max(Math.abs(shift.x), Math.abs(shift.y)) > NOISE)
+        viewport.panTo(viewport.getCenter(true).plus(shift.divide(this.image.width * level)), true);
     }
     this.moved();
     this.dispatchEvent(new Event('rested'));
