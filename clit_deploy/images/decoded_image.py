@@ -36,6 +36,8 @@ class ImageHeader:
     """Whether it has one channel of color."""
     depth: str = "8"
     """`8`, `16` or `float`, see `image_options.DEPTHS`."""
+    lossless: bool = False
+    """Whether a WebP is coded without loss; False of other formats."""
     rolls: bool = False
     """Whether only the rows in use are held, see `RollingRows`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 from dataclasses import dataclass
@@ -204,3 +205,11 @@ def depth_of(path: Path, depth: str) -> str:
 def held_per_pixel(path: Path) -> int:
     """Bytes that writing a file holds until its end, per pixel of the output."""
     return format_of(path).held
+
+
+def lossless_like(options: ImageOptions, header: ImageHeader, target: Path) -> ImageOptions:
+    """These options, and lossless for a lossless WebP that stays a WebP, if no quality is named."""
+    same = format_of(target).name == header.format
+    if header.lossless and same and options.quality is None:
+        return dataclasses.replace(options, lossless=True)
+    return options

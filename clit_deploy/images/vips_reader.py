@@ -23,6 +23,7 @@ from clit_deploy.images.tiff_exif import exif_of_tiff
 from clit_deploy.images.transparency import FILLING_BYTES
 from clit_deploy.images.vips_failures import readable
 from clit_deploy.images.vips_library import LOADERS, vips
+from clit_deploy.images.webp_chunks import is_lossless
 from clit_deploy.system.interrupts import check
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ class VipsFile:
             format=self._kind,
             gray=channels == 1,
             depth=_DEPTHS[dtype.str[1:]],
+            lossless=self._kind == "WebP" and is_lossless(self._path),
         )
 
     def _is_coded(self) -> bool:

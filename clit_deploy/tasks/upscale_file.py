@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clit_deploy.images.image_files import open_image
+from clit_deploy.images.image_formats import lossless_like
 from clit_deploy.images.image_options import DEFAULT, ImageOptions
 from clit_deploy.system import memory
 from clit_deploy.system.files import check_writable, is_stream
@@ -97,10 +98,11 @@ def upscale_file(
         return _upscale_to_stream(up, source, target, wanted, options, **settings)
     start = time.perf_counter()
     check_writable(target, force=force)
-    making = FileRendering(up, source, target, wanted, options)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open_image(source, srgb=options.srgb))
         file.allow_rolling()
+        options = lossless_like(options, file.header, target)
+        making = FileRendering(up, source, target, wanted, options)
         journal = stack.enter_context(row_journal(target)) if resume else None
         kept = NOT_SHARED if journal else shared
         tiles = stack.enter_context(kept.of(source, file.header, up))

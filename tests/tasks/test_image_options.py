@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
-from PIL import Image
+from PIL import Image, ImageCms
 
 from clit_deploy import load
 from clit_deploy.errors import OptionError, SizeError
 from clit_deploy.images.decoded_image import ImageHeader
 from clit_deploy.images.image_formats import check_format, output_suffix
 from clit_deploy.images.image_options import ImageOptions
+from clit_deploy.images.webp_chunks import is_lossless
 from clit_deploy.tasks.output_size import OutputSize
 from clit_deploy.tasks.result_format import result_suffix
 from clit_deploy.tasks.upscale_file import upscale_file
+from tests.helpers import photo
 
 ODD = Path(__file__).parents[1] / "odd" / "images"
 
@@ -116,3 +118,33 @@ def test_limits_are_checked_before_the_work(tmp_path):
     for wrong in ({"depth": "12"}, {"quality": 0}, {"background": (1, 2, 300)}):
         with pytest.raises(OptionError):
             ImageOptions(**wrong)
+
+
+@pytest.mark.parametrize("profile", [None, "icc"])
+@pytest.mark.parametrize("lossless", [True, False])
+def test_a_lossless_webp_stays_lossless(liif, tmp_path, lossless, profile):
+    extra = {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
+    Image.fromarray(photo(24, 30)).save(
+        tmp_path / "i.webp", lossless=lossless, **(extra if profile else {})
+    )
+    assert is_lossless(tmp_path / "i.webp") == lossless
+    for name, options, expected in [
+        ("a.webp", {}, lossless),
+        ("b.webp", {"quality": 90}, False),
+        ("c.png", {}, None),
+    ]:
+        target = tmp_path / name
+        upscale_file(
+            liif, tmp_path / "i.webp", target, OutputSize(scale=2), options=ImageOptions(**options)
+        )
+        assert expected is None or is_lossless(target) == expected
+
+
+def test_an_animated_or_cut_off_webp_is_judged_by_its_first_image(tmp_path):
+    frames = [Image.fromarray(photo(9, 9, seed=k)) for k in range(2)]
+    for lossless in (True, False):
+        path = tmp_path / "i.webp"
+        frames[0].save(path, save_all=True, append_images=frames[1:], lossless=lossless)
+        assert is_lossless(path) == lossless
+        path.write_bytes(path.read_bytes()[:17])
+        assert not is_lossless(path)

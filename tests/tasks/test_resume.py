@@ -163,6 +163,10 @@ def test_streams_and_a_second_process_are_refused(up, tmp_path):
         run(up, source, target)
 
 
+def obey():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("attempt", range(RESUMES))
 def test_the_command_goes_on_after_a_kill(tiny_plan, tmp_path, attempt):
@@ -174,6 +178,7 @@ def test_the_command_goes_on_after_a_kill(tiny_plan, tmp_path, attempt):
     target, kept = tmp_path / "a_x6.png", tmp_path / "a_x6.png.resume"
     for _ in range(2):
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        quiet["preexec_fn"] = obey  # a background job ignores SIGINT
         started = [sys.executable, "-m", "clit_deploy", *command]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         with subprocess.Popen(started, env=environment, **quiet) as process:
