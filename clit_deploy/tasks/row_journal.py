@@ -221,6 +221,8 @@ def row_journal(target: Path) -> Iterator[RowJournal]:
             )
         try:
             journal = RowJournal(file, path)
+            if journal.layout is not None:
+                interrupts.keep(path)
             yield journal
         except BaseException:
             _remove_if_empty(file, path)
