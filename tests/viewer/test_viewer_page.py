@@ -78,6 +78,14 @@ class Page:
         self.page.wait_for_timeout(100)
         self.complete()
 
+    def rest(self):
+        """Wait for the end of every animation."""
+        for _ in range(200):
+            self.page.wait_for_timeout(150)
+            if not self.ask("return view.viewer.isAnimating()"):
+                return
+        raise AssertionError("the view never rests")
+
     def zoom(self):
         return float(self.ask("return view.zoom"))
 
@@ -168,7 +176,7 @@ def test_the_screen_shows_what_the_network_renders(serve, open_page, viewer_ups,
     page.page.mouse.down()
     page.page.mouse.move(MIDDLE[0] - 150, MIDDLE[1] - 120, steps=5)
     page.page.mouse.up()
-    page.page.wait_for_timeout(700)
+    page.rest()
     page.complete()
     after = page.ask("return view.window")
     assert after[0] - before[0] == pytest.approx(150 / 12, rel=0.3)
@@ -278,13 +286,13 @@ def test_the_zoom_stops_at_the_stated_limit(serve, open_page):
     page = open_page(serve())
     page.page.fill("#scale", "1000")
     page.page.press("#scale", "Enter")
-    page.page.wait_for_timeout(900)
+    page.rest()
     assert page.zoom() == pytest.approx(32)
     assert page.page.text_content("#limit") == "the limit is ×32"
     page.page.mouse.move(*MIDDLE)
     for _ in range(5):
         page.page.mouse.wheel(0, -500)
-    page.page.wait_for_timeout(900)
+    page.rest()
     assert page.zoom() == pytest.approx(32)
     page.complete()
 
@@ -295,13 +303,13 @@ def test_keys_move_and_zoom(serve, open_page):
 
     def after(key):
         press(key)
-        page.page.wait_for_timeout(700)
+        page.rest()
         return page.zoom(), page.ask("return view.window")
 
     fit = page.zoom()
     assert after("+")[0] > fit * 1.05
     after("1")
-    page.page.wait_for_timeout(500)
+    page.rest()
     assert page.zoom() == pytest.approx(1)
     assert after("+")[0] > 1.05
     page.go(4, 210, 150)
@@ -378,7 +386,7 @@ def test_controls_have_names_and_fit_a_phone(serve, open_page):
         client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         page.page.wait_for_timeout(60)
     client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.page.wait_for_timeout(700)
+    page.rest()
     assert page.zoom() > zoom * 1.3
     page.complete()
     ground = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
