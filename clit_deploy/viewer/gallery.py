@@ -82,6 +82,7 @@ class Gallery:
         self._next = 0
         self._open: OrderedDict[int, OpenImage] = OrderedDict()
         self._changing = threading.Lock()
+        self._opening = threading.Lock()  # decoding takes long, and no question waits for it
 
     @property
     def images(self) -> dict[int, ShownImage]:
@@ -100,6 +101,7 @@ class Gallery:
         """Forget an image."""
         with self._changing:
             self._images.pop(number, None)
+        with self._opening:
             if (found := self._open.pop(number, None)) is not None:
                 found.close()
 
@@ -123,7 +125,7 @@ class Gallery:
             MemoryBudgetError: it does not fit into memory.
         """
         image = self.known(number)
-        with self._changing:
+        with self._opening:
             if number not in self._open:
                 self._forget(KEPT - 1)
                 self._open[number] = self._decoded(image)
@@ -132,7 +134,7 @@ class Gallery:
 
     def close(self) -> None:
         """Forget all pixels."""
-        with self._changing:
+        with self._opening:
             self._forget(0)
 
     def _decoded(self, image: ShownImage) -> OpenImage:

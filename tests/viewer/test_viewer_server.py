@@ -427,3 +427,23 @@ def test_no_thread_and_no_file_is_left(serve, client_of):
         server.close()
     until(lambda: held()[1] == [])
     assert held()[0] <= before + 1
+
+
+def test_other_requests_do_not_wait_for_a_decoder(viewer, monkeypatch):
+    server, client = viewer
+    started, go = threading.Event(), threading.Event()
+    decoded = server.service.gallery._decoded
+
+    def slowly(image):
+        started.set()
+        assert go.wait(20)
+        return decoded(image)
+
+    monkeypatch.setattr(server.service.gallery, "_decoded", slowly)
+    waiting = asked(server, client, "tiles/0/plain/0/0/0.png")
+    assert started.wait(10)
+    assert client.state()["images"][1]["name"] == "clear.png"
+    assert client.get("tiles/0/plain/9/0/0.png")[0] == 404
+    go.set()
+    assert waiting.recv(100).startswith(b"HTTP/1.1 200")
+    waiting.close()
