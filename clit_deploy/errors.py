@@ -160,6 +160,10 @@ class ResumeError(ClitDeployError, ValueError):
     """Finished rows that were kept belong to another run, or are damaged."""
 
 
+class ManifestError(ClitDeployError, ValueError):
+    """A manifest of results is damaged, or belongs to another plan or other options."""
+
+
 class SomeFailedError(ClitDeployError, RuntimeError):
     """Some of several images failed; the others are finished."""
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clit_deploy.images.image_options import ImageOptions
     from clit_deploy.tasks.image_sources import Source
     from clit_deploy.tasks.image_tasks import Task
+    from clit_deploy.tasks.job_manifest import JobManifest
     from clit_deploy.tasks.output_size import OutputSize
     from clit_deploy.tasks.turns import Turn
     from clit_deploy.tasks.upscale_file import UpscaleResult
@@ -70,7 +71,24 @@ def run(
         with where.load(engine) as up:
             preview.draw(up, force=files.force, as_json=as_json)
         return
-    tasks, skipped = _tasks(sources, sizes, files, options)
+    with files.record(engine, options) as record:
+        tasks, skipped = _tasks(sources, sizes, files, options, record)
+        _make(tasks, skipped, engine, files, options, figures, where, record, as_json=as_json)
+
+
+def _make(
+    tasks: list[Task],
+    skipped: list[Task],
+    engine: Path | None,
+    files: FileOptions,
+    options: ImageOptions,
+    figures: FigureOptions,
+    where: RunningOptions,
+    record: JobManifest | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Load the plan, and make all results."""
     figures.check_comparison(tasks, force=files.force)
     _explain_stretch(tasks)
     pixels = sum(task.pixels for task in tasks)
@@ -80,7 +98,7 @@ def run(
     if not tasks:
         return
     with where.load(engine) as up:
-        _upscale(up, tasks, files, options, report)
+        _upscale(up, tasks, files, options, report, record)
         if figures.compare is not None:
             figures.draw_comparison(up, tasks[0])
     report.close()
@@ -92,8 +110,9 @@ def _upscale(
     files: FileOptions,
     options: ImageOptions,
     report: BatchReport,
+    record: JobManifest | None,
 ) -> None:
-    """Do all tasks and print what becomes of them."""
+    """Do all tasks, and print and record what becomes of them."""
     from clit_deploy.tasks.batch import outcomes
     from clit_deploy.tasks.compression_hint import compression_hint
     from clit_deploy.tasks.shared_features import SharedFeatures
@@ -102,6 +121,9 @@ def _upscale(
     if hint := compression_hint(up.plan, list(dict.fromkeys(task.source for task in tasks))):
         terminal.note(hint)
 
+    overwritten = {task for task in tasks if record and record.names(task)}
+    if record is not None:
+        record.plan(tasks)
     shared = SharedFeatures(task.source for task in tasks)
 
     def upscale(task: Task, turn: Turn) -> UpscaleResult:
@@ -111,7 +133,7 @@ def _upscale(
             task.target,
             task.wanted,
             options=options,
-            force=files.force or files.in_place,
+            force=files.force or files.in_place or task in overwritten,
             progress=report.progress(task),
             turn=turn,
             shared=shared,
@@ -123,6 +145,8 @@ def _upscale(
         report.start(up.runtime.name, bar)
         try:
             for outcome in outcomes(tasks, upscale, up.max_memory):
+                if record is not None:
+                    record.add(outcome)
                 report.add(outcome)
         except Interrupted:
             report.say_finished()
@@ -130,7 +154,11 @@ def _upscale(
 
 
 def _tasks(
-    sources: list[Source], sizes: list[OutputSize], files: FileOptions, options: ImageOptions
+    sources: list[Source],
+    sizes: list[OutputSize],
+    files: FileOptions,
+    options: ImageOptions,
+    record: JobManifest | None,
 ) -> tuple[list[Task], list[Task]]:
     """What is to be done and what is left out; whatever is wrong with names is reported now.
 
@@ -148,9 +176,14 @@ def _tasks(
         in_place=files.in_place,
         size_of=functools.cache(image_size),
         extension=functools.cache(functools.partial(result_suffix, sizes=sizes, options=options)),
+        shard=files.part(),
     )
     return check_tasks(
-        tasks, force=files.force, in_place=files.in_place, skip_existing=files.skip_existing
+        tasks,
+        force=files.force,
+        in_place=files.in_place,
+        skip_existing=files.skip_existing,
+        record=record,
     )
 
 

@@ -52,6 +52,16 @@ def parse_capability(text: str) -> str:
     return f"{found[1]}.{found[2]}"
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """`2/8` -> index and count."""
+    found = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise OptionError(
+            f"'{text[:200]}' is not a shard; write it like 2/8, the second of eight parts."
+        )
+    return int(found[1]), int(found[2])
+
+
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """`1920x1080` -> (height, width)."""
     if text is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from clit_deploy.errors import OutputError, OutputExistsError
 from clit_deploy.system.files import check_writable, is_file, is_read_only
@@ -38,10 +38,32 @@ class Task:
         return height * width
 
 
+class Record(Protocol):
+    """Knows what earlier runs have done."""
+
+    def is_done(self, task: Task) -> bool:
+        """Whether the result is finished, and still up to date."""
+
+    def names(self, task: Task) -> bool:
+        """Whether an earlier run wrote the result, or tried to."""
+
+
 def check_tasks(
-    tasks: Sequence[Task], *, force: bool, in_place: bool, skip_existing: bool
+    tasks: Sequence[Task],
+    *,
+    force: bool,
+    in_place: bool,
+    skip_existing: bool,
+    record: Record | None = None,
 ) -> tuple[list[Task], list[Task]]:
     """Check every output before the work begins.
+
+    Args:
+        tasks: the results.
+        force: existing files may be overwritten.
+        in_place: each result replaces its image.
+        skip_existing: leave out results that exist.
+        record: leave out what is done; what an earlier run wrote may be overwritten.
 
     Returns: what is to do, and what is skipped because its result exists.
 
@@ -50,25 +72,30 @@ def check_tasks(
     """
     todo, skipped = [], []
     for task in tasks:
-        if skip_existing and is_file(task.target):
+        if (skip_existing and is_file(task.target)) or (record and record.is_done(task)):
             skipped.append(task)
             continue
         if in_place and is_read_only(task.target) and not force:
             raise OutputError(
                 errno.EACCES, f"{task.target} is read-only; use --force to replace it."
             )
-        check_writable(task.target, force=force or in_place, make_folder=task.makes_folder)
+        known = record is not None and record.names(task)
+        check_writable(task.target, force=force or in_place or known, make_folder=task.makes_folder)
         todo.append(task)
     return todo, skipped
 
 
-def check_names(tasks: Sequence[Task]) -> None:
+def check_names(tasks: Sequence[Task], images: Sequence[Path]) -> None:
     """Refuse results that would overwrite an image or one another.
+
+    Args:
+        tasks: the results.
+        images: all images that were named, those that others work on included.
 
     Raises:
         OutputExistsError: one would.
     """
-    inputs = {_identity(task.source) for task in tasks} - {None}
+    inputs = {_identity(path) for path in images} - {None}
     taken: dict[Path, Task] = {}
     for task in tasks:
         place = task.target.resolve()

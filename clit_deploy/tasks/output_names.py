@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from clit_deploy.images.image_formats import SUFFIXES
 from clit_deploy.system.files import is_folder, is_stream
 from clit_deploy.tasks.image_tasks import Task, check_names
 from clit_deploy.tasks.output_template import TemplateFields, check_template, filled, is_template
+from clit_deploy.tasks.shard import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from clit_deploy.grid.cascade import Size
     from clit_deploy.tasks.image_sources import Source
     from clit_deploy.tasks.output_size import OutputSize
+    from clit_deploy.tasks.shard import Shard
 
 
 STDOUT = Path("-")
@@ -38,8 +41,9 @@ def output_tasks(
     in_place: bool = False,
     size_of: Callable[[Path], Size | None] = lambda _: None,
     extension: Callable[[Path], str] = png,
+    shard: Shard = ALL,
 ) -> list[Task]:
-    """Every image with its result, once for each size.
+    """Every image of a shard with its result, once for each size.
 
     Args:
         sources: the images.
@@ -49,6 +53,7 @@ def output_tasks(
         in_place: each result replaces its image.
         size_of: height and width of an image; a template may need it.
         extension: of the result of an image, with its point.
+        shard: the part of the images; names and numbers are those that all of them would give.
 
     Raises:
         OptionError: a template with unknown fields, or options that cannot be combined.
@@ -56,10 +61,11 @@ def output_tasks(
         OutputExistsError: two results have one name, or a result is one of the images.
     """
     several = len(sources) * len(sizes) > 1 or any(source.folder for source in sources)
-    measured = {source.path: size_of(source.path) for source in sources}
+    own = [source for position, source in enumerate(sources) if shard.has(position)]
+    measured = {source.path: size_of(source.path) for source in own}
     if in_place:
         _check_in_place(output, sizes)
-        return [Task(s.path, s.path, sizes[0], measured[s.path]) for s in sources]
+        return [Task(s.path, s.path, sizes[0], measured[s.path]) for s in own]
     namer = _Namer(sources, output, several=several, extension=extension)
     tasks = [
         Task(
@@ -69,11 +75,11 @@ def output_tasks(
             size if size is not None and wanted.contains(size) else None,
             makes_folder=namer.makes_folder,
         )
-        for number, (source, wanted, size) in enumerate(
-            ((s, w, measured[s.path]) for s in sources for w in sizes), 1
-        )
+        for number, (source, wanted) in enumerate(itertools.product(sources, sizes), 1)
+        if source.path in measured
+        for size in (measured[source.path],)
     ]
-    check_names(tasks)
+    check_names(tasks, [source.path for source in sources])
     return tasks
 
 
@@ -114,7 +120,9 @@ class _Namer:
         if self._template is not None:
             check_template(self._template)
         self.makes_folder = self._file is None
-        self._alike = Counter(self._key(source) for source in sources)
+        self._alike = defaultdict(list)
+        for source in sources:
+            self._alike[self._key(source)].append(source.path)
 
     def target(self, source: Source, wanted: OutputSize, size: Size | None, number: int) -> Path:
         """The file for one result."""
@@ -133,15 +141,18 @@ class _Namer:
             return _shown(whole.parent / f"{whole.name}_{label}") / source.place / name
         return source.path.parent / name
 
-    def _key(self, source: Source) -> tuple[Path, str, str]:
+    def _key(self, source: Source) -> tuple[Path, str]:
         place = source.path.parent if source.folder or not self._folder else Path()
-        return place, source.path.stem, self._extension(source.path)
+        return place, source.path.stem
 
     def _stem(self, source: Source) -> str:
         """The image's stem. Of several that differ in their extension only, the one that has the
         extension of the result keeps it as it is, and the others get theirs appended."""
+        alike = self._alike[self._key(source)]
+        if len(alike) == 1:
+            return source.path.stem
         own, made = source.path.suffix.lower(), self._extension(source.path)
-        if self._alike[self._key(source)] > 1 and own != made:
+        if own != made and sum(self._extension(path) == made for path in alike) > 1:
             return f"{source.path.stem}_{own.removeprefix('.')}"
         return source.path.stem
 
