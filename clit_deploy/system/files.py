@@ -10,7 +10,7 @@ import re
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from clit_deploy.errors import MissingFileError, OutputError, OutputExistsError
 from clit_deploy.system.interrupts import check, leftover
@@ -90,6 +90,29 @@ def _publish(part: Path, target: Path) -> None:
                 os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextlib.contextmanager
+def locked_file(path: Path, busy: str) -> Iterator[BinaryIO]:
+    """Open a file of records for reading and writing, for one process at a time.
+
+    Args:
+        path: the file; it is made if it is missing.
+        busy: the message where another process has it.
+
+    Raises:
+        OutputError: it cannot be written, or another process has it.
+    """
+    check_writable(path, force=True)
+    flags = os.O_CREAT | os.O_RDWR | NO_LINK | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        raise OutputError(error.errno, f"{path} cannot be written: {error.strerror}.") from error
+    with os.fdopen(handle, "r+b") as file:
+        if not try_lock(handle):
+            raise OutputError(errno.EBUSY, busy)
+        yield file
 
 
 def make_folders(folders: Iterable[Path]) -> None:

@@ -12,15 +12,12 @@ Files of several shards may be joined.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from clit_deploy.errors import ManifestError, OutputError, error_message
-from clit_deploy.system.files import check_writable, is_file
-from clit_deploy.system.locks import NO_LINK, try_lock
+from clit_deploy.system.files import is_file, locked_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -142,17 +139,7 @@ def job_manifest(path: Path, plan: Plan, options: ImageOptions) -> Iterator[JobM
         ManifestError: see `JobManifest`.
         OutputError: it cannot be written, or another process writes it.
     """
-    check_writable(path, force=True)
     digest = hashlib.sha256(f"{plan.digest} {options}".encode()).hexdigest()
-    flags = os.O_CREAT | os.O_RDWR | NO_LINK | getattr(os, "O_BINARY", 0)
-    try:
-        handle = os.open(path, flags, 0o666)
-    except OSError as error:
-        raise OutputError(error.errno, f"{path} cannot be written: {error.strerror}.") from error
-    with os.fdopen(handle, "r+b") as file:
-        if not try_lock(handle):
-            raise OutputError(
-                errno.EBUSY,
-                f"Another process writes {path}; each shard needs a manifest of its own.",
-            )
+    busy = f"Another process writes {path}; each shard needs a manifest of its own."
+    with locked_file(path, busy) as file:
         yield JobManifest(file, path, digest)

@@ -20,8 +20,7 @@ import numpy as np
 from clit_deploy.errors import OptionError, OutputError, ResumeError
 from clit_deploy.render.layout import Layout
 from clit_deploy.system import interrupts
-from clit_deploy.system.files import check_writable, is_stream
-from clit_deploy.system.locks import NO_LINK, try_lock
+from clit_deploy.system.files import is_stream, locked_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -209,16 +208,7 @@ def row_journal(target: Path) -> Iterator[RowJournal]:
         OutputError: it cannot be written, or another process works on the same result.
     """
     path = target.with_name(f"{target.name}.resume")
-    check_writable(path, force=True)
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_RDWR | NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
-    except OSError as error:
-        raise OutputError(error.errno, f"{path} cannot be written: {error.strerror}.") from error
-    with os.fdopen(handle, "r+b") as file:
-        if not try_lock(file.fileno()):
-            raise OutputError(
-                errno.EBUSY, f"Another process works on {target}; wait for it, or stop it."
-            )
+    with locked_file(path, f"Another process works on {target}; wait for it, or stop it.") as file:
         try:
             journal = RowJournal(file, path)
             if journal.layout is not None:
