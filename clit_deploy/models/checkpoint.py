@@ -5,7 +5,6 @@ The published layout is `{'model': {'name', 'args', 'sd'}, ...}`; `checkpoint_la
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from clit_deploy.models.registry import build_model, resolved
 from clit_deploy.models.spec import check_plain, listing
 from clit_deploy.models.torch_errors import named_torch_errors
 from clit_deploy.models.weights import check_shapes, check_size, fill
-from clit_deploy.system.files import check_file
+from clit_deploy.system.files import check_file, file_digest
 
 if TYPE_CHECKING:
     from clit_deploy.models.checkpoint_layouts import Weights
@@ -68,7 +67,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         check_size(own, path.stat().st_size, model)
         built = build_model(spec)
         fill(built, weights, path.name)
-        return Checkpoint(built, spec, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        return Checkpoint(built, spec, path.name, file_digest(path))
 
 
 def _model_of(path: Path) -> tuple[dict[str, Any], Weights]:
