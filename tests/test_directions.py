@@ -48,9 +48,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     # A profile states the version that made it.
     "profile": LOW | {"render", "engines", "upscaler", "quality", "tasks", "_version"},
     "viewer": LOW | {"render", "upscaler", "encoded_image", "tasks"},
+    # What the server runs; the repository says which version wrote it.
+    "triton": LOW | {"render", "upscaler", "tasks", "_version"},
     "cli": LOW
     | {"engines", "upscaler", "quality", "tasks", "profile", "calibration", "export", "training"}
-    | {"viewer"}
+    | {"viewer", "triton"}
     | {"_version", "zoo"},
     # The surface of the package: all but the errors is imported when used.
     "__init__": {"errors", "_version", "encoded_image", "upscaler", "models", "export", "viewer"},

@@ -51,6 +51,7 @@ def test_importing_is_light():
         ["profile-diff"],
         ["calibrate"],
         ["compare"],
+        ["triton"],
     ],
 )
 def test_help_is_light(command):

@@ -24,6 +24,7 @@ from clit_deploy.cli import (
     profile_commands,
     run_command,
     train_commands,
+    triton_command,
     view_command,
 )
 from clit_deploy.cli.exit_codes import EXIT_CODES, ExitCode
@@ -116,6 +117,7 @@ COMMANDS = (
     Command(engine_commands.unpack, MAKE, "unpack clit.plan -o graphs"),
     Command(engine_commands.strip, MAKE, "strip clit.plan"),
     Command(train_commands.train, MAKE, "train clit.toml --images photos -o run"),
+    Command(triton_command.triton, MAKE, "triton liif -o models"),
     Command(inspect_commands.verify, MEASURE, "verify clit.plan"),
     Command(train_commands.evaluate, MEASURE, "evaluate -e liif --images Set5 -s 2,4,12"),
     Command(

@@ -1,0 +1,1 @@
+"""Serving with NVIDIA Triton: a model repository, and the model in it."""
