@@ -142,7 +142,7 @@ def serving(
         options: more options of `tritonserver`.
 
     Raises:
-        RuntimeError: it did not start; with the end of its log.
+        RuntimeError: it did not start; with the errors of its log.
     """
     backends = work / "backends"
     if not backends.exists():
@@ -175,7 +175,9 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> 
             with urllib.request.urlopen(url, timeout=5):
                 return
         time.sleep(0.1)
-    raise RuntimeError(f"Triton did not start:\n{log.read_text(errors='replace')[-3000:]}")
+    lines = log.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if line.lower().startswith("e")]
+    raise RuntimeError("\n".join(["Triton did not start:", *errors]))
 
 
 def free_ports(count: int) -> list[int]:
