@@ -164,6 +164,10 @@ class ManifestError(ClitDeployError, ValueError):
     """A manifest of results is damaged, or belongs to another plan or other options."""
 
 
+class ClusterError(ClitDeployError, RuntimeError):
+    """Ray cannot be reached or was lost, or one of its nodes cannot do the work."""
+
+
 class SomeFailedError(ClitDeployError, RuntimeError):
     """Some of several images failed; the others are finished."""
 

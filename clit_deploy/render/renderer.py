@@ -10,6 +10,7 @@ import numpy as np
 
 from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.grid.cascade import Size, output_size
+from clit_deploy.grid.geometry import Span
 from clit_deploy.images.pixels import check_pixels
 from clit_deploy.render.bilinear import bilinear_at
 from clit_deploy.render.budget import (
@@ -67,6 +68,12 @@ class Rendering:
         if self.tiles:
             fastest = dataclasses.replace(fastest, tile=self.tiles.side)
         return self.forecast.layout == fastest
+
+    def bands(self) -> list[Span]:
+        """The rows of the output on each row of tiles, counted from the top of the job's part."""
+        top = self.job.part.rows.start
+        rows = self._scheduler.tile_rows(self.job, self.forecast.layout.tile)
+        return [Span(outputs.start - top, outputs.stop - top) for _, outputs in rows]
 
     def strips(
         self,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from clit_deploy.grid.tiling import Tile
     from clit_deploy.plan.plan_file import Plan
     from clit_deploy.render.encoder import Features, FeatureSource
     from clit_deploy.render.feature_tiles import FeatureTiles
@@ -149,16 +150,23 @@ class Scheduler:
         ]
         return sum(len(row.seen) * len(col.seen) for row in rows for col in cols)
 
+    def tile_rows(self, job: Job, side: int) -> list[tuple[Tile, Span]]:
+        """The rows of tiles that the job's part needs, and the rows of the output on each."""
+        height, _ = self.encoder.padded_size(job.size)
+        rows = [
+            (tile, job.axes[0].outputs(tile.core).within(job.part.rows))
+            for tile in self.encoder.tiles(height, side, self.manifest.margin)
+        ]
+        return [(tile, outputs) for tile, outputs in rows if outputs]  # the others are padding
+
     def _bands(
         self, image: NDArray[np.generic], job: Job, side: int, first: int
     ) -> Iterator[tuple[Features, Span]]:
         """The features of one row of tiles after the other, and the rows of the output on them,
         from the tiles of the row `first`."""
-        height, _ = self.encoder.padded_size(job.size)
         wanted = self._columns(job)
-        for tile in self.encoder.tiles(height, side, self.manifest.margin):
-            outputs = job.axes[0].outputs(tile.core).within(job.part.rows)
-            if not outputs or outputs.stop <= first:  # or nothing but padding
+        for tile, outputs in self.tile_rows(job, side):
+            if outputs.stop <= first:
                 continue
             with self.life.work(), phase("encoder"):
                 features = self.encoder.encode(image, tile, side, wanted)

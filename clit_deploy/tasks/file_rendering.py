@@ -12,7 +12,6 @@ from clit_deploy.errors import MemoryBudgetError
 from clit_deploy.images.image_formats import check_format, held_per_pixel
 from clit_deploy.images.image_writer import image_writer
 from clit_deploy.system import memory
-from clit_deploy.system.files import file_digest
 from clit_deploy.system.phases import phase
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from clit_deploy.render.renderer import Rendering
     from clit_deploy.tasks.finished_strips import Result
     from clit_deploy.tasks.output_size import OutputSize
-    from clit_deploy.tasks.row_journal import RowJournal
     from clit_deploy.tasks.turns import Turn
     from clit_deploy.upscaler import Upscaler
 
@@ -90,25 +88,24 @@ class FileRendering:
                 f"be used; allow more, or delete {self.target.name}.resume to begin again."
             )
 
-    def begin(self, journal: RowJournal, rendering: Rendering, result: Result) -> None:
-        """Say in a journal whatever decides the rows of this result.
+    def identity(self, rendering: Rendering, result: Result, image: str) -> dict[str, Any]:
+        """Whatever decides the rows of this result, for a journal of them.
 
-        Raises:
-            ResumeError: the journal is one of another run.
-            OutputError: it cannot be written.
+        Args:
+            rendering: how the work is cut.
+            result: what the rows are.
+            image: the digest of the image's file.
         """
         job, layout = rendering.job, rendering.forecast.layout
-        journal.begin(
-            {
-                "version": __version__,
-                "plan": self.up.plan.digest,
-                "runtime": self.up.runtime.name,
-                "image": file_digest(self.source),
-                "size": [*job.output, str(job.regions), str(job.window)],
-                "rows": [result.channels, str(result.dtype), *result.background, self.options.srgb],
-                "layout": [layout.tile, layout.block],
-            }
-        )
+        return {
+            "version": __version__,
+            "plan": self.up.plan.digest,
+            "runtime": self.up.runtime.name,
+            "image": image,
+            "size": [*job.output, str(job.regions), str(job.window)],
+            "rows": [result.channels, str(result.dtype), *result.background, self.options.srgb],
+            "layout": [layout.tile, layout.block],
+        }
 
     def write(
         self,

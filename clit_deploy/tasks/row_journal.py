@@ -204,11 +204,28 @@ def row_journal(target: Path) -> Iterator[RowJournal]:
     kept otherwise.
 
     Raises:
-        ResumeError: the file beside `target` is not one of rows.
-        OutputError: it cannot be written, or another process works on the same result.
+        ResumeError, OutputError: see `kept_rows`.
     """
     path = target.with_name(f"{target.name}.resume")
-    with locked_file(path, f"Another process works on {target}; wait for it, or stop it.") as file:
+    with kept_rows(path, f"Another process works on {target}; wait for it, or stop it.") as journal:
+        yield journal
+    path.unlink(missing_ok=True)
+    interrupts.forget(path)
+
+
+@contextlib.contextmanager
+def kept_rows(path: Path, busy: str) -> Iterator[RowJournal]:
+    """Finished rows in a file, which stays unless nothing was written into it.
+
+    Args:
+        path: the file; it is made if it is missing.
+        busy: the message where another process has it.
+
+    Raises:
+        ResumeError: the file is not one of rows.
+        OutputError: it cannot be written, or another process works on it.
+    """
+    with locked_file(path, busy) as file:
         try:
             journal = RowJournal(file, path)
             if journal.layout is not None:
@@ -217,8 +234,6 @@ def row_journal(target: Path) -> Iterator[RowJournal]:
         except BaseException:
             _remove_if_empty(file, path)
             raise
-    path.unlink(missing_ok=True)
-    interrupts.forget(path)
 
 
 def _remove_if_empty(file: BinaryIO, path: Path) -> None:

@@ -16,7 +16,7 @@ from clit_deploy.images.image_files import open_image
 from clit_deploy.images.image_formats import lossless_like
 from clit_deploy.images.image_options import DEFAULT, ImageOptions
 from clit_deploy.system import memory
-from clit_deploy.system.files import check_writable, is_stream
+from clit_deploy.system.files import check_writable, file_digest, is_stream
 from clit_deploy.system.phases import phase
 from clit_deploy.system.standard_streams import send
 from clit_deploy.tasks.file_rendering import FileRendering
@@ -119,13 +119,14 @@ def upscale_file(
         result = Result.of(target, file.header, options)
         strips = partial(finished_strips, rendering, image, result, progress)
         if journal is not None:
-            making.begin(journal, rendering, result)
+            journal.begin(making.identity(rendering, result, file_digest(source)))
             strips = partial(journal.completed, strips, rendering.job.made, result)
         making.write(image, result, rendering, strips(), turn)
-    return _described(making, rendering, time.perf_counter() - start)
+    return described(making, rendering, time.perf_counter() - start)
 
 
-def _described(making: FileRendering, rendering: Rendering, seconds: float) -> UpscaleResult:
+def described(making: FileRendering, rendering: Rendering, seconds: float) -> UpscaleResult:
+    """What became of an image that took so many seconds."""
     job, forecast = rendering.job, rendering.forecast
     return UpscaleResult(
         input=str(making.source),
