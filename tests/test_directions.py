@@ -47,12 +47,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "families", "grid", "system", "images", "models", "quality"},
     # A profile states the version that made it.
     "profile": LOW | {"render", "engines", "upscaler", "quality", "tasks", "_version"},
+    # Plans travel by name as well, and all nodes need one version.
+    "ray": LOW | {"upscaler", "tasks", "zoo", "_version"},
     "viewer": LOW | {"render", "upscaler", "encoded_image", "tasks"},
     # What the server runs; the repository says which version wrote it.
     "triton": LOW | {"render", "upscaler", "tasks", "_version"},
     "cli": LOW
     | {"engines", "upscaler", "quality", "tasks", "profile", "calibration", "export", "training"}
-    | {"viewer", "triton"}
+    | {"viewer", "ray", "triton"}
     | {"_version", "zoo"},
     # The surface of the package: all but the errors is imported when used.
     "__init__": {"errors", "_version", "encoded_image", "upscaler", "models", "export", "viewer"},

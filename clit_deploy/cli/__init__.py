@@ -22,6 +22,7 @@ from clit_deploy.cli import (
     inspect_commands,
     models_command,
     profile_commands,
+    ray_command,
     run_command,
     train_commands,
     triton_command,
@@ -97,6 +98,7 @@ def top(
 
 COMMANDS = (
     Command(run_command.run, USE, "run photo.png -s 4"),
+    Command(ray_command.ray, USE, "ray scans -s 4 -o out --address 10.0.0.1:6379"),
     Command(view_command.view, USE, "view photo.png"),
     Command(models_command.models, USE, "models"),
     Command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,22 +16,18 @@ from clit_deploy.cli.options import (
     DefaultEngineOption,
     JsonOption,
 )
+from clit_deploy.cli.planned_tasks import explain_comma, explain_stretch, planned_tasks
 from clit_deploy.cli.running_options import RunningOptions
 from clit_deploy.cli.size_options import SizeOptions
 from clit_deploy.cli.terminal import ProgressBar, terminal
-from clit_deploy.cli.typed_values import may_be_decimal_comma
-from clit_deploy.cli.workload import count, image_size, megapixels
+from clit_deploy.cli.workload import count, megapixels
 from clit_deploy.system.files import make_folders
 from clit_deploy.system.interrupts import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from clit_deploy.images.image_options import ImageOptions
-    from clit_deploy.tasks.image_sources import Source
     from clit_deploy.tasks.image_tasks import Task
     from clit_deploy.tasks.job_manifest import JobManifest
-    from clit_deploy.tasks.output_size import OutputSize
     from clit_deploy.tasks.turns import Turn
     from clit_deploy.tasks.upscale_file import UpscaleResult
     from clit_deploy.upscaler import Upscaler
@@ -64,7 +59,7 @@ def run(
     keep(results=[])
     files.check(images or [])
     sizes, options = wanted.sizes(), encoding.image_options()
-    _explain_comma(wanted.scale, sizes)
+    explain_comma(wanted.scale, sizes)
     sources = files.sources(images or [])
     if figures.preview is not None:
         preview = Preview.of(figures, sources, sizes, files)
@@ -72,7 +67,7 @@ def run(
             preview.draw(up, force=files.force, as_json=as_json)
         return
     with files.record(engine, options) as record:
-        tasks, skipped = _tasks(sources, sizes, files, options, record)
+        tasks, skipped = planned_tasks(sources, sizes, files, options, record)
         _make(tasks, skipped, engine, files, options, figures, where, record, as_json=as_json)
 
 
@@ -90,7 +85,7 @@ def _make(
 ) -> None:
     """Load the plan, and make all results."""
     figures.check_comparison(tasks, force=files.force)
-    _explain_stretch(tasks)
+    explain_stretch(tasks)
     pixels = sum(task.pixels for task in tasks)
     terminal.note(f"{count(len(tasks), 'image')} to make, {megapixels(pixels)}")
     report = BatchReport(tasks, skipped, as_json=as_json)
@@ -151,56 +146,3 @@ def _upscale(
         except Interrupted:
             report.say_finished()
             raise
-
-
-def _tasks(
-    sources: list[Source],
-    sizes: list[OutputSize],
-    files: FileOptions,
-    options: ImageOptions,
-    record: JobManifest | None,
-) -> tuple[list[Task], list[Task]]:
-    """What is to be done and what is left out; whatever is wrong with names is reported now.
-
-    Raises:
-        OutputError, OutputExistsError: see `output_tasks` and `check_tasks`.
-    """
-    from clit_deploy.tasks.image_tasks import check_tasks
-    from clit_deploy.tasks.output_names import output_tasks
-    from clit_deploy.tasks.result_format import result_suffix
-
-    tasks = output_tasks(
-        sources,
-        sizes,
-        files.output,
-        in_place=files.in_place,
-        size_of=functools.cache(image_size),
-        extension=functools.cache(functools.partial(result_suffix, sizes=sizes, options=options)),
-        shard=files.part(),
-    )
-    return check_tasks(
-        tasks,
-        force=files.force,
-        in_place=files.in_place,
-        skip_existing=files.skip_existing,
-        record=record,
-    )
-
-
-def _explain_comma(scale: list[str] | None, sizes: Sequence[OutputSize]) -> None:
-    if may_be_decimal_comma(scale):
-        terminal.note(
-            f"'{(scale or [''])[0]}' means {len(sizes)} scales; write a point for a decimal."
-        )
-
-
-def _explain_stretch(tasks: Sequence[Task]) -> None:
-    """Say it once if --size changes the aspect of images by more than rounding."""
-    stretched = [task for task in tasks if task.size and task.wanted.stretches(task.size)]
-    if stretched:
-        (height, width), name = stretched[0].size or (0, 0), stretched[0].source.name
-        more = f" and {len(stretched) - 1} more" if len(stretched) > 1 else ""
-        terminal.note(
-            f"--size changes the aspect of {name} ({width}x{height}){more}, which stretches it; "
-            "--fit and --fill keep the aspect."
-        )

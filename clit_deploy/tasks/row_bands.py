@@ -11,13 +11,9 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from clit_deploy.errors import ResumeError
-from clit_deploy.grid.geometry import Span
 from clit_deploy.images.image_files import open_image
 from clit_deploy.images.image_formats import lossless_like
 from clit_deploy.images.image_writer import image_writer
@@ -31,7 +27,11 @@ from clit_deploy.tasks.upscale_file import UpscaleResult, described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    import numpy as np
+
+    from clit_deploy.grid.geometry import Span
     from clit_deploy.images.image_options import ImageOptions
     from clit_deploy.tasks.image_tasks import Task
     from clit_deploy.tasks.row_journal import RowJournal
@@ -107,12 +107,10 @@ def make_band(up: Upscaler, cut: Cut, number: int, options: ImageOptions) -> Non
         result = Result.of(task.target, file.header, options)
         _check_same(cut, making.identity(rendering, result, cut.identity["image"]))
         image = file.decode(up.max_memory)
-        strips = finished_strips(rendering, image, result, finished=span.stop - missing)
-        with contextlib.closing(strips):
-            for rows in strips:
-                journal.append(rows)
-                if journal.finished >= len(span):
-                    break
+        for rows in finished_strips(rendering, image, result, finished=span.stop - missing):
+            journal.append(rows)
+            if journal.finished >= len(span):
+                break
 
 
 def join_bands(cut: Cut, options: ImageOptions) -> None:
