@@ -16,7 +16,7 @@ try:
     {work}
 except SystemExit as stop:
     assert not stop.code, stop.code
-heavy = sorted({{"torch", "onnx", "onnx_graphsurgeon", "onnxscript"}} & set(sys.modules))
+heavy = sorted({{"torch", "onnx", "onnx_graphsurgeon", "onnxscript", "ray"}} & set(sys.modules))
 assert not heavy, heavy
 """
 
@@ -41,6 +41,7 @@ def test_importing_is_light():
         ["doctor"],
         ["models"],
         ["view"],
+        ["ray"],
         ["verify"],
         ["export"],
         ["warp"],

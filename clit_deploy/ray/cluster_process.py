@@ -7,6 +7,7 @@ the command is gone, and so is the work.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from clit_deploy.ray.cluster_request import ClusterRequest
     from clit_deploy.tasks.row_bands import Cut
 
+CONNECTING = 15.0
+"""Seconds that a head may take to answer; what is not Ray never does."""
 LAST_WORDS = 5.0
 """Seconds that Ray may take to shut down when the command is gone."""
 
@@ -42,6 +45,8 @@ def main() -> None:
         os.dup2(2, 1)  # whatever Ray prints is not an answer
         threading.Thread(target=_end_with_command, daemon=True).start()
         try:
+            with _limited(request.address, answers):
+                _connect(request.address)
             for answer in _answers(request):
                 _send(answers, answer)
             _send(answers, None)
@@ -67,7 +72,6 @@ def _end_with_command() -> None:
 
 def _answers(request: ClusterRequest) -> Iterator[Any]:
     """What the cluster gives, then what becomes of tasks, and how far bands are."""
-    _connect(request.address)
     prepare_data()
     settings = WorkerSettings(plan=ship(request.plan), **request.settings)
     pool = ActorPool.of(request)
@@ -78,6 +82,25 @@ def _answers(request: ClusterRequest) -> Iterator[Any]:
         yield from _in_bands(request, pool, settings)
     else:
         yield from pool.done(request.tasks, whole_images, settings)
+
+
+@contextlib.contextmanager
+def _limited(address: str | None, answers: BinaryIO) -> Iterator[None]:
+    """End this process where a head does not answer: Ray would wait for minutes."""
+
+    def give_up() -> None:
+        _send(
+            answers,
+            ClusterError(f"{address} accepts connections but does not answer like a Ray head."),
+        )
+        os._exit(1)
+
+    timer = threading.Timer(CONNECTING, give_up)
+    timer.daemon = True
+    if address is not None:
+        timer.start()
+    yield
+    timer.cancel()
 
 
 def _connect(address: str | None) -> None:
