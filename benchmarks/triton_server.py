@@ -1,7 +1,10 @@
-"""A real Triton server, from the wheel `nvidia-pytriton`, for tests and measurements.
+"""A real Triton server on the CPU, from the wheel `nvidia-pytriton`.
 
-Only its binaries are used. They need an environment with that wheel, the packages that clit-deploy
-needs, and numpy 1:
+    python -m benchmarks.triton_server ENVIRONMENT REPOSITORY
+
+serves a model repository until Ctrl-C; tests and measurements use the functions. Only the binaries
+of the wheel are used. They need an environment with it, the packages that clit-deploy needs, and
+numpy 1:
 
     python3 -m venv ENVIRONMENT
     ENVIRONMENT/bin/pip install 'numpy<2' .
@@ -10,12 +13,14 @@ needs, and numpy 1:
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -184,3 +189,23 @@ def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in taken]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("environment", type=Path)
+    parser.add_argument("repository", type=Path)
+    asked = parser.parse_args()
+    environment = TritonEnvironment.of(asked.environment.resolve())
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        tempfile.TemporaryDirectory() as work,
+        serving(environment, asked.repository.resolve(), Path(work)) as server,
+    ):
+        print(f"HTTP {server.http}, gRPC {server.grpc}, metrics {server.metrics}", flush=True)
+        print(f"log {server.log}; Ctrl-C stops the server", flush=True)
+        server.process.wait()
+
+
+if __name__ == "__main__":
+    main()
