@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 RGB = Result(3, np.dtype(np.uint8), WHITE)
 HELD = 9
-"""Bytes of a result's pixel: the array, Triton's copy of it, or a file."""
+"""Bytes of each pixel of a result that are in memory at the end: the array, and two copies that
+Triton makes."""
 
 
 @dataclass(frozen=True)
 class ImageAnswers:
-    """What answers requests."""
+    """Answers requests with a loaded plan."""
 
     up: Upscaler
     most_pixels: int
@@ -65,23 +66,18 @@ class ImageAnswers:
                 raise CancelledError("The request was cancelled.")
 
         with _folder() as folder:
-            if isinstance(request.source, bytes):
-                return self._of_file(request.source, request, folder, progress)
-            return self._of_pixels(request.source, request, folder, progress)
+            if not isinstance(request.source, bytes):
+                return self._of_pixels(request.source, request, folder, progress)
+            (folder / IMAGE).write_bytes(request.source)
+            return self._of_file(folder / IMAGE, request, progress)
 
     def _of_file(
-        self,
-        content: bytes,
-        request: ImageRequest,
-        folder: Path,
-        progress: Callable[[float], None],
+        self, source: Path, request: ImageRequest, progress: Callable[[float], None]
     ) -> bytes | NDArray[np.uint8]:
-        source = folder / IMAGE
-        source.write_bytes(content)
         with open_image(source) as file:
             request.check_sizes(file.header.size, self.most_pixels)
         # A BMP holds 8-bit RGB as it is, and costs no compression.
-        target = folder / f"result{request.suffix or '.bmp'}"
+        target = source.with_name(f"result{request.suffix or '.bmp'}")
         options = ImageOptions() if request.suffix else ImageOptions(depth="8", srgb=True)
         upscale_file(self.up, source, target, request.wanted, options=options, progress=progress)
         if request.suffix:

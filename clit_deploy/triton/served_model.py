@@ -17,6 +17,7 @@ from clit_deploy.errors import (
     ClitDeployError,
     GraphRunError,
     MemoryBudgetError,
+    PlanError,
     RuntimeUnavailableError,
     error_message,
 )
@@ -96,7 +97,7 @@ def _code(error: BaseException) -> Any:
         return pb.TritonError.CANCELLED
     if isinstance(error, (MemoryBudgetError, MemoryError, RuntimeUnavailableError)):
         return pb.TritonError.UNAVAILABLE
-    if isinstance(error, (GraphRunError, ArithmeticError, OSError)):
+    if isinstance(error, (PlanError, GraphRunError, ArithmeticError, OSError)):
         return pb.TritonError.INTERNAL
     return pb.TritonError.INVALID_ARG
 
