@@ -65,6 +65,7 @@ class ImageAnswers:
             if cancelled():
                 raise CancelledError("The request was cancelled.")
 
+        progress(0)  # it may have been cancelled while it waited
         with _folder() as folder:
             if not isinstance(request.source, bytes):
                 return self._of_pixels(request.source, request, folder, progress)

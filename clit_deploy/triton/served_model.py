@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -104,7 +105,7 @@ def _code(error: BaseException) -> Any:
 
 def _sparing(is_cancelled: Callable[[], bool]) -> Callable[[], bool]:
     """The same, called at most once in `SECONDS_BETWEEN_CHECKS`."""
-    last = time.monotonic()
+    last = -math.inf
 
     def cancelled() -> bool:
         nonlocal last
