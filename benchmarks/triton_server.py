@@ -121,11 +121,16 @@ class TritonServer:
     log: Path
     process: subprocess.Popen[bytes]
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over its labels, or over those with these values."""
         with urllib.request.urlopen(f"http://{self.metrics}/metrics") as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
+        parts = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(
+            float(line.split()[-1])
+            for line in lines
+            if line.startswith(f"{name}{{") and all(part in line for part in parts)
+        )
 
     def instances(self) -> list[int]:
         """The processes of the models."""

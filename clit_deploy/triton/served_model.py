@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import time
@@ -13,25 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import triton_python_backend_utils as pb
 
-from clit_deploy.errors import (
-    CancelledError,
-    ClitDeployError,
-    GraphRunError,
-    MemoryBudgetError,
-    PlanError,
-    RuntimeUnavailableError,
-    error_message,
-)
+from clit_deploy.errors import ClitDeployError, error_message
 from clit_deploy.runtimes.ort.sessions import usable_cpus
 from clit_deploy.triton.image_answer import ImageAnswers
 from clit_deploy.triton.image_request import IMAGE, PIXELS, ImageRequest
 from clit_deploy.triton.model_settings import PLAN, ModelSettings
+from clit_deploy.triton.request_failures import RequestFailures
 from clit_deploy.upscaler import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CHECKS = 0.05
 """A check for cancellation is a message to another process."""
@@ -63,6 +53,7 @@ class ServedModel:
             )
         except ClitDeployError as error:
             raise pb.TritonModelException(error_message(error)) from error
+        self._failures = RequestFailures(args["model_name"])
         self._answers = ImageAnswers(self._up, settings.pixel_limit(self._up.max_memory))
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -78,29 +69,11 @@ class ServedModel:
             tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             wanted = ImageRequest.of(tensors, request.requested_output_names())
             made = self._answers.answer(wanted, _sparing(request.is_cancelled))
-        except (ClitDeployError, MemoryError) as error:
-            return _failure(error_message(error), _code(error))
-        except Exception as error:
-            log.exception("a request failed")
-            name = type(error).__name__
-            return _failure(f"{name}: see the server's log.", pb.TritonError.INTERNAL)
+        except Exception as error:  # whatever it is, the instance goes on
+            return self._failures.response(error)
         if isinstance(made, bytes):
             return pb.InferenceResponse([pb.Tensor(IMAGE, np.array([made], np.object_))])
         return pb.InferenceResponse([pb.Tensor(PIXELS, made)])
-
-
-def _failure(message: str, code: Any) -> Any:
-    return pb.InferenceResponse(error=pb.TritonError(message, code))
-
-
-def _code(error: BaseException) -> Any:
-    if isinstance(error, CancelledError):
-        return pb.TritonError.CANCELLED
-    if isinstance(error, (MemoryBudgetError, MemoryError, RuntimeUnavailableError)):
-        return pb.TritonError.UNAVAILABLE
-    if isinstance(error, (PlanError, GraphRunError, ArithmeticError, OSError)):
-        return pb.TritonError.INTERNAL
-    return pb.TritonError.INVALID_ARG
 
 
 def _sparing(is_cancelled: Callable[[], bool]) -> Callable[[], bool]:

@@ -48,6 +48,12 @@ class Client:
         self._triton = importlib.import_module(f"tritonclient.{protocol}")
         self.raw = self._triton.InferenceServerClient(address)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.raw.close()
+
     def inputs(self, tensors):
         made = []
         for name, value in tensors.items():
@@ -71,8 +77,18 @@ def tensor_of(name, value):
     return np.atleast_1d(np.asarray(value, kind))
 
 
+@pytest.fixture
+def http_client(triton_server):
+    with Client("http", triton_server.http) as client:
+        yield client
+
+
+@pytest.fixture
+def grpc_client(triton_server):
+    with Client("grpc", triton_server.grpc) as client:
+        yield client
+
+
 @pytest.fixture(params=["http", "grpc"])
-def client(request, triton_server):
-    made = Client(request.param, getattr(triton_server, request.param))
-    yield made
-    made.raw.close()
+def client(request):
+    return request.getfixturevalue(f"{request.param}_client")

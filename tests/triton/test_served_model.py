@@ -20,7 +20,7 @@ from clit_deploy.errors import (
 )
 
 
-class Response:
+class InferenceResponse:
     def __init__(self, tensors=(), error=None):
         self.tensors, self.error = tensors, error
 
@@ -49,6 +49,16 @@ class Tensor:
         return self._array
 
 
+class MetricFamily:
+    COUNTER = "counter"
+
+    def __init__(self, name, description, kind):
+        self.counted = []
+
+    def Metric(self, labels):  # noqa: N802
+        return types.SimpleNamespace(increment=lambda _: self.counted.append(labels["code"]))
+
+
 class Request:
     def __init__(self, **tensors):
         self._tensors = tensors
@@ -66,11 +76,12 @@ class Request:
 @pytest.fixture
 def served(monkeypatch):
     backend = types.ModuleType("triton_python_backend_utils")
-    vars(backend).update(InferenceResponse=Response, TritonError=TritonError, Tensor=Tensor)
+    offered = (InferenceResponse, TritonError, Tensor, MetricFamily)
+    vars(backend).update({kind.__name__: kind for kind in offered})
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
-    monkeypatch.delitem(sys.modules, "clit_deploy.triton.served_model", raising=False)
     yield importlib.import_module("clit_deploy.triton.served_model")
-    sys.modules.pop("clit_deploy.triton.served_model")
+    for name in ("served_model", "request_failures"):
+        sys.modules.pop(f"clit_deploy.triton.{name}")
 
 
 class Answers:
@@ -81,30 +92,38 @@ class Answers:
         raise self.error
 
 
+def model_with(served, error):
+    model = served.ServedModel()
+    model._answers = Answers(error)
+    model._failures = served.RequestFailures("upscale")
+    return model
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (ImageError("IMAGE is cut off."), "invalid", "IMAGE is cut off."),
-        (MemoryBudgetError("Too large."), "unavailable", "Too large."),
-        (MemoryError(), "unavailable", "MemoryError"),
-        (CancelledError("The request was cancelled."), "cancelled", "The request was cancelled."),
-        (GraphRunError("It failed."), "internal", "It failed."),
-        (PlanError("It was replaced."), "internal", "It was replaced."),
-        (KeyError("a detail"), "internal", "KeyError: see the server's log."),
+        (ImageError("IMAGE is cut off."), "INVALID_ARG", "IMAGE is cut off."),
+        (MemoryBudgetError("Too large."), "UNAVAILABLE", "Too large."),
+        (MemoryError(), "UNAVAILABLE", "MemoryError"),
+        (CancelledError("The request was cancelled."), "CANCELLED", "The request was cancelled."),
+        (GraphRunError("It failed."), "INTERNAL", "It failed."),
+        (PlanError("It was replaced."), "INTERNAL", "It was replaced."),
+        (KeyError("a detail"), "INTERNAL", "KeyError: see the server's log."),
     ],
 )
 def test_errors_become_codes(served, error, code, message, caplog):
-    model = served.ServedModel()
-    model._answers = Answers(error)
+    model = model_with(served, error)
     request = Request(PIXELS=np.zeros((2, 2, 3), np.uint8), SCALE=np.ones(1, np.float32))
     (response,) = model.execute([request])
-    assert (response.error.code, str(response.error)) == (code, message)
+    assert (response.error.code, str(response.error)) == (getattr(TritonError, code), message)
+    assert model._failures._family.counted == [code]
     assert ("a detail" in caplog.text) == isinstance(error, KeyError)
 
 
 def test_a_request_without_an_image_is_refused(served):
-    (response,) = served.ServedModel().execute([Request(SCALE=np.ones(1, np.float32))])
-    assert response.error.code == "invalid"
+    model = model_with(served, KeyError("not reached"))
+    (response,) = model.execute([Request(SCALE=np.ones(1, np.float32))])
+    assert response.error.code == TritonError.INVALID_ARG
 
 
 @pytest.mark.parametrize(("visible", "chosen"), [(None, "1"), ("", "1"), ("4,GPU-5", "GPU-5")])

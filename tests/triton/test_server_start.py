@@ -39,7 +39,8 @@ def test_several_instances(triton_environment, repository, tmp_path):
         assert len(server.instances()) == 2
 
         def ask(_):
-            return Client("grpc", server.grpc).ask("PIXELS", PIXELS=photo(8, 8), SCALE=2)
+            with Client("grpc", server.grpc) as client:
+                return client.ask("PIXELS", PIXELS=photo(8, 8), SCALE=2)
 
         with ThreadPoolExecutor(4) as pool:
             first, *others = pool.map(ask, range(8))
