@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 """How often work is tried again after its worker died."""
-MOST_AT_ONCE = 32
+MOST_AT_ONCE = 8
 """Most pieces that are lost and repeated together if a worker dies."""
 ROUNDS = 4
 """Batches for each actor at least, so that none is idle at the end for long."""
@@ -127,6 +127,7 @@ def prepare_data() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1
+    context.target_max_block_size = 1  # every result is known as soon as it is finished
 
 
 def _loaded(rows: Iterable[dict[str, Any]]) -> Iterator[Done]:

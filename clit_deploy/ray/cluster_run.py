@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+from queue import Empty, Queue
 from typing import IO, TYPE_CHECKING, Any
 
 from clit_deploy.errors import ClusterError, MissingDependencyError, OptionError, printable
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 3.0
 """Seconds in which a head has to accept a connection; Ray itself would try for minutes."""
+LOST = object()
+"""After the last answer of a process."""
 ENTRY = "from clit_deploy.ray.cluster_process import main; main()"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "PYTHONSAFEPATH": "1"}
 """Ray sends no usage data unless the environment says otherwise."""
@@ -131,7 +135,7 @@ def _outcome(task: Task, done: Any) -> Outcome:
 
 
 @contextlib.contextmanager
-def _process(request: ClusterRequest) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+def _process(request: ClusterRequest) -> Iterator[tuple[Queue[Any], IO[bytes]]]:
     """The process that talks to Ray: its answers and its log. It ends with the block."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603  (our own Python)
@@ -144,17 +148,18 @@ def _process(request: ClusterRequest) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         )
         assert process.stdin is not None  # noqa: S101  (they are pipes)
         assert process.stdout is not None  # noqa: S101
-        interrupts.listen(process.stdin.close)
+        answers: Queue[Any] = Queue()
+        threading.Thread(target=_read, args=(process.stdout, answers), daemon=True).start()
         try:
             with contextlib.suppress(BrokenPipeError):  # `_answer` reports it
                 pickle.dump(request, process.stdin)
                 process.stdin.flush()
-            yield process.stdout, log
+            yield answers, log
         finally:
             with contextlib.suppress(OSError):
-                process.stdin.close()
-            process.stdout.close()
-            _wait(process)
+                process.stdin.close()  # which ends it, also if nobody waits
+            if not interrupts.requested():
+                _wait(process)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
@@ -166,22 +171,32 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _answer(answers: IO[bytes], log: IO[bytes], finished: int) -> Any:
+def _read(pipe: IO[bytes], answers: Queue[Any]) -> None:
+    """All answers of the process, then `LOST`, on a thread that signals do not wait for."""
+    with pipe, contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+        while True:
+            answers.put(pickle.load(pipe))  # noqa: S301  (our own process's)
+    answers.put(LOST)
+
+
+def _answer(answers: Queue[Any], log: IO[bytes], finished: int) -> Any:
     """The next answer; None at the end.
 
     Raises:
         ClusterError: the process ended without a word.
         Exception: what it answered with.
     """
-    try:
-        answer = pickle.load(answers)  # noqa: S301  (our own process's)
-    except (EOFError, pickle.UnpicklingError) as error:
+    while True:
         interrupts.check()
+        with contextlib.suppress(Empty):
+            answer = answers.get(timeout=interrupts.POLL)
+            break
+    if answer is LOST:
         raise ClusterError(
             f"The connection to Ray was lost{_reason(log)}. {finished} results of this run are "
             "finished; when the cluster is up again, the same command with --manifest or "
             "--skip-existing does the others."
-        ) from error
+        )
     if isinstance(answer, Exception):
         raise answer
     return answer

@@ -155,8 +155,13 @@ def _head(target: Path) -> Iterator[RowJournal]:
     folder.mkdir(exist_ok=True)
     interrupts.keep(folder)
     busy = f"Another process works on {target}; wait for it, or stop it."
-    with kept_rows(folder / "run", busy) as journal:
-        yield journal
+    try:
+        with kept_rows(folder / "run", busy) as journal:
+            yield journal
+    except BaseException:
+        with contextlib.suppress(OSError):  # bands are kept in it
+            folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -50,6 +50,7 @@ class Nodes:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "disabled",  # a token in the home folder would turn it on
             "RAY_gcs_rpc_server_reconnect_timeout_s": GIVES_UP,
         }
 
@@ -80,12 +81,14 @@ class Nodes:
         )
 
     def _start(self, address: str, command: str) -> None:
-        done = subprocess.run(
-            [*self.on(address), "unshare", "-m", "sh", "-c", command],
-            env=self.environment, cwd=self.hidden.parent, timeout=60, check=False,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert done.returncode == 0, f"ray start failed on {address}"
+        log = self.hidden.parent / "start.log"  # not a pipe, which the daemons would hold open
+        with log.open("w") as said:
+            done = subprocess.run(
+                [*self.on(address), "unshare", "-m", "sh", "-c", command],
+                env=self.environment, cwd=self.hidden.parent, timeout=120, check=False,
+                stdout=said, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        assert done.returncode == 0, log.read_text()[-3000:]
 
     def on(self, address: str) -> list[str]:
         """What comes before a command that runs on a node."""

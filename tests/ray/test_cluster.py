@@ -40,6 +40,12 @@ def lines(manifest):
     return [line for line in found if line["status"] != "planned"]
 
 
+def printed(stdout):
+    """The JSON that a program printed; Ray may print something as well."""
+    (line,) = (line for line in stdout.splitlines() if line.startswith("{"))
+    return json.loads(line)
+
+
 def wait_for(what, process, seconds=60):
     """Wait until something is true while a process runs."""
     deadline = time.monotonic() + seconds
@@ -135,7 +141,7 @@ def test_rows_of_a_dataset(nodes, tiny_plan, tmp_path):
     missing = tmp_path / "missing.plan"
     done = nodes.run("-m", "tests.ray.dataset_rows", tiny_plan, missing, nodes.address)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = printed(done.stdout)
     assert found["errors"] == [None, None, None, "image"]
     assert found["sizes"] == [[24, 20], [24, 22], [24, 24], None]
     assert found["missing"].startswith("On node 10.77.0.")
@@ -146,6 +152,6 @@ def test_rows_of_a_dataset(nodes, tiny_plan, tmp_path):
 def test_an_image_that_kills_its_worker_fails_alone(nodes, tiny_plan):
     done = nodes.run("-m", "tests.ray.deadly_work", tiny_plan, nodes.address, timeout=300)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = printed(done.stdout)
     assert found["done"] == [n for n in range(12) if n != 5]
     assert "Its worker died whenever it was tried" in found["failed"]["5"]
