@@ -23,5 +23,5 @@ class ExitCode(IntEnum):
 
 EXIT_CODES = (
     "Exit codes: 0 success; 1 error; 2 invalid command line; 3 regression and 4 not comparable "
-    "(profile-diff); 5 some images failed (run); 130 and 143 stopped by Ctrl-C and SIGTERM."
+    "(profile-diff); 5 some images failed (run, ray); 130 and 143 stopped by Ctrl-C and SIGTERM."
 )
