@@ -104,6 +104,9 @@ def ruled_weights(
         if fixed or not value.is_floating_point():
             made[key] = value
             continue
+        if "bounds." in key:  # of features that are kept within bounds
+            made[key] = torch.full_like(value, -0.5 if key.endswith("low") else 0.5)
+            continue
         shape = tuple(value.shape)
         state = np.random.RandomState((zlib.crc32(key.encode()) + seed) & 0xFFFFFFFF)
         z = state.standard_normal(shape)

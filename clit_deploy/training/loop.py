@@ -20,7 +20,7 @@ from clit_deploy.training.loader import Loader
 from clit_deploy.training.precision import choose_precision
 from clit_deploy.training.run_log import check_figure, write_figure, write_log
 from clit_deploy.training.schedule import Clock, decoder_rate, encoder_rate, stages_at
-from clit_deploy.training.start import first_model, level_features
+from clit_deploy.training.start import bound_features, first_model, level_features
 from clit_deploy.training.state import (
     MODEL,
     STATE,
@@ -165,8 +165,9 @@ class Training:
         if self.config.encoder_from and not self.config.init:
             image = to_batch(self._draw(0, 1), self.device).image
             level_features(self.learner.model, image)
-            if self.learner.average is not None:
-                self.learner.average.load_state_dict(self.learner.model.state_dict())
+        bound_features(self.learner.model, self.photos.train)
+        if self.learner.average is not None:
+            self.learner.average.load_state_dict(self.learner.model.state_dict())
         self.learner.store(self.state)
 
     def _draw(self, step: int, stages: int) -> Draw:

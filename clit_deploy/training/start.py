@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from clit_deploy.errors import TrainingError
 from clit_deploy.models import build_model, load_checkpoint
+from clit_deploy.models.bounds import lacks_bounds, measure_bounds, with_bounds
 from clit_deploy.models.clit import CLIT
 from clit_deploy.training.first_layers import keep_first_layers_exact
 from clit_deploy.training.stages import grown, up_to
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from clit_deploy.models.implicit_model import ImplicitModel
     from clit_deploy.training.training_config import Config
 
+MOST_MEASURED = 50
+"""Photographs that the bounds of an encoder are measured on."""
+REDUCTIONS = (2, 3, 4)
+"""What divides the sides of those photographs, as in training. Smaller factors show less detail."""
 NOT_READ = ("upsampler.", "mean")
 """What published archives of encoders hold beside the encoder."""
 
@@ -40,7 +50,7 @@ def first_model(config: Config) -> tuple[ImplicitModel, int]:
     keep_first_layers_exact(model.encoder)
     if config.init:
         source = load_checkpoint(Path(config.init))
-        weights = source.model.state_dict()
+        weights = with_bounds(model, source.model.state_dict())
         _check_fit(up_to(source.model.stages, model.state_dict()), weights, source.name, "model")
         model.load_state_dict(grown(model, weights))
         return model, source.model.stages
@@ -57,6 +67,7 @@ def start_encoder(encoder: nn.Module, path: Path) -> None:
         CheckpointError: a checkpoint that cannot be read.
     """
     weights = _archive(path) if path.suffix == ".npz" else _encoder_of(path)
+    weights = with_bounds(encoder, weights)
     _check_fit(encoder.state_dict(), weights, path.name, "encoder")
     encoder.load_state_dict(weights)
 
@@ -106,3 +117,25 @@ def level_features(model: ImplicitModel, image: Tensor) -> None:
     """
     if isinstance(model, CLIT):
         model.conv_ch.weight /= model.encoder(image).std().clamp(min=1e-3)
+
+
+def bound_features(model: ImplicitModel, photos: Sequence[NDArray[np.uint8]]) -> None:
+    """Measure the bounds of an encoder that has them and does not know them yet, in place.
+
+    Args:
+        model: the network, on any device.
+        photos: images `[3, h, w]`.
+    """
+    if not lacks_bounds(model.encoder):
+        return
+    device = next(model.parameters()).device
+    chosen = photos[:: math.ceil(len(photos) / MOST_MEASURED)]
+    measure_bounds(model.encoder, (image for photo in chosen for image in _reduced(photo, device)))
+
+
+def _reduced(photo: NDArray[np.uint8], device: torch.device) -> Iterable[Tensor]:
+    image = torch.from_numpy(photo)[None].to(device).float() / 127.5 - 1
+    for factor in REDUCTIONS:
+        yield functional.interpolate(
+            image, scale_factor=1 / factor, mode="bicubic", antialias=True
+        ).clamp(-1, 1)

@@ -7,6 +7,7 @@ from torch.nn import functional
 import clit_deploy
 from clit_deploy.errors import UnsupportedModelError
 from clit_deploy.models import build_model
+from clit_deploy.models.bounds import lacks_bounds, measure_bounds, with_bounds
 from clit_deploy.models.span import SPAN
 from clit_deploy.render.layout import Layout
 from tests.helpers import DATA, ruled_weights, tiny_checkpoint, tiny_clit
@@ -67,21 +68,35 @@ def test_official_weights_score_what_they_scored():
 
 
 @torch.no_grad()
-def test_a_limit_bounds_the_blocks_and_changes_nothing_below_it():
-    image = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(0)).double()
-    reached = []
+def test_bounds_change_nothing_on_known_images_and_tame_others():
+    images = torch.rand(4, 1, 3, 12, 12, generator=torch.Generator().manual_seed(0)).double()
     free = small()
-    for k in (1, 2):
-        free.get_submodule(f"block_{k}").register_forward_hook(
-            lambda _, __, out: reached.append(max(float(x.abs().max()) for x in out))
-        )
-    expected = free(image)
-    assert torch.equal(small(limit=1.01 * max(reached))(image), expected)
-    assert not torch.allclose(small(limit=0.01 * max(reached))(image), expected)
+    bounded = SPAN(n_feats=4, n_blocks=2, img_range=1.0, bounded=True).double().eval()
+    # Weights without bounds become those of a bounded network, which has no limits at first.
+    bounded.load_state_dict(with_bounds(bounded, free.state_dict()))
+    assert lacks_bounds(bounded)
+    assert not lacks_bounds(free)
+    assert torch.equal(bounded(images[0]), free(images[0]))
+    measure_bounds(bounded, images)
+    assert not lacks_bounds(bounded)
+    for image in images:
+        assert torch.equal(bounded(image), free(image))
+    block = bounded.block_2.bounds
+    reached = []
+    for network in (bounded, free):
+        network.block_2.register_forward_hook(lambda _, __, out: reached.append(out[0]))
+        network(50 * images[0])
+    assert torch.all((block.low <= reached[0]) & (reached[0] <= block.high))
+    assert not torch.all((block.low <= reached[1]) & (reached[1] <= block.high))
+    # Measured again, on less, the limits are tighter.
+    wide = block.high.clone()
+    measure_bounds(bounded, images[:1])
+    assert torch.all(block.high <= wide)
+    assert torch.any(block.high < wide)
 
 
 def test_tiles_equal_the_whole(tmp_path):
-    args = {"n_feats": 8, "n_blocks": 2, "img_range": 4.0, "limit": 0.5}
+    args = {"n_feats": 8, "n_blocks": 2, "img_range": 4.0, "bounded": True}
     spec = tiny_clit(stages=2, encoder_spec={"name": "span", "args": args})
     plan = clit_deploy.export_checkpoint(tiny_checkpoint(tmp_path, spec))
     image = np.random.default_rng(0).random((40, 56, 3), dtype=np.float32)
@@ -98,8 +113,6 @@ def test_tiles_equal_the_whole(tmp_path):
         ({"no_upsampling": False}, "no_upsampling is not true"),
         ({"n_blocks": 0}, "n_blocks .* is 0"),
         ({"n_feats": 0}, "n_feats .* is 0"),
-        ({"limit": 0}, "limit is 0"),
-        ({"limit": float("nan")}, "limit is nan"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_refused(args, named):
