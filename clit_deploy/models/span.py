@@ -67,7 +67,7 @@ class SPAN(Encoder):
     def forward(self, x: Tensor) -> Tensor:
         """`[1, 3, h, w]` in -1 to 1 -> features `[1, out_dim, h, w]`."""
         head = self.conv_1(((x + 1) / 2 - self.mean) * self.img_range)
-        y, first = self.block_1(head)
+        y, first = self.get_submodule("block_1")(head)
         early = y
         for k in range(2, self.n_blocks + 1):
             y, first = self.get_submodule(f"block_{k}")(y)
