@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clit_deploy.errors import ImageError, MissingFileError, OptionError, error_message
+from clit_deploy.errors import (
+    ClitDeployError,
+    ImageError,
+    MissingFileError,
+    OptionError,
+    error_message,
+)
 from clit_deploy.images.image_options import DEFAULT, ImageOptions
 from clit_deploy.images.pixels import check_pixels, to_depth
 from clit_deploy.ray.actor_share import node_name, running_settings
@@ -32,7 +38,7 @@ class Upscaler:
         dataset.map_batches(
             clit_deploy.ray.Upscaler,
             fn_constructor_kwargs={"plan": clit_deploy.ray.ship("clit.plan"), "scale": 4},
-            batch_size=8, num_gpus=0.5, concurrency=2,
+            batch_size=8, num_gpus=0.5, compute=ray.data.ActorPoolStrategy(size=2),
         )
 
     A row has a column `bytes`, the content of an image file, which becomes that of the result as
@@ -104,7 +110,11 @@ class Upscaler:
             source.write_bytes(content)
             suffix = result_suffix(source, [self._wanted], self._options)
             target = Path(folder) / f"result{suffix}"
-            upscale_file(self._up, source, target, self._wanted, options=self._options)
+            try:
+                upscale_file(self._up, source, target, self._wanted, options=self._options)
+            except ClitDeployError as error:  # the row has no file that a user knows
+                shown = error_message(error).replace(str(source), "The image")
+                raise ImageError(shown) from error
             return target.read_bytes()
 
     def _pixels(self, image: Any) -> NDArray[Any]:

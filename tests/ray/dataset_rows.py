@@ -24,7 +24,8 @@ def main(plan, missing_plan, address):
 
     def upscaled(**named):
         done = ray.data.from_items(rows, override_num_blocks=2).map_batches(
-            clit_deploy.ray.Upscaler, batch_size=2, concurrency=2, num_cpus=1,
+            clit_deploy.ray.Upscaler, batch_size=2, num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(size=2),
             fn_constructor_kwargs={"scale": 2, **named},
         )  # fmt: skip
         return sorted(done.take_all(), key=lambda row: row["number"])

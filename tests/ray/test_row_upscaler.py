@@ -58,6 +58,7 @@ def test_a_row_that_fails_does_not_stop_the_others(upscaler):
     found = upscaler({"bytes": column(b"nothing", None, b"", encoded(photo(8, 8), "PNG"))})
     assert [bool(content) for content in found["bytes"]] == [False, False, False, True]
     assert [error is None for error in found["error"]] == [False, False, False, True]
+    assert found["error"][0] == "The image is not an image in a format that can be read."
     assert "The row holds NoneType instead of bytes" in found["error"][1]
 
 
