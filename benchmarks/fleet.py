@@ -80,7 +80,8 @@ def measure_times(folder: Path, model: str, scale: float) -> Times:
             found.append((read - begin, computed - read, max(whole - computed + begin, 0.0)))
     read, compute, write = (float(np.median(column)) for column in zip(*found, strict=True))
     begin = time.perf_counter()
-    subprocess.run(command(folder, model, scale, "--shard", f"1/{len(os.listdir(folder / 'in'))}"))
+    count = len(list((folder / "in").iterdir()))
+    subprocess.run(command(folder, model, scale, "--shard", f"1/{count}"), check=True)
     start = time.perf_counter() - begin - read - compute - write
     return Times(max(start, 0.0), read, compute, write)
 
