@@ -158,6 +158,14 @@ MaxDropOption = Annotated[
         show_default="0.05",
     ),
 ]
+ImagesArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="IMAGE",
+        help="Images, folders, or patterns like 'photos/*.png'.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
@@ -12,7 +11,7 @@ from clit_deploy.cli.batch_report import BatchReport
 from clit_deploy.cli.encoding_options import EncodingOptions
 from clit_deploy.cli.file_options import FileOptions
 from clit_deploy.cli.json_document import keep, one_line_each
-from clit_deploy.cli.options import DefaultEngineOption, JsonOption, whole_option
+from clit_deploy.cli.options import DefaultEngineOption, ImagesArgument, JsonOption, whole_option
 from clit_deploy.cli.planned_tasks import explain_comma, explain_stretch, planned_tasks
 from clit_deploy.cli.running_options import RunningOptions
 from clit_deploy.cli.size_options import SizeOptions
@@ -92,14 +91,7 @@ class ClusterOptions:
 
 
 def ray(
-    images: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="IMAGE",
-            help="Images, folders, or patterns like 'photos/*.png'.",
-            show_default=False,
-        ),
-    ] = None,
+    images: ImagesArgument = None,
     engine: DefaultEngineOption = None,
     wanted: SizeOptions = SizeOptions(),  # noqa: B008  (frozen)
     files: FileOptions = FileOptions(),  # noqa: B008

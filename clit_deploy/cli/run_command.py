@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from clit_deploy.cli.batch_report import BatchReport
 from clit_deploy.cli.encoding_options import EncodingOptions
@@ -14,6 +12,7 @@ from clit_deploy.cli.file_options import FileOptions
 from clit_deploy.cli.json_document import keep, one_line_each
 from clit_deploy.cli.options import (
     DefaultEngineOption,
+    ImagesArgument,
     JsonOption,
 )
 from clit_deploy.cli.planned_tasks import explain_comma, explain_stretch, planned_tasks
@@ -34,14 +33,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    images: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="IMAGE",
-            help="Images, folders, or patterns like 'photos/*.png'.",
-            show_default=False,
-        ),
-    ] = None,
+    images: ImagesArgument = None,
     engine: DefaultEngineOption = None,
     wanted: SizeOptions = SizeOptions(),  # noqa: B008  (frozen)
     files: FileOptions = FileOptions(),  # noqa: B008

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from clit_deploy.cli.options import plans_option, whole_option
+from clit_deploy.cli.options import ImagesArgument, plans_option, whole_option
 from clit_deploy.cli.running_options import RunningOptions
 from clit_deploy.cli.terminal import print_result, terminal
 from clit_deploy.errors import OptionError
@@ -22,14 +22,7 @@ NOT_NAMED: list[Path | None] = [None]
 
 
 def view(
-    images: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="IMAGE",
-            help="Images, folders, or patterns like 'photos/*.png'.",
-            show_default=False,
-        ),
-    ] = None,
+    images: ImagesArgument = None,
     engine: Annotated[list[Path] | None, plans_option()] = None,
     port: Annotated[
         int, whole_option("--port", metavar="NUMBER", help="The port; 0 takes a free one.")

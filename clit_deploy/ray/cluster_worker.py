@@ -113,5 +113,5 @@ def bands(
 def _attempt(number: int, work: Callable[[], Any]) -> Done:
     try:
         return Done(number, work())
-    except Exception as error:  # whatever it is, the others are no worse for it
+    except Exception as error:  # any failure: the other images must go on
         return Done(number, error=portable(error))

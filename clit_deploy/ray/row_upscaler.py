@@ -97,7 +97,7 @@ class Upscaler:
         """The result of a row and why it failed; exactly one of them is nothing."""
         try:
             return self._file(row) if column == "bytes" else self._pixels(row), None
-        except Exception as error:  # whatever it is, the other rows are no worse for it
+        except Exception as error:  # any failure: the other rows must go on
             kind = getattr(row, "dtype", np.dtype(np.uint8))
             nothing = b"" if column == "bytes" else np.zeros((0, 0, 3), kind)
             return nothing, error_message(error)

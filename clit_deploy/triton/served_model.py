@@ -35,7 +35,7 @@ class ServedModel:
         """Load the plan beside `model.py`.
 
         Raises:
-            TritonModelException: with the message of what is wrong.
+            TritonModelException: the settings or the plan cannot be used; it has the message.
         """
         _check_numpy()
         if args["model_instance_kind"] == "GPU":
@@ -69,7 +69,7 @@ class ServedModel:
             tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             wanted = ImageRequest.of(tensors, request.requested_output_names())
             made = self._answers.answer(wanted, _sparing(request.is_cancelled))
-        except Exception as error:  # whatever it is, the instance goes on
+        except Exception as error:  # any failure: the instance must go on
             return self._failures.response(error)
         if isinstance(made, bytes):
             return pb.InferenceResponse([pb.Tensor(IMAGE, np.array([made], np.object_))])
