@@ -98,6 +98,29 @@ def run_tiny(config, folder, run, **options):
     return train(config, folder, run, **{"device": "cpu", "precision": "float32", **options})
 
 
+def bounds_of(path):
+    return {name: value for name, value in weights(path).items() if "bounds." in name}
+
+
+def test_the_bounds_of_an_encoder_are_measured_once(config, folder, tmp_path):
+    args = {"no_upsampling": True, "n_feats": 8, "n_blocks": 2, "img_range": 4.0}
+
+    def training(run, *, bounded, **changes):
+        spec = {"name": "span", "args": {**args, "bounded": bounded}}
+        model = {**config.model, "args": {**config.model["args"], "encoder_spec": spec}}
+        changed = dataclasses.replace(config, model=model, steps=2, **changes)
+        return run_tiny(changed, folder, tmp_path / run)
+
+    free = training("free", bounded=False)
+    assert not bounds_of(free)
+    begun = training("begun", bounded=True, init=str(free))
+    measured = bounds_of(begun)
+    assert len(measured) == 8  # low and high of two places in two blocks
+    assert all(torch.isfinite(value).all() for value in measured.values())
+    kept = bounds_of(training("kept", bounded=True, init=str(begun), seed=4))
+    assert all(torch.equal(value, kept[name]) for name, value in measured.items())
+
+
 class Killed(BaseException):
     """As sudden as a signal."""
 
