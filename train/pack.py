@@ -18,7 +18,7 @@ from PIL import Image
 
 from clit_deploy.errors import MissingFileError, TrainingError
 from clit_deploy.images.image_folders import images_in
-from clit_deploy.training.training_config import read_config
+from clit_deploy.training.training_config import CHECKPOINTS, read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 60e6
@@ -37,7 +37,7 @@ def pack(folder: Path, data: Path, recipes: list[Path]) -> float:
     for recipe in recipes:
         config = read_config(recipe)
         shutil.copy(recipe, folder)
-        for source in filter(None, (config.init, config.encoder_from)):
+        for source in filter(None, (getattr(config, key) for key in CHECKPOINTS)):
             target = folder / Path(source).relative_to(recipe.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)

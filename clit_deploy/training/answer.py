@@ -8,8 +8,10 @@ import torch
 
 from clit_deploy.grid.geometry import Axis, Span
 from clit_deploy.models.clit import CLIT
+from clit_deploy.models.liif import LIIF
 from clit_deploy.training.dense_axis import DenseAxis, bilinear_matrix, to_device
 from clit_deploy.training.dense_clit import dense_stage
+from clit_deploy.training.dense_liif import dense_liif
 from clit_deploy.training.per_query import every_place, query_places
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def is_dense(model: ImplicitModel) -> bool:
     """Whether the patches of a model's family are decoded at once, or place by place."""
-    return isinstance(model, CLIT)
+    return isinstance(model, (CLIT, LIIF))
 
 
 def decoder_input(model: ImplicitModel, image: Tensor) -> Tensor:
@@ -34,15 +36,17 @@ def decoder_input(model: ImplicitModel, image: Tensor) -> Tensor:
     return wide.float()
 
 
-def dense_answer(model: CLIT, wide: Tensor, image: Tensor, patch: Patch) -> Tensor:
+def dense_answer(model: CLIT | LIIF, start: Tensor, image: Tensor, patch: Patch) -> Tensor:
     """The colors of a patch of every image, `[b, 3, rows, cols]`, -1 to 1, float32.
 
     Args:
         model: the network.
-        wide: its `decoder_input`, `[b, dim, low, low]`.
+        start: its `decoder_input`, `[b, channels, low, low]`.
         image: the crops, `[b, 3, low, low]`, -1 to 1.
         patch: which outputs, and through which cascade.
     """
+    if isinstance(model, LIIF):
+        return dense_liif(model, start, patch)
     residual = image.new_zeros(1)
     for stage in range(len(patch.factors)):
         grid = patch.grid(stage)
@@ -51,7 +55,7 @@ def dense_answer(model: CLIT, wide: Tensor, image: Tensor, patch: Patch) -> Tens
             for span in (patch.rows, patch.cols)
         )
         step = Axis(grid, patch.size).step
-        residual = dense_stage(model, wide, rows, cols, stage, step) + model.decay * residual
+        residual = dense_stage(model, start, rows, cols, stage, step) + model.decay * residual
     return residual + _enlarged(image, patch)
 
 
@@ -75,7 +79,7 @@ def _enlarged(image: Tensor, patch: Patch) -> Tensor:
 def answer(model: ImplicitModel, image: Tensor, patch: Patch) -> Tensor:
     """The colors of a patch of every image, `[b, 3, rows, cols]`, -1 to 1, by either form."""
     start = decoder_input(model, image)
-    if isinstance(model, CLIT):
+    if isinstance(model, (CLIT, LIIF)):
         return dense_answer(model, start, image, patch)
     places = every_place(patch, image.device)
     shape = len(patch.rows), len(patch.cols), 3

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from clit_deploy.models.clit import CLIT
+from clit_deploy.models.liif import LIIF
 from clit_deploy.training.answer import decoder_input, dense_answer
 from clit_deploy.training.per_query import query_places
 
@@ -36,6 +37,16 @@ class Batch:
     patch: Patch
     places: Tensor
     """Output pixels that a family without a dense form answers, int64 `[b, q, 2]`."""
+    taught: Tensor | None = None
+    """What a teacher answers for the patch, like `truth`."""
+    trust: float = 0.0
+    """Share of the loss that is the distance from `taught`; the rest is that from `truth`."""
+
+    def targets(self, part: slice) -> list[tuple[float, Tensor]]:
+        """What some of the images should be, with the share of each target in the loss."""
+        if self.taught is None:
+            return [(1.0, self.truth[part])]
+        return [(1 - self.trust, self.truth[part]), (self.trust, self.taught[part])]
 
 
 def add_gradients(
@@ -45,7 +56,7 @@ def add_gradients(
 
     Args:
         model: the network, in training mode.
-        batch: crops and truth.
+        batch: crops, truth, and what a teacher answers.
         images: how many images are decoded at once.
         bfloat16: whether products run in bfloat16 (`torch.autocast`).
 
@@ -67,14 +78,18 @@ def add_gradients(
 
 
 def _loss(model: ImplicitModel, start: Tensor, batch: Batch, part: slice) -> Tensor:
-    image, truth = batch.image[part], batch.truth[part]
-    if isinstance(model, CLIT):
-        return functional.l1_loss(dense_answer(model, start, image, batch.patch), truth)
+    image, targets = batch.image[part], batch.targets(part)
+    if isinstance(model, (CLIT, LIIF)):
+        dense = dense_answer(model, start, image, batch.patch)
+        return torch.stack([share * functional.l1_loss(dense, t) for share, t in targets]).sum()
     with torch.autocast(image.device.type, enabled=False):
         corner = batch.places.new_tensor([batch.patch.rows.start, batch.patch.cols.start])
         losses = []
         for k, places in enumerate(batch.places[part]):
             row, column = (places - corner).T
             found = query_places(model, start[k : k + 1], image[k : k + 1], batch.patch, places)
-            losses.append(functional.l1_loss(found, truth[k, :, row, column].T))
-        return torch.stack(losses).mean()
+            losses += [
+                share * functional.l1_loss(found, target[k, :, row, column].T)
+                for share, target in targets
+            ]
+        return torch.stack(losses).sum() / len(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from clit_deploy.errors import TrainingError
 from clit_deploy.training.gradients import add_gradients
 from clit_deploy.training.stages import grown, up_to
+from clit_deploy.training.teacher import Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +52,7 @@ class Learner:
         bfloat16: bool,
     ) -> None:
         self.config, self.bfloat16 = config, bfloat16
+        self.teacher = Teacher.of(config, device, bfloat16=bfloat16)
         # One image at a time keeps the decoder in a CPU's cache; a GPU takes what fits.
         self.images = config.batch if device.type == "cuda" else 1
         # Convolutions are a third faster with channels last, on CPUs as on GPUs.
@@ -110,6 +113,9 @@ class Learner:
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
+                if self.teacher and batch.taught is None:
+                    taught = self.teacher.answers(batch, self.images)
+                    batch = dataclasses.replace(batch, taught=taught, trust=self.config.trust)
                 return add_gradients(self.model, batch, images=self.images, bfloat16=self.bfloat16)
             except RuntimeError as error:
                 if not is_out_of_memory(error):

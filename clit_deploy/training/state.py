@@ -10,6 +10,7 @@ import torch
 
 from clit_deploy.errors import CheckpointError, TrainingError
 from clit_deploy.system.files import replacing
+from clit_deploy.training.training_config import CHECKPOINTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
 
 STATE = "state.pt"
 MODEL = "model.pth"
-MAY_CHANGE = {"batch", "cells", "most", "queries", "interval", "steps", "seconds", "init"} | {
-    "encoder_from",
-    "lr",
+MAY_CHANGE = {"batch", "cells", "most", "queries", "interval", "steps", "seconds", "lr"} | {
+    *CHECKPOINTS
 }
 """What a run that goes on may have otherwise: its length, what its memory depends on, its rate, and
-the place of the checkpoints that it started from."""
+the places of checkpoints."""
 
 
 @dataclass

@@ -19,6 +19,8 @@ else:
     import tomli as tomllib
 
 DEGRADATIONS = ("none", "photo")
+CHECKPOINTS = ("init", "encoder_from", "teacher")
+"""The keys that name a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Config:
     encoder_from: str = ""
     """A checkpoint (.pth) whose encoder's weights are where the encoder starts, or an archive of
     such weights by name (.npz); beside the file."""
+    teacher: str = ""
+    """A checkpoint of a good model, of any family, whose answers this one learns from besides the
+    truth; beside the file."""
+    trust: float = 0.8
+    """Share of the loss that is the distance from the teacher's answers, where there is one."""
     lr: float = 5e-4
     """Highest step size of Adam."""
     encoder_rate: float = 1.0
@@ -110,7 +117,7 @@ def read_config(path: Path) -> Config:
             f"{', '.join(sorted(known))}."
         )
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-    for key in ("init", "encoder_from"):
+    for key in CHECKPOINTS:
         if values.get(key):
             values[key] = str(path.parent / str(values[key]))
     config = Config(**({"model": {}} | values))
@@ -147,7 +154,7 @@ def check_config(config: Config, name: str) -> None:
             f"degradation = {config.degradation!r} in {name} is not valid; there are "
             f"{' and '.join(DEGRADATIONS)}."
         )
-    for key in ("init", "encoder_from"):
+    for key in CHECKPOINTS:
         if getattr(config, key):
             check_file(Path(getattr(config, key)), f"checkpoint file ({key} in {name})")
 
@@ -178,6 +185,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seconds": (0, 1e9),
     "interval": (1, 1e9),
     "join": (0, 1),
+    "trust": (0, 1),
     "lr": (1e-9, 1),
     "encoder_rate": (0, 10),
     "warmup": (0, 1e6),

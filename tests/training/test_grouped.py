@@ -15,7 +15,7 @@ from clit_deploy.training.answer import answer
 from clit_deploy.training.gradients import Batch, add_gradients
 from clit_deploy.training.patch import Patch
 from clit_deploy.training.per_query import every_place, query_places
-from tests.helpers import posenc, tiny_clit, tiny_liif
+from tests.helpers import posenc, tiny_clit, tiny_liif, tiny_lit, tiny_lte
 
 LOW, SIDE = 10, 11
 SINUSOID = {"name": "posenc", "args": {"posenc_type": "sinusoid", "posenc_scale": 4}}
@@ -122,9 +122,23 @@ def test_a_patch_is_a_part_of_the_rendered_picture():
     assert float((found - part).abs().max()) < 1e-3 * float(whole.std())
 
 
-def test_other_families_answer_places_of_a_patch():
+@pytest.mark.parametrize("corner", [(0, 0), (1, 0), (0.4, 1)])
+@pytest.mark.parametrize("factor", [1.0, 1.7, 3.9])
+def test_liif_has_the_grouped_form(factor, corner):
+    assert_equal(tiny_liif(), batch_of((factor,), *corner))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"local_ensemble": False}, {"feat_unfold": False}, {"cell_decode": False}]
+)
+def test_every_option_of_liif_has_the_grouped_form(changes):
+    assert_equal(tiny_liif(**changes), batch_of((2.3,), 0, 1))
+
+
+@pytest.mark.parametrize("make", [tiny_lte, tiny_lit])
+def test_other_families_answer_places_of_a_patch(make):
     torch.manual_seed(0)
-    model = build_model(tiny_liif())
+    model = build_model(make())
     batch = batch_of((2.3,), 0.5, 0.5)
     corner = torch.tensor([batch.patch.rows.start, batch.patch.cols.start])
     places = every_place(batch.patch, batch.image.device)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from clit_deploy.errors import MissingFileError, TrainingError
-from tests.helpers import ROOT, photo, tiny_checkpoint, tiny_clit
+from tests.helpers import ROOT, photo, tiny_checkpoint, tiny_clit, tiny_liif
 from tests.training.test_training import TOML
 from train import pack
 
@@ -20,7 +20,8 @@ from train import pack
 def recipe(tmp_path):
     tiny_checkpoint(tmp_path, tiny_clit(stages=1), "start.pth")
     path = tmp_path / "tiny.toml"
-    begun = 'seed = 3\nencoder_from = "start.pth"\n'
+    tiny_checkpoint(tmp_path, tiny_liif(), "teacher.pth")
+    begun = 'seed = 3\nencoder_from = "start.pth"\nteacher = "teacher.pth"\n'
     path.write_text(TOML.replace("seed = 3\n", begun, 1).replace("steps = 6\n", "seconds = 60\n"))
     return path
 
@@ -39,6 +40,7 @@ def test_a_pack_trains_by_itself(recipe, photos, tmp_path):
     size = pack.pack(folder, photos, [recipe])
     assert size == sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     assert (folder / "start.pth").is_file()
+    assert (folder / "teacher.pth").is_file()
     assert not list(folder.rglob("*.plan"))
     original = np.asarray(Image.open(photos / "0.png"), float)
     packed = np.asarray(Image.open(folder / "photos" / "0.webp"), float)
