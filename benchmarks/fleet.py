@@ -27,6 +27,8 @@ from clit_deploy.images.image_files import read_image
 from clit_deploy.tasks.output_size import OutputSize
 from clit_deploy.tasks.upscale_file import upscale_file
 
+SIDES = (160, 120)
+"""Width and height of the images."""
 STEP = 0.01
 """Seconds that the simulation advances at once."""
 
@@ -56,6 +58,21 @@ def simulate(times: Times, images: int, workers: int, cores: float) -> float:
     return clock
 
 
+def draw_images(folder: Path, count: int) -> None:
+    """Write that many smooth images into a new folder."""
+    folder.mkdir()
+    width, height = SIDES
+    for k in range(count):
+        pixels = np.random.RandomState(k).randint(0, 256, (height // 8, width // 8, 3), np.uint8)
+        large = Image.fromarray(pixels).resize(SIDES, Image.Resampling.BICUBIC)
+        large.save(folder / f"{k:04}.png")
+
+
+def mean_bytes(folder: Path) -> float:
+    """Mean size of the files of a folder."""
+    return float(np.mean([path.stat().st_size for path in folder.iterdir()]))
+
+
 def command(folder: Path, model: str, scale: float, *more: str) -> list[str]:
     """The command that a worker runs."""
     start = [sys.executable, "-m", "clit_deploy", "run", str(folder / "in"), "-e", model]
@@ -81,7 +98,11 @@ def measure_times(folder: Path, model: str, scale: float) -> Times:
     read, compute, write = (float(np.median(column)) for column in zip(*found, strict=True))
     begin = time.perf_counter()
     count = len(list((folder / "in").iterdir()))
-    subprocess.run(command(folder, model, scale, "--shard", f"1/{count}"), check=True)
+    subprocess.run(
+        command(folder, model, scale, "--shard", f"1/{count}"),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     start = time.perf_counter() - begin - read - compute - write
     return Times(max(start, 0.0), read, compute, write)
 
@@ -90,7 +111,8 @@ def run_workers(folder: Path, model: str, scale: float, workers: int) -> float:
     """Seconds of that many real processes."""
     begin = time.perf_counter()
     shards = (f"{k}/{workers}" for k in range(1, workers + 1))
-    running = [subprocess.Popen(command(folder, model, scale, "--shard", s)) for s in shards]
+    commands = [command(folder, model, scale, "--shard", shard) for shard in shards]
+    running = [subprocess.Popen(one, stdout=subprocess.DEVNULL) for one in commands]
     for process in running:
         if process.wait():
             raise SystemExit("a worker failed")
@@ -109,11 +131,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "in").mkdir()
-        for k in range(args.images):
-            pixels = np.random.RandomState(k).randint(0, 256, (15, 20, 3), np.uint8)
-            large = Image.fromarray(pixels).resize((160, 120), Image.Resampling.BICUBIC)
-            large.save(folder / "in" / f"{k:04}.png")
+        draw_images(folder / "in", args.images)
         times = measure_times(folder, args.engine, args.scale)
         print(times)
         for workers in map(int, args.workers.split(",")):
@@ -127,7 +145,7 @@ def main() -> None:
                     "images per second": args.images / measured,
                 }
             )
-    report(f"{args.images} images of 160x120 at x{args.scale:g}", rows, args.json)
+    report(f"{args.images} images of {SIDES[0]}x{SIDES[1]} at x{args.scale:g}", rows, args.json)
 
 
 if __name__ == "__main__":
