@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clit_deploy.errors import OptionError, OutputError
+from clit_deploy.errors import OptionError, OutputError, OutputExistsError
 from clit_deploy.images.image_formats import SUFFIXES
 from clit_deploy.system.files import is_folder, is_stream
 from clit_deploy.tasks.image_tasks import Task, check_names
@@ -66,6 +66,8 @@ def output_tasks(
     if in_place:
         _check_in_place(output, sizes)
         return [Task(s.path, s.path, sizes[0], measured[s.path]) for s in own]
+    if shard.count > 1:
+        _check_all_shards(sources, sizes, output, several=several)
     namer = _Namer(sources, output, several=several, extension=extension)
     tasks = [
         Task(
@@ -81,6 +83,26 @@ def output_tasks(
     ]
     check_names(tasks, [source.path for source in sources])
     return tasks
+
+
+def _check_all_shards(
+    sources: Sequence[Source], sizes: Sequence[OutputSize], output: str | None, *, several: bool
+) -> None:
+    """Refuse names that images of different shards may share.
+
+    A shard reads its own images only, so names must differ whatever sizes the others have.
+    """
+    namer = _Namer(sources, output, several=several, extension=lambda path: path.suffix.lower())
+    taken: dict[Path, Path] = {}
+    for number, (source, wanted) in enumerate(itertools.product(sources, sizes), 1):
+        target = namer.target(source, wanted, None, number)
+        if target in taken:
+            raise OutputExistsError(
+                f"Two shards may write to the same file, the results of {taken[target]} and "
+                f"{source.path}; name results with a template like "
+                "'{folder}_{stem}_{scale}x.{ext}', or with {number}."
+            )
+        taken[target] = source.path
 
 
 def _check_in_place(output: str | None, sizes: Sequence[OutputSize]) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clit_deploy.cli.typed_values import parse_shard
-from clit_deploy.errors import OptionError
+from clit_deploy.errors import OptionError, OutputExistsError
 from clit_deploy.tasks.image_sources import Source
 from clit_deploy.tasks.output_names import output_tasks
 from clit_deploy.tasks.output_size import OutputSize
@@ -45,6 +45,21 @@ def test_shards_make_what_one_run_makes(names, count, output):
     images = [{task.source for task in part} for part in parts]
     assert sum(map(len, images)) == len(sources)
     assert max(map(len, images)) - min(map(len, images)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("paths", "output"),
+    [
+        (["one/a.png", "two/a.png"], "out"),
+        (["a.png", "b.png"], "result.{ext}"),
+        (["a.png", "b.png"], "{size}.{ext}"),  # the other's size is not read
+    ],
+)
+def test_shards_refuse_names_that_they_may_share(paths, output):
+    sources = [Source(Path("/nowhere") / path) for path in paths]
+    for index in (1, 2):
+        with pytest.raises(OutputExistsError, match=r"Two shards .* with a template like"):
+            output_tasks(sources, [OutputSize(scale=2)], output, shard=Shard(index, 2))
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "-1/2", "a/b", "1/2/3", ""])
