@@ -224,7 +224,8 @@ def _stages(manifest: Manifest, job: Job, layout: Layout, work_limits: WorkLimit
     ):
         sides = [_cells(layout.block, g, o) for g, o in zip(grid, job.whole, strict=True)]
         n = _slots(grid, job.whole, layout.block)
-        cells = min(cells_at_once(info, n, work_limits), sides[0] * sides[1])
+        total = sides[0] * sides[1]
+        cells = min(cells_at_once(info, n, work_limits), -(-total // work_limits.workers))
         chunk = cells * (info.cell_bytes + n * info.query_bytes)
         reach = info.before + info.after
         maps = (sides[0] + reach) * (sides[1] + reach) * info.project_bytes

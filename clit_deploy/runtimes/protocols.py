@@ -86,12 +86,23 @@ class WorkLimits:
     """Largest side of an output block, in pixels; None without a limit."""
     dedicated_memory: bool = True
     """Whether the device has its own memory; a Jetson shares that of the CPU."""
+    chunk_bytes: float = 0
+    """Bytes of tensors up to which chunks of small models are larger than their plan states."""
 
 
 ON_DEVICE = WorkLimits(workers=2, chunk_factor=24, cell_classes=(5, 16, 64))
 """Limits of a GPU. With two workers the next chunk is decoded while the colors of the last one are
 copied to the host. The classes of cells cover a factor of 4 (5 after rounding), of x16 in one
 stage, and the largest that a block can have."""
+
+
+def on_cpu(threads: int) -> WorkLimits:
+    """Limits of a CPU that decodes on so many threads at once.
+
+    A chunk of a small model may have as many bytes as one of the published size, and all chunks
+    together four times as many.
+    """
+    return WorkLimits(workers=threads, chunk_bytes=min(60e6, 240e6 / threads))
 
 
 class Runtime(Protocol):

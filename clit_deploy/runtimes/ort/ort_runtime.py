@@ -25,7 +25,7 @@ from clit_deploy.runtimes.ort.sessions import (
     session_options,
     usable_cpus,
 )
-from clit_deploy.runtimes.protocols import ON_DEVICE, WorkLimits
+from clit_deploy.runtimes.protocols import ON_DEVICE, on_cpu
 from clit_deploy.runtimes.usage import Usage
 from clit_deploy.system.gpu_nodes import check_nvidia_driver
 
@@ -103,7 +103,7 @@ class OrtRuntime:
     def __init__(self, cuda: bool, threads: int, device: DeviceArrays | None = None) -> None:
         place = "CUDA" if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
         self.name = f"onnxruntime {ort.__version__} ({place})"
-        self.work_limits = ON_DEVICE if cuda else WorkLimits(workers=threads)
+        self.work_limits = ON_DEVICE if cuda else on_cpu(threads)
         self.arrays: Arrays = device or HostArrays()
         self.on_device = cuda
         self._device = device
