@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import importlib.util
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from clit_deploy.training.loop import train
 from clit_deploy.training.precision import Precision, choose_precision
 from clit_deploy.training.schedule import Clock, decoder_rate, encoder_rate, stages_at
 from clit_deploy.training.stages import grown, up_to
-from clit_deploy.training.start import start_encoder
+from clit_deploy.training.start import first_model, start_encoder
 from clit_deploy.training.training_config import Config, read_config
 from clit_deploy.training.validation import Validation
 from tests.helpers import ROOT, cli, photo, tiny_checkpoint, tiny_clit, tiny_liif
@@ -531,6 +532,20 @@ def test_the_recipes_are_sound(tmp_path, name, encoder, degradation):
     assert (config.stages, config.degradation, config.synthetic) == (3, degradation, 0.1)
     assert config.model["args"]["encoder_spec"]["name"] == encoder
     build_model(config.spec(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("fast-further", "clit-fast"), ("clit-further", "clit")]
+)
+def test_recipes_that_go_further_fit_the_published_models(tmp_path, name, start):
+    shutil.copytree(ROOT / "train" / "starts", tmp_path / "starts")
+    (tmp_path / "edsr-baseline-liif.pth").touch()
+    config = read_config(Path(shutil.copy(ROOT / "train" / f"{name}.toml", tmp_path)))
+    model, stages = first_model(config)
+    assert stages == config.stages == 3
+    published = load_checkpoint(ROOT / "train" / "starts" / f"{start}.pth").model
+    pairs = zip(model.parameters(), published.parameters(), strict=True)
+    assert all(torch.equal(own, other) for own, other in pairs)
 
 
 def test_precision_is_decided_by_measuring(monkeypatch):
