@@ -169,7 +169,7 @@ def test_bad_requests_stop_before_anything_is_measured(plans, picture, tmp_path,
 
 def test_what_cannot_fit_is_refused_before_anything_is_measured(plans, picture, monkeypatch):
     monkeypatch.setattr(profiler, "measure_row", None)
-    roomy = f"{(memory.resident() + 60_000_000) / 1e6:.0f}MB"
+    roomy = f"{(memory.resident() + 90_000_000) / 1e6:.0f}MB"
     wanted = Request(plan=plans["clit"], image=picture, scales=[30.0], iterations=1, runtime="cpu")
     sweeps = [Sweep.parse("block=16,4096"), Sweep.parse("threads=1")]
     with pytest.raises(MemoryBudgetError, match="blocks of 4096 need"):
