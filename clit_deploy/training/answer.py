@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from clit_deploy.models.implicit_model import ImplicitModel
     from clit_deploy.training.patch import Patch
 
+DENSE = (CLIT, LIIF)
+"""The families whose patches are decoded at once; those of the others, place by place."""
+
 
 def is_dense(model: ImplicitModel) -> bool:
-    """Whether the patches of a model's family are decoded at once, or place by place."""
-    return isinstance(model, (CLIT, LIIF))
+    """Whether a model's family is one of `DENSE`."""
+    return isinstance(model, DENSE)
 
 
 def decoder_input(model: ImplicitModel, image: Tensor) -> Tensor:
@@ -79,7 +82,7 @@ def _enlarged(image: Tensor, patch: Patch) -> Tensor:
 def answer(model: ImplicitModel, image: Tensor, patch: Patch) -> Tensor:
     """The colors of a patch of every image, `[b, 3, rows, cols]`, -1 to 1, by either form."""
     start = decoder_input(model, image)
-    if isinstance(model, (CLIT, LIIF)):
+    if isinstance(model, DENSE):
         return dense_answer(model, start, image, patch)
     places = every_place(patch, image.device)
     shape = len(patch.rows), len(patch.cols), 3
