@@ -19,8 +19,8 @@ from benchmarks.common import report
 from benchmarks.fleet import SIDES, Times, draw_images, mean_bytes, measure_times
 
 NODES = ("16 cores:0:16:0.60", "L4:2.0:8:0.75", "Orin AGX:1.4:12:0.09")
-"""The GPUs' rates: a training step of `clit-fast` on an H100 took 7.6 million pixels a second,
-inference is a third of a step, and an L4 and an Orin have 9 and 6 percent of its memory bandwidth.
+"""The GPUs' rates: training `clit` on an H100 took 7.6 million pixels a second, inference is
+taken as a third of a step, and an L4 and an Orin have 9 and 6 percent of its memory bandwidth.
 The Orin's price is that of its purchase over three years, with power."""
 COUNTS = (1, 4, 16, 64)
 
