@@ -16,7 +16,7 @@ from clit_deploy.errors import RuntimeUnavailableError
 from clit_deploy.export import checkpoint_export
 from clit_deploy.plan.plan_file import Plan
 from clit_deploy.runtimes.cuda.cuda_api import open_cuda
-from tests.helpers import DATA, exported_once, posenc, tiny_clit, tiny_liif, tiny_lit, tiny_lte
+from tests.helpers import DATA, exported_once, mlp, posenc, tiny_clit, tiny_liif, tiny_lit, tiny_lte
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,11 @@ def plans(shared_folder: Path) -> dict[str, Path]:
     specs = {
         "clit": tiny_clit(),
         "clit-r1": tiny_clit(stages=2, r=1, pb_spec=None, is_cell=False),
+        "clit-wide": tiny_clit(
+            stages=2, r=1, pb_spec=None, base_dim=64, head=2, imnet_spec=mlp(32, act="gelu")
+        ),
         "liif": tiny_liif(),
+        "liif-wide": tiny_liif(imnet_spec=mlp(32)),
         "lit": tiny_lit(),
         "lit-learn": tiny_lit(
             pe_spec=posenc("learn", complex_transform=True, enc_dims=16, hidden_dims=16),

@@ -124,10 +124,14 @@ def save_checkpoint(path: Path, spec: dict[str, Any], weights: dict[str, Any]) -
     torch.save({"model": {**spec, "sd": weights}, "epoch": 1}, path)
 
 
+def mlp(width: int = 24, **changes: Any) -> dict[str, Any]:
+    """The spec of an MLP with two hidden layers."""
+    return {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [width, width], **changes}}
+
+
 def tiny_clit(stages: int = 3, r: int = 3, **changes: Any) -> dict[str, Any]:
     """A cascade small enough for any test."""
     posenc = {"posenc_type": "sinusoid", "posenc_scale": 10, "hidden_dims": 64, "enc_dims": 64}
-    mlp = {"out_dim": 3, "hidden_list": [24, 24], "act": "gelu"}
     args = {
         "base_dim": 16,
         "head": 4,
@@ -136,32 +140,29 @@ def tiny_clit(stages: int = 3, r: int = 3, **changes: Any) -> dict[str, Any]:
         "conv_num": stages,
         "encoder_spec": tiny_encoder(),
         "pb_spec": {"name": "posenc", "args": posenc},
-        "imnet_spec": {"name": "mlp", "args": mlp},
+        "imnet_spec": mlp(act="gelu"),
     }
     return {"name": "clit", "args": {**args, **changes}}
 
 
 def tiny_liif(**changes: Any) -> dict[str, Any]:
-    mlp = {"out_dim": 3, "hidden_list": [24, 24]}
-    args = {"encoder_spec": tiny_encoder(), "imnet_spec": {"name": "mlp", "args": mlp}}
+    args = {"encoder_spec": tiny_encoder(), "imnet_spec": mlp()}
     return {"name": "liif", "args": {**args, **changes}}
 
 
 def tiny_lte(**changes: Any) -> dict[str, Any]:
-    mlp = {"out_dim": 3, "hidden_list": [24, 24]}
     args = {
         "encoder_spec": tiny_encoder(),
-        "imnet_spec": {"name": "mlp", "args": mlp},
+        "imnet_spec": mlp(),
         "hidden_dim": 16,
     }
     return {"name": "lte", "args": {**args, **changes}}
 
 
 def tiny_lit(**changes: Any) -> dict[str, Any]:
-    mlp = {"out_dim": 3, "hidden_list": [24, 24], "act": "gelu"}
     args = {
         "encoder_spec": tiny_encoder(),
-        "imnet_spec": {"name": "mlp", "args": mlp},
+        "imnet_spec": mlp(act="gelu"),
         "base_dim": 16,
         "head": 4,
         "pe_spec": posenc("sinusoid", complex_transform=True, posenc_scale=6, enc_dims=16),

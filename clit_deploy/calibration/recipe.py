@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 Node: TypeAlias = tuple[str, str]
 """A product: the member name of its graph, and its own name."""
 
-THINNEST = 16
-"""Shortest sum (terms per output) that is faster in INT8: integer kernels process 32 or 64 terms at
-a time. The heads of a slim CLIT have 8, and in INT8 made its decoder a fifth slower."""
-
 WINDOW = 49
 """Terms of a sum over an attention window, for estimates; the published window has 7x7 pixels."""
 
 Finalize: TypeAlias = "Callable[[onnx.ModelProto, Mapping[str, float]], onnx.ModelProto]"
-"""The last pass over a quantized graph, for the runtime that it is meant for."""
+
+
+@dataclass(frozen=True)
+class QdqFormat:
+    """How a runtime takes INT8."""
+
+    finish: Finalize
+    """The last pass over a quantized graph."""
+    thinnest: int
+    """Shortest sum (terms per output) that is an INT8 product; shorter ones stay float, because
+    they would be slower."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,14 @@ class Recipe:
 def find_recipe(
     plan: Plan,
     reservoirs: Mapping[str, Reservoir],
-    finish: Finalize,
-    thinnest: int = THINNEST,
+    qdq_format: QdqFormat,
 ) -> Recipe:
     """Find the ranges of every graph that was recorded and has products to quantize."""
     graphs = {}
     tables = {stage.pairs for stage in plan.manifest.stages}
     for name, reservoir in sorted(reservoirs.items()):
         model = float32_weights(onnx.load_model_from_string(plan.read(name)))
-        found = [] if name in tables else worthwhile(sites(model), thinnest)
+        found = [] if name in tables else worthwhile(sites(model), qdq_format.thinnest)
         if not found:
             continue
         tensors = {x for site in found for x in (*site.sources, site.result)}
@@ -94,4 +99,4 @@ def find_recipe(
         }
         ranges = {tensor: observed.range for tensor, observed in seen.items()}
         graphs[name] = GraphRecipe(model, tuple(found), ranges, work)
-    return Recipe(graphs, finish)
+    return Recipe(graphs, qdq_format.finish)

@@ -18,8 +18,10 @@ from PIL import Image
 
 import clit_deploy
 from clit_deploy.calibration.drop_evaluator import DropEvaluator
-from clit_deploy.calibration.int8 import calibrate_plan, quantize_plan
+from clit_deploy.calibration.int8 import QDQ_FORMATS, calibrate_plan, quantize_plan
 from clit_deploy.calibration.originals import Photograph
+from clit_deploy.calibration.recipe import find_recipe
+from clit_deploy.calibration.samples import record
 from clit_deploy.calibration.settings import Settings
 from clit_deploy.cli.report import quantization_lines
 from clit_deploy.cli.verdicts import calibrated
@@ -41,7 +43,16 @@ from clit_deploy.quality.verify import verify_plan
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
 from tests.fakes.machine import Machine
-from tests.helpers import ROOT, cli, photo, tiny_checkpoint, tiny_liif
+from tests.helpers import (
+    ROOT,
+    cli,
+    exported_once,
+    mlp,
+    photo,
+    tiny_checkpoint,
+    tiny_clit,
+    tiny_liif,
+)
 
 LOOSE = 60.0
 """dB: with random weights the output has nothing to do with the truth."""
@@ -59,7 +70,7 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module", params=["clit-r1", "liif"])
+@pytest.fixture(scope="module", params=["clit-wide", "liif-wide"])
 def pair(request, plans, folder, tmp_path_factory):
     """A float plan and the INT8 plan made from it."""
     target = tmp_path_factory.mktemp("int8") / "made.plan"
@@ -105,6 +116,26 @@ def test_the_manifest_records_how_and_at_what_loss(pair):
         assert set(products) == {node.node for node in found.nodes if node.graph == name}
 
 
+@pytest.mark.parametrize(
+    ("precision", "products"),
+    [("int8", ["layer1/MatMul"]), ("int8-fp16", ["layer0/head0/MatMul", "layer1/MatMul"])],
+)
+def test_products_of_heads_with_16_channels_are_int8_for_tensorrt_alone(
+    shared_folder, precision, products
+):
+    """On a CPU they are slower than float, and so is what reads them."""
+    wide = tiny_clit(stages=1, r=1, base_dim=16, head=1, imnet_spec=mlp(32, act="gelu"))
+    plan = Plan.open(exported_once(shared_folder, wide, "clit-16"))
+    runtime = open_runtime("cpu")
+    seen = [Photograph(photo(48, 48, seed)) for seed in range(2)]
+    reservoirs = record(plan, runtime, seen, 0)
+    runtime.close()
+    recipe = find_recipe(plan, reservoirs, QDQ_FORMATS[Precision(precision)])
+    decode = recipe.graphs["stage0.decode.onnx"]
+    assert [site.node for site in decode.sites if site.depth] == products
+    assert len(decode.sites) == (1 if precision == "int8" else 3)
+
+
 def test_an_int8_plan_can_be_verified_and_shown(pair):
     plan = Plan.open(pair[1])
     assert verify_plan(plan, runtime="cpu").cases
@@ -134,7 +165,7 @@ def test_an_int8_plan_is_not_calibrated_again(pair, tmp_path):
 
 
 def test_a_plan_with_half_weights_is_calibrated_too(plans, folder):
-    plan = Plan.open(plans["liif"])
+    plan = Plan.open(plans["liif-wide"])
     graphs = [name for name in plan.manifest.digests if name.endswith(".onnx")]
     halves = {n: store_fp16_weights(onnx.load_from_string(plan.read(n))) for n in graphs}
     members = {name: model.SerializeToString() for name, model in halves.items()}
