@@ -104,7 +104,7 @@ def compare(
     """Compare plans with the first of them: PSNR, SSIM, speed and size."""
     from clit_deploy.cli.report import comparison_table
     from clit_deploy.cli.verdicts import compared
-    from clit_deploy.quality.compare import RunOptions, compare_plans, difference_figure
+    from clit_deploy.quality.compare import compare_plans, difference_figure
 
     if plans and engine:
         raise OptionError("Plans as arguments and --engine cannot be combined; use one of them.")
@@ -118,10 +118,9 @@ def compare(
         f"{count(len(chosen), 'plan')}, {count(len(found), 'image')}, {count(len(wanted), 'scale')}"
     )
     terminal.note(f"{work}: {megapixels(2 * len(chosen) * len(wanted) * image_pixels(found))}")
-    where = RunOptions(**vars(running))
     with ProgressBar(work) as progress:
-        rows = compare_plans(chosen, images, wanted, where, progress)
-    name = difference_figure(chosen, images, wanted[-1], figure, where) if figure else None
+        rows = compare_plans(chosen, images, wanted, running.load, progress)
+    name = difference_figure(chosen, images, wanted[-1], figure, running.load) if figure else None
     if as_json:
         print_document(rows=rows, figure=None if figure is None else str(figure))
         return

@@ -31,31 +31,6 @@ GAIN = 10
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """Where and how plans run; see `upscaler.load`."""
-
-    runtime: str = "auto"
-    threads: int | None = None
-    max_memory: str | int | None = None
-    rebuild: bool = True
-    device: str | None = None
-
-    def load(self, plan: Path) -> Upscaler:
-        """Open a plan with these options."""
-        return load(
-            plan,
-            runtime=self.runtime,
-            threads=self.threads,
-            max_memory=self.max_memory,
-            rebuild=self.rebuild,
-            device=self.device,
-        )
-
-
-DEFAULT_OPTIONS = RunOptions()
-
-
-@dataclass(frozen=True)
 class Comparison:
     """One plan at one scale: means of accuracy and medians of speed over the images."""
 
@@ -78,7 +53,7 @@ def compare_plans(
     plans: Sequence[Path],
     images: Path | Sequence[Path],
     scales: Sequence[float],
-    options: RunOptions = DEFAULT_OPTIONS,
+    open_plan: Callable[[Path], Upscaler] = load,
     progress: Callable[[float], None] | None = None,
 ) -> list[Comparison]:
     """Score and time plans by the protocol of `evaluate`.
@@ -87,7 +62,7 @@ def compare_plans(
         plans: two or more; the first is the baseline.
         images: high-resolution images: a folder, an image, or several of them.
         scales: factors from 1 to 64.
-        options: where and how to run.
+        open_plan: opens a plan where it should run.
         progress: called with the fraction that is done, 0 to 1.
 
     Raises:
@@ -101,7 +76,7 @@ def compare_plans(
     for path, scale in itertools.product(paths, scales):
         scorable(path, scale)
     rows = []
-    with _opened(plans, options) as ups:
+    with _opened(plans, open_plan) as ups:
         for done, scale in enumerate(scales):
             rows += _at_scale(plans, ups, paths, scale)
             if progress:
@@ -110,9 +85,11 @@ def compare_plans(
 
 
 @contextlib.contextmanager
-def _opened(plans: Sequence[Path], options: RunOptions) -> Iterator[list[Upscaler]]:
+def _opened(
+    plans: Sequence[Path], open_plan: Callable[[Path], Upscaler]
+) -> Iterator[list[Upscaler]]:
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(options.load(plan)) for plan in plans]
+        yield [stack.enter_context(open_plan(plan)) for plan in plans]
 
 
 def _at_scale(
@@ -152,7 +129,7 @@ def difference_figure(
     images: Path | Sequence[Path],
     scale: float,
     target: Path,
-    options: RunOptions = DEFAULT_OPTIONS,
+    open_plan: Callable[[Path], Upscaler] = load,
 ) -> str:
     """Write the first image as the first plan upscales it, and beside it the difference of every
     other plan, amplified by `GAIN` on middle gray.
@@ -162,7 +139,7 @@ def difference_figure(
     path = checked_images(images, [scale])[0]
     low, high = low_and_high(path, scale)
     size = high.shape[0], high.shape[1]
-    with _opened(plans, options) as ups:
+    with _opened(plans, open_plan) as ups:
         outputs = [up.upscale(low, size=size) for up in ups]
     panels = [outputs[0], *(shown(output, outputs[0]) for output in outputs[1:])]
     whole = np.concatenate(panels, axis=1)

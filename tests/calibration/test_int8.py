@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import re
@@ -38,7 +39,7 @@ from clit_deploy.passes.fp16_weights import store_fp16_weights
 from clit_deploy.passes.qdq import int8_products
 from clit_deploy.plan.manifest import KindLoss, ScaleDrop
 from clit_deploy.plan.plan_file import Plan
-from clit_deploy.quality.compare import RunOptions, compare_plans, shown
+from clit_deploy.quality.compare import compare_plans, shown
 from clit_deploy.quality.verify import verify_plan
 from clit_deploy.runtimes.ort.ort_runtime import open_runtime
 from clit_deploy.runtimes.trt.engine_builder import BuildOptions
@@ -301,7 +302,8 @@ def test_a_comparison_that_would_fail_later_does_not_start(pair, folder, tmp_pat
 
 def test_plans_of_one_name_are_listed_by_path(pair, folder, tmp_path):
     (tmp_path / pair[1].name).write_bytes(pair[1].read_bytes())
-    rows = compare_plans([pair[1], tmp_path / pair[1].name], folder, [2.0], RunOptions("cpu"))
+    open_on_cpu = functools.partial(clit_deploy.load, runtime="cpu")
+    rows = compare_plans([pair[1], tmp_path / pair[1].name], folder, [2.0], open_on_cpu)
     assert [row.plan for row in rows] == [str(pair[1]), str(tmp_path / pair[1].name)]
 
 
