@@ -15,18 +15,17 @@ from clit_deploy.training.dense_liif import dense_liif
 from clit_deploy.training.per_query import every_place, query_places
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from torch import Tensor
 
     from clit_deploy.models.implicit_model import ImplicitModel
     from clit_deploy.training.patch import Patch
 
-DENSE = (CLIT, LIIF)
-"""The families whose patches are decoded at once; those of the others, place by place."""
 
-
-def is_dense(model: ImplicitModel) -> bool:
-    """Whether a model's family is one of `DENSE`."""
-    return isinstance(model, DENSE)
+def is_dense(model: ImplicitModel) -> TypeGuard[CLIT | LIIF]:
+    """Whether the patches of a model's family are decoded at once, or place by place."""
+    return isinstance(model, (CLIT, LIIF))
 
 
 def decoder_input(model: ImplicitModel, image: Tensor) -> Tensor:
@@ -82,7 +81,7 @@ def _enlarged(image: Tensor, patch: Patch) -> Tensor:
 def answer(model: ImplicitModel, image: Tensor, patch: Patch) -> Tensor:
     """The colors of a patch of every image, `[b, 3, rows, cols]`, -1 to 1, by either form."""
     start = decoder_input(model, image)
-    if isinstance(model, DENSE):
+    if is_dense(model):
         return dense_answer(model, start, image, patch)
     places = every_place(patch, image.device)
     shape = len(patch.rows), len(patch.cols), 3

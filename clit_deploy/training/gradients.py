@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from clit_deploy.training.answer import DENSE, decoder_input, dense_answer
+from clit_deploy.training.answer import decoder_input, dense_answer, is_dense
 from clit_deploy.training.per_query import query_places
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def add_gradients(
 
 def _loss(model: ImplicitModel, start: Tensor, batch: Batch, part: slice) -> Tensor:
     image, targets = batch.image[part], batch.targets(part)
-    if isinstance(model, DENSE):
+    if is_dense(model):
         dense = dense_answer(model, start, image, batch.patch)
         return torch.stack([share * functional.l1_loss(dense, t) for share, t in targets]).sum()
     with torch.autocast(image.device.type, enabled=False):
