@@ -79,6 +79,8 @@ def _factors(config: Config, stages: int, rng: np.random.Generator) -> tuple[flo
     shares = np.array(config.shares[:stages])
     used = int(rng.choice(stages, p=shares / shares.sum())) + 1
     largest = config.factors[:used]
+    if used == 1 and config.whole and largest[0] >= 2 and rng.random() < config.whole:
+        return (float(rng.integers(2, int(largest[0]) + 1)),)
     whole = 0 if used == 1 or rng.random() < FREE else int(rng.integers(1, used))
     return (*largest[:whole], *(float(rng.uniform(1, factor)) for factor in largest[whole:]))
 

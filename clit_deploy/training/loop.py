@@ -20,7 +20,7 @@ from clit_deploy.training.loader import Loader
 from clit_deploy.training.precision import choose_precision
 from clit_deploy.training.run_log import check_figure, write_figure, write_log
 from clit_deploy.training.schedule import Clock, decoder_rate, encoder_rate, stages_at
-from clit_deploy.training.start import bound_features, first_model, level_features
+from clit_deploy.training.start import begin_as, bound_features, first_model, level_features
 from clit_deploy.training.state import (
     MODEL,
     STATE,
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FIRST_BATCHES = 8
+"""Batches that a model which begins as another one is fitted to."""
 CHECK = 50
 """Steps between two looks at the loss: to read it, a GPU must be waited for."""
 BLOWN_UP = 3.0
@@ -162,9 +164,12 @@ class Training:
         self.validation = self._new_validation()
 
     def _begin(self) -> None:
-        if self.config.encoder_from and not self.config.init:
-            image = to_batch(self._draw(0, 1), self.device).image
-            level_features(self.learner.model, image)
+        if not self.config.init:
+            images = (to_batch(self._draw(k, 1), self.device).image for k in range(FIRST_BATCHES))
+            if self.config.begin_as:
+                begin_as(self.learner.model, self.config, images)
+            elif self.config.encoder_from:
+                level_features(self.learner.model, next(images))
         bound_features(self.learner.model, self.photos.train)
         if self.learner.average is not None:
             self.learner.average.load_state_dict(self.learner.model.state_dict())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,6 +16,7 @@ from clit_deploy.models import build_model, load_checkpoint
 from clit_deploy.models.bounds import lacks_bounds, measure_bounds, with_bounds
 from clit_deploy.models.clit import CLIT
 from clit_deploy.training.first_layers import keep_first_layers_exact
+from clit_deploy.training.from_liif import begin_as_liif, check_begins
 from clit_deploy.training.stages import grown, up_to
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from clit_deploy.models.implicit_model import ImplicitModel
+    from clit_deploy.models.liif import LIIF
     from clit_deploy.training.training_config import Config
 
 MOST_MEASURED = 50
@@ -54,7 +56,10 @@ def first_model(config: Config) -> tuple[ImplicitModel, int]:
         _check_fit(up_to(source.model.stages, model.state_dict()), weights, source.name, "model")
         model.load_state_dict(grown(model, weights))
         return model, source.model.stages
-    if config.encoder_from:
+    if config.begin_as:
+        source = load_checkpoint(Path(config.begin_as))
+        check_begins(model, source.model, source.name)
+    elif config.encoder_from:
         start_encoder(model.encoder, Path(config.encoder_from))
     return model, 1
 
@@ -106,6 +111,19 @@ def _check_fit(own: dict[str, Any], found: dict[str, Tensor], name: str, what: s
             f"The {what} of {name} does not fit that of the recipe: it also has {extra[0]}. Take "
             "the checkpoint's args into the recipe, or another checkpoint."
         )
+
+
+def begin_as(model: ImplicitModel, config: Config, images: Iterable[Tensor]) -> None:
+    """Let the first stage begin as the LIIF that a recipe names, in place.
+
+    Args:
+        model: the network, which `first_model` made, on any device.
+        config: the recipe.
+        images: crops `[b, 3, h, w]`, -1 to 1, on the same device.
+    """
+    device = next(model.parameters()).device
+    source = load_checkpoint(Path(config.begin_as)).model.eval().to(device)
+    begin_as_liif(cast("CLIT", model), cast("LIIF", source), images)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ else:
     import tomli as tomllib
 
 DEGRADATIONS = ("none", "photo")
-CHECKPOINTS = ("init", "encoder_from", "teacher")
+CHECKPOINTS = ("init", "encoder_from", "begin_as", "teacher")
 """The keys that name a checkpoint."""
 
 
@@ -46,6 +46,9 @@ class Config:
     encoder_from: str = ""
     """A checkpoint (.pth) whose encoder's weights are where the encoder starts, or an archive of
     such weights by name (.npz); beside the file."""
+    begin_as: str = ""
+    """A checkpoint of a LIIF that the first stage of a CLIT begins as, its encoder included
+    (`training.from_liif`); beside the file."""
     teacher: str = ""
     """A checkpoint of a good model, of any family, whose answers this one learns from besides the
     truth; beside the file."""
@@ -72,6 +75,9 @@ class Config:
     """Output pixels of a patch that are decoded where a family has no dense form."""
     factors: tuple[float, ...] = (4.0, 4.0, 2.0)
     """Largest factor of each stage (CLIT, section 4.1); the smallest is 1."""
+    whole: float = 0.0
+    """Share of the steps of one stage whose factor is a whole number, drawn evenly. The grid cells
+    of a patch then hold equally many outputs, and none is decoded in vain."""
     shares: tuple[float, ...] = (0.6, 0.28, 0.12)
     """How often one, two, three... stages are used, once all are trained."""
     degradation: str = "none"
@@ -196,6 +202,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "cells": (1, 1024),
     "most": (8, 4096),
     "queries": (1, 1e6),
+    "whole": (0, 1),
     "synthetic": (0, 1),
     "validation": (0.001, 0.999),
 }
