@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,8 +22,9 @@ from clit_deploy.training.loop import train
 from clit_deploy.training.patch import Patch
 from clit_deploy.training.place_heads import fit_place_heads
 from clit_deploy.training.start import first_model
-from clit_deploy.training.training_config import Config, check_config
+from clit_deploy.training.training_config import Config, check_config, read_config
 from tests.helpers import (
+    ROOT,
     mlp,
     photo,
     posenc,
@@ -129,6 +132,15 @@ def test_what_does_not_fit_is_refused(changes, source, message):
 def test_only_a_clit_begins_as_another_model():
     with pytest.raises(TrainingError, match="only a CLIT"):
         check_begins(build_model(tiny_liif()), build_model(tiny_liif()), "x.pth")
+
+
+def test_the_recipe_has_room_for_the_official_liif(tmp_path):
+    (tmp_path / "edsr-baseline-liif.pth").touch()
+    path = shutil.copy(ROOT / "train" / "clit-from-liif.toml", tmp_path)
+    recipe = read_config(Path(path))
+    encoder = {"name": "edsr-baseline", "args": {"no_upsampling": True}}
+    official = tiny_liif(encoder_spec=encoder, imnet_spec=mlp(hidden_list=[256] * 4))
+    check_begins(build_model(recipe.spec(3)), build_model(official), "edsr-baseline-liif.pth")
 
 
 @pytest.fixture

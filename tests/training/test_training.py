@@ -519,6 +519,7 @@ def test_bad_data_is_refused(folder, tmp_path, caplog):
     [
         ("fast", "span", "none"),
         ("clit", "edsr-baseline", "none"),
+        ("clit-from-liif", "edsr-baseline", "none"),
         ("photo", "edsr-baseline", "photo"),
     ],
 )
