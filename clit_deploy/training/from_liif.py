@@ -66,8 +66,11 @@ def _misfit(model: ImplicitModel, source: ImplicitModel) -> str:
         return "it is not a LIIF with unfolded features"
     channels, width = source.encoder.out_dim, model.dim // model.head
     heads = (model.dim - channels) // width
-    if model.encoder.state_dict().keys() != source.encoder.state_dict().keys():
-        return "its encoder is of another kind"
+    shapes, own_shapes = (
+        {key: value.shape for key, value in m.encoder.state_dict().items()} for m in (source, model)
+    )
+    if shapes != own_shapes:
+        return "its encoder is another one than the recipe's"
     if channels % width or heads < 1 or width < PLACE_CHANNELS:
         return (
             f"its {channels} channels must fill whole heads and leave at least one, of "
