@@ -16,6 +16,7 @@ Channels and units that LIIF does not fill keep the random weights of a new mode
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -43,6 +44,37 @@ PLACE_CHANNELS = 1 + COLORS
 """Channels that a place head needs: a one, and the colors."""
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """How the channels of a CLIT are shared between features and places."""
+
+    features: int
+    """Channels of the encoder; they come first."""
+    width: int
+    """Channels of a head."""
+    heads: int
+    """Heads in all."""
+    side: int
+    """Pixels along a side of the window."""
+
+    @classmethod
+    def of(cls, model: CLIT, source: LIIF) -> _Layout:
+        return cls(source.encoder.out_dim, model.dim // model.head, model.head, 2 * model.r + 1)
+
+    @property
+    def feature_heads(self) -> int:
+        return self.features // self.width
+
+    @property
+    def place_heads(self) -> int:
+        return self.heads - self.feature_heads
+
+    @property
+    def ones(self) -> list[int]:
+        """The first channel of each place head, which is one everywhere; colors follow it."""
+        return [head * self.width for head in range(self.feature_heads, self.heads)]
+
+
 def check_begins(model: ImplicitModel, source: ImplicitModel, name: str) -> None:
     """Refuse a CLIT that cannot begin as a model.
 
@@ -64,17 +96,18 @@ def _misfit(model: ImplicitModel, source: ImplicitModel) -> str:
         return "only a CLIT can"
     if not isinstance(source, LIIF) or not source.feat_unfold:
         return "it is not a LIIF with unfolded features"
-    channels, width = source.encoder.out_dim, model.dim // model.head
-    heads = (model.dim - channels) // width
+    layout = _Layout.of(model, source)
     shapes, own_shapes = (
         {key: value.shape for key, value in m.encoder.state_dict().items()} for m in (source, model)
     )
     if shapes != own_shapes:
         return "its encoder is another one than the recipe's"
-    if channels % width or heads < 1 or width < PLACE_CHANNELS:
+    whole = layout.features % layout.width == 0
+    if not whole or layout.place_heads < 1 or layout.width < PLACE_CHANNELS:
         return (
-            f"its {channels} channels must fill whole heads and leave at least one, of "
-            f"{PLACE_CHANNELS} channels or more; the recipe has {model.head} heads of {width}"
+            f"its {layout.features} channels must fill whole heads and leave at least one, of "
+            f"{PLACE_CHANNELS} channels or more; the recipe has {layout.heads} heads of "
+            f"{layout.width}"
         )
     if not isinstance(model.pb_encoder, Sinusoid) or model.pb_encoder.damped:
         return "the recipe needs the position encoding 'sinusoid'"
@@ -97,28 +130,28 @@ def begin_as_liif(model: CLIT, source: LIIF, images: Iterable[Tensor]) -> None:
         images: crops `[b, 3, h, w]`, -1 to 1, from which is learned how the features show colors.
     """
     model.encoder.load_state_dict(source.encoder.state_dict())
-    own = source.encoder.out_dim // (model.dim // model.head)
+    layout = _Layout.of(model, source)
     position = cast("Sinusoid", model.pb_encoder)
     with torch.enable_grad():
-        places = fit_place_heads(position.frequencies, model.head - own, model.r)
-    _set_bias(position, places, own)
-    _set_convolutions(model, source, images, model.head - own)
-    _set_mlp(model, source, places)
+        places = fit_place_heads(position.frequencies, layout.place_heads, model.r)
+    _set_bias(position, places, layout)
+    _set_convolutions(model, source, images, layout)
+    _set_mlp(model, source, places, layout)
 
 
-def _set_bias(position: Sinusoid, places: PlaceHeads, own: int) -> None:
+def _set_bias(position: Sinusoid, places: PlaceHeads, layout: _Layout) -> None:
     """An even look for the heads of the features, the fitted one for the others."""
     sines, cosines = places.waves.chunk(2, dim=1)
     position.proj.weight.zero_()
     position.proj.bias.zero_()
-    position.proj.weight[own:] = torch.cat([sines, sines, cosines, cosines], dim=1).to(
-        position.proj.weight
-    )
+    position.proj.weight[layout.feature_heads :] = torch.cat(
+        [sines, sines, cosines, cosines], dim=1
+    ).to(position.proj.weight)
 
 
-def _set_convolutions(model: CLIT, source: LIIF, images: Iterable[Tensor], heads: int) -> None:
+def _set_convolutions(model: CLIT, source: LIIF, images: Iterable[Tensor], layout: _Layout) -> None:
     """Features as they are, then colors; keys that say nothing yet; values for all heads."""
-    features, width = source.encoder.out_dim, model.dim // model.head
+    features = layout.features
     colors = slice(features, features + COLORS)
     shared, (query, key, value) = model.conv_ch, model.qkv(0)
     for zeroed in (shared.bias, query.bias, key.weight, key.bias, value.bias):
@@ -130,9 +163,8 @@ def _set_convolutions(model: CLIT, source: LIIF, images: Iterable[Tensor], heads
     shared.weight[colors] = weight
     cast("Tensor", shared.bias)[colors] = bias
     value.weight[:features] = 0
-    value.weight[range(features), range(features), 1, 1] = _side(model)
-    for head in range(heads):
-        one = features + head * width
+    value.weight[range(features), range(features), 1, 1] = layout.side
+    for one in layout.ones:
         value.weight[one : one + PLACE_CHANNELS] = 0
         value.weight[range(one + 1, one + PLACE_CHANNELS), range(features, colors.stop), 1, 1] = 1
         cast("Tensor", value.bias)[one] = 1
@@ -160,7 +192,7 @@ def _colors_in_features(source: LIIF, images: Iterable[Tensor]) -> tuple[Tensor,
     return found[:, :-1].reshape(COLORS, -1, 3, 3).float(), found[:, -1].float(), deviation
 
 
-def _set_mlp(model: CLIT, source: LIIF, places: PlaceHeads) -> None:
+def _set_mlp(model: CLIT, source: LIIF, places: PlaceHeads, layout: _Layout) -> None:
     """LIIF's layers, and three units beside them that carry the colors."""
     pairs = list(zip(model.mlp(0).linears, source.imnet.linears, strict=True))
     for own, published in pairs[:-1]:
@@ -168,7 +200,7 @@ def _set_mlp(model: CLIT, source: LIIF, places: PlaceHeads) -> None:
         own.weight[: units + COLORS] = 0
         own.bias.zero_()
         own.bias[:units] = published.bias
-    _set_first_layer(model, source, places)
+    _set_first_layer(model, source, places, layout)
     for own, published in pairs[1:-1]:
         units, inputs = published.weight.shape
         own.weight[:units, :inputs] = published.weight
@@ -181,27 +213,21 @@ def _set_mlp(model: CLIT, source: LIIF, places: PlaceHeads) -> None:
     own.bias[:] = published.bias + LIFT
 
 
-def _set_first_layer(model: CLIT, source: LIIF, places: PlaceHeads) -> None:
+def _set_first_layer(model: CLIT, source: LIIF, places: PlaceHeads, layout: _Layout) -> None:
     """Features from the even heads, the offset and the enlarged colors from the place heads."""
     own, published = model.mlp(0).linears[0], source.imnet.linears[0].weight
-    features, width, area = source.encoder.out_dim, model.dim // model.head, _side(model) ** 2
+    features, area = layout.features, layout.side**2
     units = len(published)
     of_features, rest = published[:, : 9 * features], published[:, 9 * features :]
     of_offset, of_cell = rest[:, :2], rest[:, 2:]
     weight = own.weight[:, : area * model.dim].view(-1, area, model.dim)
     around = functional.pad(of_features.reshape(units, features, 3, 3), [model.r - 1] * 4)
     # The even attention is 1 / side^2; values and weights are a side larger each.
-    weight[:units, :, :features] = around.flatten(2).transpose(1, 2) * _side(model)
-    for head, (sums, shares) in enumerate(zip(places.offset, places.bilinear, strict=True)):
-        one = features + head * width
+    weight[:units, :, :features] = around.flatten(2).transpose(1, 2) * layout.side
+    for one, sums, shares in zip(layout.ones, places.offset, places.bilinear, strict=True):
         weight[:units, :, one] = of_offset @ sums.T.to(of_offset)
         for color in range(COLORS):
             weight[units + color, :, one + 1 + color] = shares.to(weight)
     own.bias[units : units + COLORS] = LIFT
     if model.is_cell:
         own.weight[:units, area * model.dim :] = of_cell if source.cell_decode else 0
-
-
-def _side(model: CLIT) -> int:
-    """Pixels along a side of the window."""
-    return 2 * model.r + 1
