@@ -176,8 +176,8 @@ def posenc(kind: str, **args: Any) -> dict[str, Any]:
     return {"name": "posenc", "args": {"posenc_type": kind, **args}}
 
 
-def tiny_encoder(blocks: int = 1) -> dict[str, Any]:
-    args = {"no_upsampling": True, "n_resblocks": blocks, "n_feats": 8}
+def tiny_encoder(blocks: int = 1, channels: int = 8) -> dict[str, Any]:
+    args = {"no_upsampling": True, "n_resblocks": blocks, "n_feats": channels}
     return {"name": "edsr-baseline", "args": args}
 
 

@@ -81,8 +81,8 @@ def _factors(config: Config, stages: int, rng: np.random.Generator) -> tuple[flo
     largest = config.factors[:used]
     if used == 1 and config.whole and largest[0] >= 2 and rng.random() < config.whole:
         return (float(rng.integers(2, int(largest[0]) + 1)),)
-    whole = 0 if used == 1 or rng.random() < FREE else int(rng.integers(1, used))
-    return (*largest[:whole], *(float(rng.uniform(1, factor)) for factor in largest[whole:]))
+    full = 0 if used == 1 or rng.random() < FREE else int(rng.integers(1, used))
+    return (*largest[:full], *(float(rng.uniform(1, factor)) for factor in largest[full:]))
 
 
 def _patch(

@@ -70,8 +70,7 @@ class _Fit:
         # High frequencies begin, and stay, weak: the bias should be smooth.
         self.damping = (1 / (1 + frequencies**2)).repeat(2)
         self.pixels = 2.0 * torch.arange(-r, r + 1)
-        along = torch.linspace(-1, 1, PLACES)
-        self.along = along
+        self.along = along = torch.linspace(-1, 1, PLACES)
         self.targets = torch.stack(torch.meshgrid(along, along, indexing="ij"), -1).reshape(-1, 2)
         near = (1 - (along[:, None] - self.pixels).abs() / 2).clamp(min=0)
         self.weights = torch.einsum("yi,xj->yxij", near, near).reshape(PLACES**2, -1)

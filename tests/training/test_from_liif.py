@@ -36,10 +36,6 @@ from tests.helpers import (
 )
 
 LOW = 16
-NARROW = {
-    "name": "edsr-baseline",
-    "args": {"no_upsampling": True, "n_resblocks": 1, "n_feats": 4},
-}
 
 
 def clit_like_liif(**changes):
@@ -124,7 +120,7 @@ def test_offset_and_bilinear_weights_are_read_from_attention_to_places(heads, r)
         ({"base_dim": 8, "head": 2}, tiny_liif(), "leave at least one"),
         ({"head": 8}, tiny_liif(), "channels or more"),
         ({"encoder_spec": tiny_encoder(2)}, tiny_liif(), "encoder"),
-        ({"encoder_spec": NARROW}, tiny_liif(), "encoder"),
+        ({"encoder_spec": tiny_encoder(channels=4)}, tiny_liif(), "encoder"),
         ({}, tiny_clit(), "not a LIIF"),
         ({}, tiny_liif(feat_unfold=False), "not a LIIF with unfolded"),
     ],
