@@ -10,13 +10,33 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from clit_deploy.errors import ClitDeployError, error_message  # noqa: E402
+from clit_deploy.errors import ClitDeployError, ImageError, error_message  # noqa: E402
+from clit_deploy.training.data import read_photos  # noqa: E402
 from clit_deploy.training.loop import Report, train  # noqa: E402
 from clit_deploy.training.training_config import read_config  # noqa: E402
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def pixels_of(path: Path) -> NDArray[np.uint8]:
+    """The pixels of a packed photograph, which is sRGB with 8 bits.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    try:
+        return np.asarray(Image.open(path).convert("RGB"))
+    except OSError as error:
+        raise ImageError(f"{path.name} is damaged: {error}.") from error
 
 
 def main() -> None:
@@ -45,9 +65,10 @@ def main() -> None:
             config = read_config(HERE / f"{args.recipe}.toml")
             if args.batch:
                 config = dataclasses.replace(config, batch=args.batch)
+            photos = read_photos(HERE / "photos", config.validation, config.crop, read=pixels_of)
             train(
                 config,
-                HERE / "photos",
+                photos,
                 args.out,
                 seconds=args.seconds,
                 resume=True,

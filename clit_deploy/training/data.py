@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from clit_deploy.images.image_folders import images_in, source_name
 from clit_deploy.images.pixels import to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,7 +38,10 @@ class Photos:
 
 
 def read_photos(
-    images: Path | Sequence[Path], validation: float, crop: int = SMALLEST_SIDE
+    images: Path | Sequence[Path],
+    validation: float,
+    crop: int = SMALLEST_SIDE,
+    read: Callable[[Path], NDArray[np.uint8]] | None = None,
 ) -> Photos:
     """Read every image of a folder, or these images.
 
@@ -48,6 +52,8 @@ def read_photos(
         images: a folder, an image, or several of them.
         validation: part of the photographs that only measures.
         crop: side of the crops that training takes, in pixels.
+        read: gives the pixels `[h, w, 3]` of a file or raises `ImageError`; by default as `run`
+            reads images.
 
     Raises:
         MissingFileError: a path leads nowhere.
@@ -58,8 +64,9 @@ def read_photos(
     least = max(SMALLEST_SIDE, crop)
     groups: dict[str, list[NDArray[np.uint8]]] = {}
     bad: list[str] = []
+    attempt = functools.partial(_attempt, read or _as_run_does)
     with ThreadPoolExecutor(READERS) as readers:
-        for path, found in zip(paths, readers.map(_read, paths), strict=True):
+        for path, found in zip(paths, readers.map(attempt, paths), strict=True):
             if isinstance(found, str):
                 bad.append(f"{path.name} ({found})")
             elif min(found.shape[1:]) < least:
@@ -84,13 +91,16 @@ def read_photos(
     return _split(list(groups.values()), validation)
 
 
-def _read(path: Path) -> NDArray[np.uint8] | str:
-    """The image, or what is wrong with it."""
+def _as_run_does(path: Path) -> NDArray[np.uint8]:
+    return to_bytes(read_image(path).rgb)
+
+
+def _attempt(read: Callable[[Path], NDArray[np.uint8]], path: Path) -> NDArray[np.uint8] | str:
+    """The image `[3, h, w]`, or what is wrong with it."""
     try:
-        pixels = to_bytes(read_image(path).rgb)
+        return np.ascontiguousarray(read(path).transpose(2, 0, 1))
     except ImageError as error:
         return str(error).rstrip(".")
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _split(groups: list[list[NDArray[np.uint8]]], validation: float) -> Photos:

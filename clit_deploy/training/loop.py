@@ -71,7 +71,7 @@ class Report:
 
 def train(
     config: Config,
-    images: Path | Sequence[Path],
+    images: Path | Sequence[Path] | Photos,
     run: Path,
     *,
     seconds: float | None = None,
@@ -86,7 +86,7 @@ def train(
 
     Args:
         config: what to train.
-        images: a folder of photographs, or several of them.
+        images: a folder of photographs, several of them, or what `read_photos` gave.
         run: the folder that the run keeps its state, log and checkpoint in.
         seconds: training ends after so many seconds, those before a resumption included. For a
             recipe that is counted in seconds this is the length of its schedule; one that is
@@ -126,7 +126,9 @@ def train(
             )
         model, stages = first_model(config)
         learner = Learner(model, stages, config, place, bfloat16=chosen.bfloat16)
-        photos = read_photos(images, config.validation, config.crop)
+        photos = images
+        if not isinstance(photos, Photos):
+            photos = read_photos(photos, config.validation, config.crop)
         training = Training(config, photos, run, learner, state, seconds, progress, figure=figure)
         counts = f"{len(photos.train)} images to train on, {len(photos.validation)} to validate"
         training.report(f"{counts}; {chosen.reason}")

@@ -47,8 +47,9 @@ def test_a_pack_trains_by_itself(recipe, photos, tmp_path):
     assert np.abs(original - packed).mean() < 12
     options = ("--device", "cpu", "--precision", "float32", "--threads", "1")
     # Without the libraries of the command line, and without the checkout on the path.
+    lacking = "typer", "rich", "packaging", "pyvips", "onnxruntime", "onnx"
     code = (
-        "import runpy, sys; sys.modules.update(typer=None, rich=None, packaging=None);"
+        f"import runpy, sys; sys.modules.update(dict.fromkeys({lacking}));"
         f"sys.argv[0] = {str(folder / 'go.py')!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     command = [sys.executable, "-I", "-c", code, "tiny", "3", out, *options]
