@@ -21,19 +21,25 @@ from benchmarks.gpu_models import SPECS, export
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 60e6
 """Bytes that the file may have."""
-PACKAGES = ["onnxruntime>=1.24.4", "onnxruntime-ep-webgpu", "typer", "pillow", "pyvips"]
-PACKAGES += ["pyvips-binary", "pytest", "filelock"]
+PACKAGES = ["onnxruntime>=1.24.4", "onnxruntime-ep-webgpu", "typer", "pillow", "pyvips>=2.2.3"]
+PACKAGES += ["pyvips-binary", "pytest", "filelock", "onnx-graphsurgeon"]
 """With what they need. PyTorch's own needs are there already."""
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (34, 31, 28, 27, 17)]
-ALREADY = ("numpy-", "protobuf-", "sympy-", "mpmath-")
-"""Wheels that come with PyTorch, or are not used."""
+SOURCES = ["pyvips>=2.2.3"]
+"""Those of them that are published as sources, and are pure Python."""
+ALREADY = ("numpy-", "protobuf-", "sympy-", "mpmath-", "onnx-", "ml_dtypes-")
+"""Wheels that come with PyTorch, or are not used. The tests need onnx, which is large."""
+VULKAN = ["libvulkan1", "libglvnd0", "libegl1", "libglx0", "libgl1"]
+"""The loader of Vulkan, and what NVIDIA's driver for it needs; machines for computing lack them."""
 
 
 def packages(folder: Path) -> None:
     """Download the packages for Python 3.12 on Linux, and unpack each into a folder of its name:
     compressed together they are a quarter smaller than as wheels."""
     wheels = folder / "wheels"
-    command = [sys.executable, "-m", "pip", "download", "-q", "-d", str(wheels)]
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", wheels, *SOURCES], check=True)
+    command = [*pip, "download", "-q", "-d", str(wheels), "--find-links", str(wheels)]
     command += ["--only-binary=:all:", "--python-version", "3.12", "--implementation", "cp"]
     for platform in [*PLATFORMS, "manylinux2014_x86_64"]:
         command += ["--platform", platform]
@@ -44,9 +50,9 @@ def packages(folder: Path) -> None:
     shutil.rmtree(wheels)
 
 
-def vulkan_loader(folder: Path) -> None:
-    """Download libvulkan1, which many machines for computing lack; needs apt."""
-    command = ["apt-get", "download", "-qq", "libvulkan1"]
+def vulkan(folder: Path) -> None:
+    """Download the libraries of Vulkan; needs apt."""
+    command = ["apt-get", "download", "-qq", *VULKAN]
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
     if done.returncode:
         print(f"without a Vulkan loader: {done.stderr.strip()[-200:]}")
@@ -63,7 +69,7 @@ def pack(target: Path, *, tiny: bool = False) -> int:
         for name in ("packages", "plans"):
             (folder / name).mkdir(parents=True)
         packages(folder / "packages")
-        vulkan_loader(folder)
+        vulkan(folder)
         for family in SPECS:
             export(family, folder / "plans", tiny=tiny)
             (folder / "plans" / f"{family}.pth").unlink()  # it follows from a rule
