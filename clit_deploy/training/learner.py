@@ -115,7 +115,10 @@ class Learner:
             try:
                 if self.teacher and batch.taught is None:
                     taught = self.teacher.answers(batch, self.images)
-                    batch = dataclasses.replace(batch, taught=taught, trust=self.config.trust)
+                    relative = self.config.loss == "relative"
+                    batch = dataclasses.replace(
+                        batch, taught=taught, trust=self.config.trust, relative=relative
+                    )
                 return add_gradients(self.model, batch, images=self.images, bfloat16=self.bfloat16)
             except RuntimeError as error:
                 if not is_out_of_memory(error):

@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 DEGRADATIONS = ("none", "photo")
+LOSSES = ("absolute", "relative")
 CHECKPOINTS = ("init", "encoder_from", "begin_as", "teacher")
 """The keys that name a checkpoint."""
 
@@ -54,6 +55,10 @@ class Config:
     truth; beside the file."""
     trust: float = 0.8
     """Share of the loss that is the distance from the teacher's answers, where there is one."""
+    loss: str = "absolute"
+    """`absolute` (mean absolute error), or `relative`: for each crop the squared error, divided by
+    that of the teacher. PSNR is the logarithm of the squared error, so that is what it gains from,
+    and every crop and scale counts alike."""
     lr: float = 5e-4
     """Highest step size of Adam."""
     encoder_rate: float = 1.0
@@ -155,14 +160,22 @@ def check_config(config: Config, name: str) -> None:
         _check_stages(config, name)
     except TypeError as error:
         raise TrainingError(f"{name} has a value of a wrong type: {error}.") from error
-    if config.degradation not in DEGRADATIONS:
-        raise TrainingError(
-            f"degradation = {config.degradation!r} in {name} is not valid; there are "
-            f"{' and '.join(DEGRADATIONS)}."
-        )
+    _check_choices(config, name)
     for key in CHECKPOINTS:
         if getattr(config, key):
             check_file(Path(getattr(config, key)), f"checkpoint file ({key} in {name})")
+
+
+def _check_choices(config: Config, name: str) -> None:
+    for key, known in (("degradation", DEGRADATIONS), ("loss", LOSSES)):
+        if (found := getattr(config, key)) not in known:
+            raise TrainingError(
+                f"{key} = {found!r} in {name} is not valid; there are {' and '.join(known)}."
+            )
+    if config.loss == "relative" and not config.teacher:
+        raise TrainingError(
+            f"loss = 'relative' in {name} needs a teacher; name one, or take 'absolute'."
+        )
 
 
 def _check_stages(config: Config, name: str) -> None:
