@@ -37,15 +37,12 @@ class AttentionFamily(ABC):
     """Side of the window."""
     channels: int
     """Channels of the maps."""
-    hidden: int
-    """Width of the MLP's first layer."""
 
-    def __init__(self, model: AttentionModel, channels: int, mlp: MLP) -> None:
+    def __init__(self, model: AttentionModel, channels: int) -> None:
         self.model = model
         self.k = 2 * model.r + 1
         self.channels = channels
         self.depth = model.dim // model.head
-        self.hidden = mlp.linears[0].out_features
 
     @abstractmethod
     def mlp_of(self, stage: int) -> MLP:

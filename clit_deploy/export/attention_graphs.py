@@ -35,6 +35,7 @@ class AttentionExport(AttentionFamily):
     def describe(self, stage: int) -> StageInfo:
         """Zeros outside the image, a window of side `2r + 1`; memory of decode's tensors."""
         model, area = self.model, self.k**2
+        hidden = self.mlp_of(stage).linears[0].out_features
         return StageInfo(
             project=f"stage{stage}.project.onnx",
             decode=f"stage{stage}.decode.onnx",
@@ -48,8 +49,8 @@ class AttentionExport(AttentionFamily):
             channels=self.channels,
             margin=model.r + 4,
             project_bytes=4 * self.channels * 4,
-            cell_bytes=2 * 4 * area * (2 * self.hidden + 4 * model.dim),
-            query_bytes=2 * 4 * (3 * area * model.head + 4 * self.hidden),
+            cell_bytes=2 * 4 * area * (2 * hidden + 4 * model.dim),
+            query_bytes=2 * 4 * (3 * area * model.head + 4 * hidden),
             point_bytes=4 * area * (2 * self.channels + 6 * model.dim),
             chunk_queries=1024,
             chunk_cells=64,
@@ -96,7 +97,7 @@ class AttentionExport(AttentionFamily):
             more = self.decode_term(b, maps, cols)
             z = b.total([*terms, *([] if more is None else [more])])
             z = self.closed(b, first, z, sizes=1)
-        rgb = tail(b, b.reshape(z, -1, self.hidden), self.mlp_of(stage))
+        rgb = tail(b, b.reshape(z, -1, len(first.constant)), self.mlp_of(stage))
         rgb = b.reshape(rgb, rows, cols, ny, nx, 3)
         b.output("rgb", b.transpose(rgb, 0, 2, 1, 3, 4), ["rows", "ny", "cols", "nx", 3])
         return b.model()
@@ -169,8 +170,8 @@ class AttentionExport(AttentionFamily):
         does not: one head after the other is up to twice as fast on a CPU.
         """
         heads, area = self.model.head, self.k**2
-        by_head = weights.reshape(self.hidden, self.k, self.k, heads, self.depth)
-        by_head = by_head.transpose(3, 2, 1, 4, 0).reshape(heads, area, self.depth, self.hidden)
+        by_head = weights.reshape(-1, self.k, self.k, heads, self.depth)
+        by_head = by_head.transpose(3, 2, 1, 4, 0).reshape(heads, area, self.depth, -1)
         attentions = b.many("Split", heads, attention, axis=0, num_outputs=heads)
         strips = b.many("Split", heads, values, axis=0, num_outputs=heads)
         terms = []

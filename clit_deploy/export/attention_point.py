@@ -29,7 +29,7 @@ def point_graph(family: AttentionFamily, stage: int) -> onnx.ModelProto:
         values = b.slice(window, 2 * model.dim, 3 * model.dim, 2)
         values = b("Reshape", values, ints(0, 0, model.head, family.depth))
         weighted = b("Mul", values, b.unsqueeze(b.transpose(attention, 0, 2, 1), 3))
-        column_first = first.values.transpose(2, 1, 3, 0).reshape(-1, family.hidden)
+        column_first = first.values.transpose(2, 1, 3, 0).reshape(-1, len(first.values))
         z = b("MatMul", b.reshape(weighted, -1, model.dim * k * k), column_first)
         more = family.point_term(b, window)
         z = family.closed(b, first, z if more is None else b("Add", z, more), sizes="sizes")

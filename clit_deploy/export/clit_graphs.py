@@ -11,6 +11,7 @@ from clit_deploy.export.attention_family import FirstLayer
 from clit_deploy.export.attention_graphs import AttentionExport
 from clit_deploy.export.graph_builder import Builder, Tensor, ints
 from clit_deploy.export.graph_layers import bias, channels_last, convolution, weight
+from clit_deploy.export.live_units import live_units
 
 if TYPE_CHECKING:
     import onnx
@@ -26,17 +27,18 @@ class ClitExport(AttentionExport):
     model: CLIT
 
     def __init__(self, model: CLIT) -> None:
-        super().__init__(model, 3 * model.dim, model.mlp(0))
+        super().__init__(model, 3 * model.dim)
+        self._mlps = [live_units(model.mlp(stage)) for stage in range(model.stages)]
 
     def mlp_of(self, stage: int) -> MLP:
-        """The MLP of a stage."""
-        return self.model.mlp(stage)
+        """The MLP of a stage, without units that nothing reads."""
+        return self._mlps[stage]
 
     def first_layer(self, stage: int) -> FirstLayer:
         """The weights for the window's values, position by position, then those for the cell."""
         linear = self.mlp_of(stage).linears[0]
         w, split = weight(linear), self.model.dim * self.k**2
-        values = w[:, :split].reshape(self.hidden, self.k, self.k, self.model.dim)
+        values = w[:, :split].reshape(-1, self.k, self.k, self.model.dim)
         return FirstLayer(values, w[:, split:] if self.model.is_cell else None, bias(linear))
 
     def project(self, stage: int) -> onnx.ModelProto:

@@ -38,7 +38,8 @@ class LitExport(AttentionExport):
     model: LIT
 
     def __init__(self, model: LIT) -> None:
-        super().__init__(model, 3 * model.dim + model.waves, model.imnet)
+        super().__init__(model, 3 * model.dim + model.waves)
+        self.hidden = model.imnet.linears[0].out_features
         self.waves = model.waves
 
     def describe(self, stage: int) -> StageInfo:
