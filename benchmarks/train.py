@@ -1,6 +1,6 @@
 """Queries a second of a training step: single queries, dense patches, dense patches in bfloat16.
 
-    python -m benchmarks.train [--recipe train/clit.toml] [--threads 1] [--turns 6] [--json FILE]
+    python -m benchmarks.train [--recipe train/slim.toml] [--threads 1] [--turns 6] [--json FILE]
         [--crop 32 --queries 512] [--cells 44 --most 192]
 
 All three take turns on the same scales and weights in one process, and on the same crops unless
@@ -34,7 +34,7 @@ from clit_deploy.training.learner import Learner
 from clit_deploy.training.per_query import query_places
 from clit_deploy.training.precision import bfloat16_gain
 from clit_deploy.training.synthetic import synthetic
-from clit_deploy.training.training_config import Config, read_config
+from clit_deploy.training.training_config import CHECKPOINTS, Config, read_config
 
 if TYPE_CHECKING:
     from clit_deploy.models.implicit_model import ImplicitModel
@@ -116,13 +116,13 @@ def without_checkpoints(path: Path) -> Config:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        copy.write_text("".join(x for x in lines if not x.startswith(("encoder_from", "init"))))
+        copy.write_text("".join(x for x in lines if not x.startswith(CHECKPOINTS)))
         return read_config(copy)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recipe", type=Path, default=ROOT / "train" / "clit.toml")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "train" / "slim.toml")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--batch", type=int, default=4)

@@ -137,7 +137,7 @@ def test_only_a_clit_begins_as_another_model():
 
 def test_the_recipe_has_room_for_the_official_liif(tmp_path):
     (tmp_path / "edsr-baseline-liif.pth").touch()
-    path = shutil.copy(ROOT / "train" / "clit-from-liif.toml", tmp_path)
+    path = shutil.copy(ROOT / "train" / "clit.toml", tmp_path)
     recipe = read_config(Path(path))
     encoder = {"name": "edsr-baseline", "args": {"no_upsampling": True}}
     official = tiny_liif(encoder_spec=encoder, imnet_spec=mlp(hidden_list=[256] * 4))

@@ -515,22 +515,22 @@ def test_bad_data_is_refused(folder, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("name", "encoder", "degradation"),
+    ("name", "encoder", "degradation", "drawn"),
     [
-        ("fast", "span", "none"),
-        ("clit", "edsr-baseline", "none"),
-        ("clit-from-liif", "edsr-baseline", "none"),
-        ("photo", "edsr-baseline", "photo"),
+        ("fast", "span", "none", 0.1),
+        ("clit", "edsr-baseline", "none", 0.15),
+        ("slim", "edsr-baseline", "none", 0.1),
+        ("photo", "edsr-baseline", "photo", 0.1),
     ],
 )
-def test_the_recipes_are_sound(tmp_path, name, encoder, degradation):
+def test_the_recipes_are_sound(tmp_path, name, encoder, degradation, drawn):
     text = (ROOT / "train" / f"{name}.toml").read_text()
     for weights_file in ("span-x4.npz", "edsr-baseline-liif.pth"):
         (tmp_path / weights_file).touch()
     path = tmp_path / f"{name}.toml"
     path.write_text(text)
     config = read_config(path)
-    assert (config.stages, config.degradation, config.synthetic) == (3, degradation, 0.1)
+    assert (config.stages, config.degradation, config.synthetic) == (3, degradation, drawn)
     assert config.model["args"]["encoder_spec"]["name"] == encoder
     build_model(config.spec(3))
 
