@@ -30,7 +30,7 @@ def test_run_takes_it_where_no_plan_is_named_and_says_so_once(tmp_path):
     Image.open(EXAMPLE).resize((14, 18)).save(small)
     done = cli("run", small, other, "--scale", 12, "-o", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("the default model is used (liif)") == 1
+    assert done.stderr.count("the default model is used (clit)") == 1
     results = [json.loads(line)["results"][0] for line in done.stdout.splitlines()]
     # Images are shared by two workers, so either may be finished first.
     assert sorted((o["width"], o["height"]) for o in results) == [(168, 216), (240, 192)]

@@ -65,7 +65,7 @@ def test_a_file_comes_before_a_model_of_its_name(tmp_path, monkeypatch):
 
 
 def test_an_unknown_name_is_answered_with_the_names_there_are():
-    with pytest.raises(MissingFileError, match=r"no model named 'lif'; the models are: liif"):
+    with pytest.raises(MissingFileError, match=r"no model named 'lif'; the models are: clit, liif"):
         clit_deploy.load("lif")
     with pytest.raises(MissingFileError) as raised:
         find_plan("x" * 5000)
@@ -85,7 +85,7 @@ def test_the_command_lists_models_and_prints_cards():
     assert cli("models", "liif").stdout.rstrip() == named_models()["liif"].card.rstrip()
     unknown = cli("models", "nobody")
     assert unknown.returncode == 1
-    assert "the models are: liif" in unknown.stderr
+    assert "the models are: clit, liif" in unknown.stderr
 
 
 def test_a_model_of_the_package_is_not_written_to():
