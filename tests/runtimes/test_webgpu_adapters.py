@@ -192,12 +192,13 @@ def test_a_library_that_cannot_be_registered_is_one_sentence(monkeypatch):
 def test_tiles_and_chunks_fit_into_the_storage_buffers(monkeypatch, works, plan):
     (large,) = machine(monkeypatch, "discrete", storage=1 << 31)
     (small,) = machine(monkeypatch, "discrete", storage=1 << 25)
-    encoder, (stage,) = plan.manifest.encoder, plan.manifest.stages
+    encoder, stages = plan.manifest.encoder, plan.manifest.stages
     for adapter in (large, small):
         limits = work_limits_of(plan.manifest, adapter)
         assert limits.max_tile**2 * encoder.bytes_per_pixel <= adapter.storage_bytes
-        chunk = stage.chunk_queries * stage.query_bytes + stage.chunk_cells * stage.cell_bytes
-        assert limits.chunk_factor * chunk <= adapter.storage_bytes
+        for stage in stages:
+            chunk = stage.chunk_queries * stage.query_bytes + stage.chunk_cells * stage.cell_bytes
+            assert limits.chunk_factor * chunk <= adapter.storage_bytes
     assert work_limits_of(plan.manifest, large).chunk_factor > limits.chunk_factor
     with pytest.raises(RuntimeUnavailableError, match=r"tensors up to 0.001 MB.*too small"):
         work_limits_of(plan.manifest, machine(monkeypatch, "discrete", storage=1000)[0])
