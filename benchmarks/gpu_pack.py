@@ -21,12 +21,12 @@ from benchmarks.gpu_models import SPECS, export
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 60e6
 """Bytes that the file may have."""
-PACKAGES = ["onnxruntime>=1.24.4", "onnxruntime-ep-webgpu", "typer", "pillow", "pyvips>=2.2.3"]
+SOURCES = ["pyvips>=2.2.3"]
+"""Packages that are published as sources, and are pure Python."""
+PACKAGES = ["onnxruntime>=1.24.4", "onnxruntime-ep-webgpu", "typer", "pillow", *SOURCES]
 PACKAGES += ["pyvips-binary", "pytest", "filelock", "onnx-graphsurgeon"]
 """With what they need. PyTorch's own needs are there already."""
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (34, 31, 28, 27, 17)]
-SOURCES = ["pyvips>=2.2.3"]
-"""Those of them that are published as sources, and are pure Python."""
 ALREADY = ("numpy-", "protobuf-", "sympy-", "mpmath-", "onnx-", "ml_dtypes-")
 """Wheels that come with PyTorch, or are not used. The tests need onnx, which is large."""
 VULKAN = ["libvulkan1", "libglvnd0", "libegl1", "libglx0", "libgl1"]

@@ -62,20 +62,7 @@ def read_photos(
     """
     paths = images_in(images)
     least = max(SMALLEST_SIDE, crop)
-    groups: dict[str, list[NDArray[np.uint8]]] = {}
-    bad: list[str] = []
-    attempt = functools.partial(_attempt, read or _as_run_does)
-    with ThreadPoolExecutor(READERS) as readers:
-        for path, found in zip(paths, readers.map(attempt, paths), strict=True):
-            if isinstance(found, str):
-                bad.append(f"{path.name} ({found})")
-            elif min(found.shape[1:]) < least:
-                height, width = found.shape[1:]
-                bad.append(
-                    f"{path.name} ({width}x{height} pixels, smaller than a crop of {least}x{least})"
-                )
-            else:
-                groups.setdefault(path.stem.split("_")[0], []).append(found)
+    groups, bad = _by_photograph(paths, functools.partial(_attempt, read or _as_run_does), least)
     if bad:
         log.warning("%d of %d images are left out: %s", len(bad), len(paths), "; ".join(bad[:3]))
     if len(bad) > MOST_UNREADABLE * len(paths):
@@ -91,12 +78,32 @@ def read_photos(
     return _split(list(groups.values()), validation)
 
 
+def _by_photograph(
+    paths: Sequence[Path], attempt: Callable[[Path], NDArray[np.uint8] | str], least: int
+) -> tuple[dict[str, list[NDArray[np.uint8]]], list[str]]:
+    """The crops of each photograph, and the files that cannot be used, with the reason."""
+    groups: dict[str, list[NDArray[np.uint8]]] = {}
+    bad: list[str] = []
+    with ThreadPoolExecutor(READERS) as readers:
+        for path, found in zip(paths, readers.map(attempt, paths), strict=True):
+            if isinstance(found, str):
+                bad.append(f"{path.name} ({found})")
+            elif min(found.shape[1:]) < least:
+                height, width = found.shape[1:]
+                bad.append(
+                    f"{path.name} ({width}x{height} pixels, smaller than a crop of {least}x{least})"
+                )
+            else:
+                groups.setdefault(path.stem.split("_")[0], []).append(found)
+    return groups, bad
+
+
 def _as_run_does(path: Path) -> NDArray[np.uint8]:
     return to_bytes(read_image(path).rgb)
 
 
 def _attempt(read: Callable[[Path], NDArray[np.uint8]], path: Path) -> NDArray[np.uint8] | str:
-    """The image `[3, h, w]`, or what is wrong with it."""
+    """The image `[3, h, w]`, or the reason why it cannot be read."""
     try:
         return np.ascontiguousarray(read(path).transpose(2, 0, 1))
     except ImageError as error:
